@@ -1,0 +1,1 @@
+"""The library behind the stages: everything that is not one line of the pipeline."""

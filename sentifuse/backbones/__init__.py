@@ -1,0 +1,1 @@
+"""Pre-trained dual encoders: one module a family, `registry.py` names them."""

@@ -1,0 +1,174 @@
+"""Any CLIP model of the hub or a local folder (Radford et al. 2021, arXiv:2103.00020)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sentifuse.backbones.interface import Backbone, Encoded, TailSpec, fingerprint
+from sentifuse.errors import UserError
+from sentifuse.images import ImageSpec
+
+
+class ClipText:
+    """CLIP's text tower; its embedding is the projected state at end-of-text."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        config = model.config.text_config
+        self._tower, self._projection = model.text_model, model.text_projection
+        self._tokenizer, self._config = tokenizer, config
+        self.embedding_dim = model.config.projection_dim
+        self.token_dim = config.hidden_size
+        self.layers = config.num_hidden_layers
+        weights = {**self._tower.state_dict(), "projection": self._projection.weight}
+        self.fingerprint = fingerprint(f"CLIP text {config.to_json_string()}", weights)
+
+    def tokenize(self, texts: list[str]) -> list[list[int]]:
+        limit = self._config.max_position_embeddings
+        encoded = self._tokenizer(texts, truncation=True, max_length=limit)
+        return [list(ids) for ids in encoded["input_ids"]]
+
+    @torch.inference_mode()
+    def encode(self, ids: Tensor, split: int) -> Encoded:
+        # Rows end with end-of-text and have no padding: causal attention makes whatever would
+        # follow irrelevant, so the last state is the one that CLIP pools.
+        out = self._tower(input_ids=ids, output_hidden_states=True)
+        tokens = out.last_hidden_state  # (B, T, H), after the final norm
+        hidden = out.hidden_states[self.layers - split] if split else None
+        return Encoded(self._projection(tokens[:, -1]), tokens, hidden)
+
+    def tail(self, split: int) -> TailSpec:
+        norm = self._tower.final_layer_norm
+        return _tail(self, self._tower, norm, self._projection, split, causal=True, pool="last")
+
+
+class ClipVision:
+    """CLIP's vision transformer; its embedding is the projected state of the class token."""
+
+    def __init__(self, model: Any, spec: ImageSpec) -> None:
+        config = model.config.vision_config
+        self._tower, self._projection = model.vision_model, model.visual_projection
+        self._config, self.spec = config, spec
+        self.embedding_dim = model.config.projection_dim
+        self.token_dim = config.hidden_size
+        self.layers = config.num_hidden_layers
+        weights = {**self._tower.state_dict(), "projection": self._projection.weight}
+        self.fingerprint = fingerprint(f"CLIP vision {config.to_json_string()} {spec}", weights)
+
+    @torch.inference_mode()
+    def encode(self, pixels: Tensor, split: int) -> Encoded:
+        out = self._tower(pixel_values=pixels, output_hidden_states=True)
+        # transformers norms the class token only; normed tokens are what the projection expects.
+        tokens = self._tower.post_layernorm(out.last_hidden_state)  # (B, P, H)
+        hidden = out.hidden_states[self.layers - split] if split else None
+        return Encoded(self._projection(tokens[:, 0]), tokens, hidden)
+
+    def tail(self, split: int) -> TailSpec:
+        norm = self._tower.post_layernorm
+        return _tail(self, self._tower, norm, self._projection, split, causal=False, pool="first")
+
+
+def _tail(
+    encoder: ClipText | ClipVision,
+    tower: Any,
+    norm: nn.LayerNorm,
+    projection: nn.Linear,
+    split: int,
+    causal: bool,
+    pool: str,
+) -> TailSpec:
+    config = encoder._config
+    names = {
+        "self_attn.q_proj": "q_proj",
+        "self_attn.k_proj": "k_proj",
+        "self_attn.v_proj": "v_proj",
+        "self_attn.out_proj": "out_proj",
+        "layer_norm1": "norm1",
+        "mlp.fc1": "fc1",
+        "mlp.fc2": "fc2",
+        "layer_norm2": "norm2",
+    }
+    weights = {}
+    for index, layer in enumerate(tower.encoder.layers[encoder.layers - split :]):
+        for key, value in layer.state_dict().items():
+            module, _, kind = key.rpartition(".")
+            weights[f"layers.{index}.{names[module]}.{kind}"] = value
+    weights |= {f"norm.{key}": value for key, value in norm.state_dict().items()}
+    weights["projection.weight"] = projection.weight.detach()
+    return TailSpec(
+        {
+            "kind": "transformer",
+            "layers": split,
+            "dim": config.hidden_size,
+            "heads": config.num_attention_heads,
+            "mlp_dim": config.intermediate_size,
+            "activation": config.hidden_act,
+            "eps": config.layer_norm_eps,
+            "pre_norm": True,
+            "causal": causal,
+            "pool": pool,
+            "projection_dim": encoder.embedding_dim,
+        },
+        weights,
+    )
+
+
+def load(name: str, revision: str | None) -> Backbone:
+    """Loads a CLIP model.
+
+    Args:
+        name: a hub id such as `openai/clip-vit-base-patch32`, or a folder that `save_pretrained`
+            wrote, with the files of the tokenizer and the image processor.
+        revision: commit, tag or branch of the hub repository; None for its default.
+
+    Raises:
+        UserError: no such files here and no network, or a model that is not CLIP.
+    """
+    from transformers import AutoConfig, AutoTokenizer, CLIPModel
+
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise UserError(_how_to_get(name, revision)) from error
+    if config.model_type != "clip":
+        raise UserError(
+            f"backbone.name: {name!r}: a model of type {config.model_type!r}; expected a CLIP model "
+            "(model_type 'clip') or 'bundled'"
+        )
+    try:
+        # A `.bin` file, all that some repositories have, is read with `weights_only`: no code in it runs.
+        model = CLIPModel.from_pretrained(
+            name, revision=revision or "main", dtype=torch.float32
+        ).eval()
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        spec = _image_spec(name, revision)
+    except (OSError, ValueError) as error:
+        raise UserError(_how_to_get(name, revision)) from error
+    return Backbone(image=ClipVision(model, spec), text=ClipText(model, tokenizer))
+
+
+def _image_spec(name: str, revision: str | None) -> ImageSpec:
+    from transformers.utils.hub import cached_file
+
+    path = cached_file(name, "preprocessor_config.json", revision=revision)
+    config = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+    # Old files give a number where newer ones give {"shortest_edge": n} or {"height": n, ...}.
+    resize, crop = config["size"], config["crop_size"]
+    return ImageSpec(
+        resize=resize if isinstance(resize, int) else resize["shortest_edge"],
+        crop=crop if isinstance(crop, int) else crop["height"],
+        mean=tuple(config["image_mean"]),
+        std=tuple(config["image_std"]),
+    )
+
+
+def _how_to_get(name: str, revision: str | None) -> str:
+    at = f" --revision {revision}" if revision else ""
+    return (
+        f"backbone.name: {name!r}: no such folder with config.json, model.safetensors, "
+        "tokenizer.json and preprocessor_config.json, not in the hub's cache, and the hub was not "
+        f"reached; on a machine with a network run `hf download {name}{at} --local-dir FOLDER`, copy "
+        "FOLDER here and set backbone.name=FOLDER, or set backbone.name=bundled"
+    )

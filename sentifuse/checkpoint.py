@@ -1,0 +1,60 @@
+"""A trained model as a folder: `model.safetensors` and `config.json`; nothing in it can run code."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from sentifuse.errors import UserError
+from sentifuse.files import write_json
+from sentifuse.model import Classifier, ModelConfig
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model and how it came about.
+
+    Attributes:
+        model: in eval mode.
+        info: what training noted: best epoch, validation scores, how views are used.
+    """
+
+    model: Classifier
+    info: dict[str, Any]
+
+
+def save(folder: Path, model: Classifier, info: dict[str, Any]) -> None:
+    """Writes the model; the same weights give the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights: dict[str, Tensor] = {
+        key: value.detach().contiguous() for key, value in model.state_dict().items()
+    }
+    # Through bytes: safetensors' own file writer makes files that only their owner can read.
+    (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
+    write_json(folder / "config.json", {"model": asdict(model.config), "info": info})
+
+
+def load(folder: Path) -> Checkpoint:
+    """Reads what `save` wrote.
+
+    Raises:
+        UserError: files are missing, damaged or do not belong together.
+    """
+    try:
+        document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model = Classifier(ModelConfig(**document["model"]))
+        model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.filename or folder}: no such checkpoint file: run `dvc repro`"
+        ) from None
+    except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{folder}: not a checkpoint of this version ({reason}): delete it and run `dvc repro`"
+        ) from None
+    return Checkpoint(model.eval(), document["info"])

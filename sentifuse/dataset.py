@@ -1,0 +1,193 @@
+"""Rows of the feature files -> batches of tensors, with plain indexing.
+
+A `DataLoader` would cost more than it hides: a batch is a gather from a memory map.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sentifuse.errors import UserError
+from sentifuse.features import Array, Features
+from sentifuse.model import Batch, Classifier
+
+Rows = NDArray[np.int64]
+# Which views of an image a batch holds: the plain one, one drawn at random, or all, to be averaged.
+ViewChoice = Literal["plain", "draw", "mean"]
+
+_BATCHES_A_POOL = 16
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which states a model reads, beside the embeddings."""
+
+    tokens: bool
+    text_hidden: bool
+    image_hidden: bool
+
+    @staticmethod
+    def of(model: Classifier) -> "Needs":
+        """What `model` reads."""
+        return Needs(model.needs_tokens, model.text_tail is not None, model.image_tail is not None)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Some rows of the features.
+
+    Attributes:
+        features: all features.
+        rows: (N,), which rows, in order.
+        targets: (N,) int64 class indices; -1 where the label is unknown.
+        guids: N, in the same order.
+    """
+
+    features: Features
+    rows: Rows
+    targets: Tensor
+    guids: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(
+        self,
+        index: Rows,
+        needs: Needs,
+        views: ViewChoice = "plain",
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
+        """Gathers the samples at `index` (positions in this data set).
+
+        Args:
+            index: (B,).
+            needs: the states to gather.
+            views: which views of each image.
+            rng: for `draw`.
+
+        Raises:
+            UserError: a state that `preprocess` was not asked to keep.
+        """
+        f, rows = self.features, self.rows[index]
+        view_rows: tuple[Rows, Rows | slice]
+        if views == "mean":
+            view_rows = (rows, slice(None))
+        elif views == "draw" and rng is not None:
+            view_rows = (rows[:, None], rng.integers(f.meta.views, size=(len(rows), 1)))
+        else:
+            view_rows = (rows, slice(0, 1))
+        text_mask = text_tokens = text_hidden = image_tokens = image_hidden = None
+        if needs.tokens or needs.text_hidden:
+            offsets = _kept(f.text_offsets)
+            starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
+            text_mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
+            if needs.text_hidden:
+                text_hidden = _padded(_kept(f.text_hidden), starts, lengths)
+            else:
+                text_tokens = _padded(_kept(f.text_tokens), starts, lengths)
+        if needs.image_hidden:
+            image_hidden = _tensor(_kept(f.image_hidden)[view_rows])
+        elif needs.tokens:
+            image_tokens = _tensor(_kept(f.image_tokens)[rows])
+        return Batch(
+            image=_tensor(f.image_embeddings[view_rows]),
+            text=_tensor(f.text_embeddings[rows]),
+            text_mask=text_mask,
+            text_tokens=text_tokens,
+            text_hidden=text_hidden,
+            image_tokens=image_tokens,
+            image_hidden=image_hidden,
+        )
+
+    def epoch(self, batch_size: int, rng: np.random.Generator, by_length: bool) -> Iterator[Rows]:
+        """All positions in random order, `batch_size` at a time; the last one may be smaller.
+
+        Args:
+            batch_size: B.
+            rng: the source of the order.
+            by_length: whether texts of like length share a batch, so that little of it is padding:
+                pools of some batches are sorted, then the batches shuffled.
+        """
+        order = rng.permutation(len(self))
+        if not by_length:
+            yield from _chunks(order, batch_size)
+            return
+        offsets = _kept(self.features.text_offsets)
+        lengths = (offsets[1:] - offsets[:-1])[self.rows]
+        batches = [
+            batch
+            for pool in _chunks(order, batch_size * _BATCHES_A_POOL)
+            for batch in _chunks(pool[np.argsort(lengths[pool], kind="stable")], batch_size)
+        ]
+        for index in rng.permutation(len(batches)):
+            yield batches[index]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The data of a run, by part; any but `train` may be empty."""
+
+    labels: Sequence[str]
+    train: Dataset
+    val: Dataset
+    test: Dataset
+    predict: Dataset
+
+
+def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) -> Parts:
+    """Joins the features with the split table.
+
+    Args:
+        features: of every sample in `splits`.
+        splits: `guid`, `label`, `split`; each part keeps the order of its rows.
+        labels: class names in the order of the logits.
+
+    Raises:
+        UserError: a guid without features, or a label that `labels` lacks.
+    """
+    number = {label: index for index, label in enumerate(labels)}
+
+    def part(name: str) -> Dataset:
+        table = splits[splits["split"] == name]
+        unknown = set(table["label"]) - set(labels) - {""}
+        if unknown:
+            raise UserError(f"labels: {list(labels)}: the splits have {sorted(unknown)}, too")
+        guids = list(table["guid"])
+        targets = torch.tensor(
+            [number.get(label, -1) for label in table["label"]], dtype=torch.int64
+        )
+        return Dataset(features, features.rows(guids), targets, guids)
+
+    return Parts(labels, part("train"), part("val"), part("test"), part("predict"))
+
+
+def _chunks(rows: Rows, size: int) -> list[Rows]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _kept(array: Array | None) -> Array:
+    if array is None:
+        raise UserError(
+            "data/features lacks the token or hidden states that this model reads: set "
+            "backbone.tokens=true for attention, unfreeze_*_layers for finetuning, then `dvc repro`"
+        )
+    return array
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _padded(ragged: Array, starts: Rows, lengths: Rows) -> Tensor:
+    """The rows `starts[i] : starts[i] + lengths[i]` as (B, T, H) float32, zeros behind."""
+    out = torch.zeros(len(starts), int(lengths.max()), ragged.shape[1])
+    for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        out[index, :length] = torch.from_numpy(ragged[start : start + length].astype(np.float32))
+    return out

@@ -1,0 +1,190 @@
+"""Encodes one shard of samples: files in, rows for the store out. Every engine runs this function.
+
+A row must not depend on the rows that it happens to share a batch with. Matrix products choose their
+kernel by the shape of the batch, so every batch has one shape: the last one is filled up with copies of
+its last sample, and a text batch holds texts of one length only, without padding.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sentifuse import images, text
+from sentifuse.backbones.interface import Backbone, Encoded
+from sentifuse.errors import UserError
+from sentifuse.images import ImageSpec, ViewSpec
+from sentifuse.store import Row
+
+T = TypeVar("T")
+Modality = Literal["image", "text"]
+
+# Part of every space's name: raise it when cleaning, decoding or batching changes what comes out.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that decides what a row holds, besides its input.
+
+    Attributes:
+        image_split: how many of the last vision layers are to be finetuned; their input is kept.
+        text_split: the same for the text encoder.
+        tokens: whether the states after the last layer are kept (of the plain view, for images).
+        hidden_dtype: `float16` or `float32`, of hidden states and tokens. Embeddings are float32.
+        image_batch: images a batch.
+        text_batch: texts a batch.
+        views: how random views are drawn.
+    """
+
+    image_split: int
+    text_split: int
+    tokens: bool
+    hidden_dtype: str
+    image_batch: int
+    text_batch: int
+    views: ViewSpec
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input: its key in the store, its file, and which view of it (0: the plain one)."""
+
+    key: str
+    path: str
+    view: int
+
+
+def item_key(content: str, view: int) -> str:
+    """The store key of view `view` of a file with the content hash `content`."""
+    return content if view == 0 else f"{content}.{view}"
+
+
+def space_name(modality: Modality, backbone: Backbone, setting: Setting) -> str:
+    """Names the store's space for one modality: different whenever a row could differ."""
+    import PIL
+    import transformers
+
+    parts: dict[str, object] = {
+        "version": VERSION,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "tokens": setting.tokens,
+        "hidden_dtype": setting.hidden_dtype,
+    }
+    if modality == "image":
+        parts |= {"encoder": backbone.image.fingerprint, "split": setting.image_split}
+        parts |= {"pillow": PIL.__version__, "batch": setting.image_batch}
+        parts |= {"views": asdict(setting.views)}
+    else:
+        parts |= {"encoder": backbone.text.fingerprint, "split": setting.text_split}
+        parts |= {"batch": setting.text_batch}
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{modality}-{digest[:20]}"
+
+
+def encode_shard(
+    backbone: Backbone, setting: Setting, modality: Modality, items: Sequence[Item]
+) -> dict[str, Row]:
+    """Reads and encodes `items`.
+
+    Returns:
+        Key -> `embedding` (1, D) float32; `tokens` and `hidden` (T or P, H) where the setting has
+        them. An embedding has the leading 1 so that rows can be concatenated.
+
+    Raises:
+        UserError: a file cannot be decoded, or a hidden state does not fit float16.
+    """
+    if modality == "image":
+        return _encode_images(backbone, setting, items)
+    return _encode_texts(backbone, setting, items)
+
+
+def _encode_images(backbone: Backbone, setting: Setting, items: Sequence[Item]) -> dict[str, Row]:
+    encoder = backbone.image
+    rows: dict[str, Row] = {}
+    # Views of one file stand side by side: it is decoded once for all of them.
+    read = lru_cache(maxsize=1)(_read_image)
+    for batch in _chunks(items, setting.image_batch):
+        pixels = np.stack([_view(read(item.path), item, encoder.spec, setting) for item in batch])
+        filled = _fill(torch.from_numpy(pixels), setting.image_batch)
+        encoded = encoder.encode(normalise(filled, encoder.spec), setting.image_split)
+        rows |= _rows(batch, encoded, setting)
+    return rows
+
+
+def _encode_texts(backbone: Backbone, setting: Setting, items: Sequence[Item]) -> dict[str, Row]:
+    encoder = backbone.text
+    texts = [text.clean(text.decode(Path(item.path).read_bytes())) for item in items]
+    by_length: dict[int, list[tuple[Item, list[int]]]] = defaultdict(list)
+    for item, ids in zip(items, encoder.tokenize(texts), strict=True):
+        by_length[len(ids)].append((item, ids))
+    rows: dict[str, Row] = {}
+    for length in sorted(by_length):
+        for batch in _chunks(by_length[length], setting.text_batch):
+            rectangle = torch.tensor([ids for _, ids in batch])  # (B, T)
+            encoded = encoder.encode(_fill(rectangle, setting.text_batch), setting.text_split)
+            rows |= _rows([item for item, _ in batch], encoded, setting)
+    return rows
+
+
+def normalise(pixels: Tensor, spec: ImageSpec) -> Tensor:
+    """(B, S, S, 3) uint8 -> (B, 3, S, S) float32 with the encoder's mean and std."""
+    mean = 255 * torch.tensor(spec.mean)
+    std = 255 * torch.tensor(spec.std)
+    return ((pixels.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+
+def _read_image(path: str) -> Image.Image:
+    try:
+        return images.read(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: not an image that can be decoded ({error})") from None
+
+
+def _view(image: Image.Image, item: Item, spec: ImageSpec, setting: Setting) -> images.Pixels:
+    if item.view == 0:
+        return images.centre(image, spec)
+    return images.random_view(image, spec, setting.views, seed=item.key)
+
+
+def _rows(items: Sequence[Item], encoded: Encoded, setting: Setting) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for index, item in enumerate(items):
+        row: Row = {"embedding": encoded.embedding[index : index + 1].float().numpy()}
+        # Random views serve training's embeddings and hidden states; attention looks at the plain one.
+        if setting.tokens:
+            tokens = encoded.tokens[index] if item.view == 0 else encoded.tokens[index, :0]
+            row["tokens"] = _narrow(tokens, item, setting)
+        if encoded.hidden is not None:
+            row["hidden"] = _narrow(encoded.hidden[index], item, setting)
+        rows[item.key] = row
+    return rows
+
+
+def _narrow(states: Tensor, item: Item, setting: Setting) -> np.ndarray:
+    narrow: np.ndarray = states.numpy().astype(setting.hidden_dtype)
+    if not np.isfinite(narrow).all():
+        raise UserError(
+            f"{item.path}: hidden states do not fit {setting.hidden_dtype}; "
+            "set backbone.hidden_dtype=float32"
+        )
+    return narrow
+
+
+def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _fill(batch: Tensor, size: int) -> Tensor:
+    missing = size - len(batch)
+    return torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])]) if missing else batch

@@ -1,0 +1,90 @@
+"""Encodes on this machine: one process a core, one thread each.
+
+Two processes of one thread beat one process of two, and one thread makes a row's bits independent of
+the number of cores.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import torch
+
+from sentifuse import memory
+from sentifuse.backbones import registry
+from sentifuse.backbones.interface import Backbone
+from sentifuse.encoding import Item, Modality, Setting, encode_shard
+from sentifuse.errors import UserError
+from sentifuse.progress import progress
+from sentifuse.store import Space
+
+# Samples a shard: what a killed run loses at most per process.
+SHARD_SIZE = {"image": 128, "text": 1024}
+
+_backbone: Backbone | None = None
+
+
+def encode(
+    name: str,
+    revision: str | None,
+    setting: Setting,
+    modality: Modality,
+    items: Sequence[Item],
+    space: Space,
+) -> None:
+    """Encodes those of `items` that `space` lacks, and appends them shard by shard.
+
+    Args:
+        name: of the backbone, as in `registry.load`.
+        revision: of the backbone.
+        setting: what a row holds.
+        modality: what the items are.
+        items: one per key.
+        space: where the rows go.
+
+    Raises:
+        UserError: a file cannot be encoded, or a worker was killed.
+    """
+    missing = set(space.missing([item.key for item in items]))
+    todo = [item for item in items if item.key in missing]
+    size = SHARD_SIZE[modality]
+    shards = [todo[start : start + size] for start in range(0, len(todo), size)]
+    if not shards:
+        return
+    workers = min(len(os.sched_getaffinity(0)), len(shards))
+    with (
+        progress(f"encode {modality}s", len(todo), f"{modality}s") as shown,
+        ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(name, revision),
+        ) as pool,
+    ):
+        futures = [pool.submit(_work, setting, modality, shard, space.folder) for shard in shards]
+        try:
+            for future in as_completed(futures):
+                shown.advance(future.result())
+        except BrokenProcessPool:
+            raise UserError(
+                f"encode {modality}s: a worker was killed (out of memory?); what is done is kept: "
+                "run `dvc repro` again"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(name: str, revision: str | None) -> None:
+    global _backbone
+    memory.keep_freed()
+    torch.set_num_threads(1)
+    _backbone = registry.load(name, revision)
+
+
+def _work(setting: Setting, modality: Modality, items: Sequence[Item], folder: Path) -> int:
+    assert _backbone is not None
+    Space(folder.parent, folder.name).append(encode_shard(_backbone, setting, modality, items))
+    return len(items)

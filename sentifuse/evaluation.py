@@ -1,0 +1,51 @@
+"""Scores a checkpoint on the parts that have labels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from sentifuse.dataset import Dataset, Parts, ViewChoice
+from sentifuse.metrics import scores
+from sentifuse.model import Classifier
+from sentifuse.training import predict
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+        metrics: part name (`val`, `test`) -> `metrics.scores`; without such parts, a `note` only.
+        confusion: a row a sample of the test part, columns `actual` and `predicted`, by class name.
+    """
+
+    metrics: dict[str, Any]
+    confusion: pd.DataFrame
+
+
+def evaluate(model: Classifier, parts: Parts, views: ViewChoice) -> Evaluation:
+    """Scores `model` on validation and test, whichever is not empty."""
+    metrics: dict[str, Any] = {}
+    confusion = pd.DataFrame(columns=["actual", "predicted"])
+    for name, data in (("val", parts.val), ("test", parts.test)):
+        if not len(data):
+            continue
+        predicted = predict(model, data, views).argmax(dim=1)
+        metrics[name] = scores(data.targets.numpy(), predicted.numpy(), parts.labels)
+        if name == "test":
+            confusion = pd.DataFrame(
+                {
+                    "actual": [parts.labels[target] for target in data.targets],
+                    "predicted": [parts.labels[guess] for guess in predicted],
+                }
+            )
+    if not metrics:
+        metrics["note"] = "val_size and test_size are 0: there is nothing to evaluate on"
+    return Evaluation(metrics, confusion)
+
+
+def probabilities(model: Classifier, data: Dataset, views: ViewChoice) -> Tensor:
+    """Softmax probabilities (N, C) in float64, so that the rows sum to 1 to the last digit written."""
+    return predict(model, data, views).double().softmax(dim=1)

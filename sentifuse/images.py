@@ -1,0 +1,108 @@
+"""Bytes of an image -> the square RGB array that an encoder asks for."""
+
+import io
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageOps
+
+Pixels = NDArray[np.uint8]  # (S, S, 3)
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How an encoder wants its images.
+
+    Attributes:
+        resize: length of the shorter side after resizing, in pixels.
+        crop: side of the centre crop, in pixels.
+        mean: per channel, of values in 0..1.
+        std: per channel, of values in 0..1.
+    """
+
+    resize: int
+    crop: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """How a random view of a training image is drawn.
+
+    Attributes:
+        scale_min: least share of the area that a crop keeps, 0..1.
+        flip: whether half of the views are mirrored.
+        jitter: largest relative change of brightness, contrast and saturation, 0..1.
+    """
+
+    scale_min: float
+    flip: bool
+    jitter: float
+
+
+def read(raw: bytes) -> Image.Image:
+    """Decodes to RGB, upright as the EXIF orientation says.
+
+    Raises:
+        OSError: `raw` is not an image that Pillow reads, or is cut off.
+    """
+    image = Image.open(io.BytesIO(raw))
+    upright = ImageOps.exif_transpose(image)
+    return upright.convert("RGB")
+
+
+def centre(image: Image.Image, spec: ImageSpec) -> Pixels:
+    """Resizes the shorter side to `spec.resize` (bicubic) and takes the centre crop.
+
+    Only the source area that ends in the crop is resampled; values are those of a resize of the
+    whole image followed by the crop.
+
+    Returns:
+        (S, S, 3), S = `spec.crop`.
+    """
+    width, height = image.size
+    short = min(width, height)
+    new_width = spec.resize * width // short
+    new_height = spec.resize * height // short
+    left = (new_width - spec.crop) // 2
+    top = (new_height - spec.crop) // 2
+    box = (
+        left * width / new_width,
+        top * height / new_height,
+        (left + spec.crop) * width / new_width,
+        (top + spec.crop) * height / new_height,
+    )
+    resized = image.resize((spec.crop, spec.crop), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(resized)
+
+
+def random_view(image: Image.Image, spec: ImageSpec, view: ViewSpec, seed: str) -> Pixels:
+    """A random resized crop, mirrored half of the time, with slight colour changes.
+
+    The crop follows Szegedy et al. 2015 (arXiv:1409.4842): a share of the area drawn from
+    `view.scale_min`..1, an aspect ratio drawn log-uniformly from 3/4..4/3.
+
+    Args:
+        seed: the same image and seed give the same view, wherever and whenever it is drawn.
+
+    Returns:
+        (S, S, 3), S = `spec.crop`.
+    """
+    draw = random.Random(seed)
+    width, height = image.size
+    area = width * height * draw.uniform(view.scale_min, 1.0)
+    ratio = (4 / 3) ** draw.uniform(-1.0, 1.0)
+    crop_width = min((area * ratio) ** 0.5, width)
+    crop_height = min((area / ratio) ** 0.5, height)
+    left = draw.uniform(0, width - crop_width)
+    top = draw.uniform(0, height - crop_height)
+    box = (left, top, left + crop_width, top + crop_height)
+    result = image.resize((spec.crop, spec.crop), Image.Resampling.BICUBIC, box=box)
+    if view.flip and draw.random() < 0.5:
+        result = ImageOps.mirror(result)
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        result = enhance(result).enhance(1 + draw.uniform(-view.jitter, view.jitter))
+    return np.asarray(result)

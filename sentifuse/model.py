@@ -1,0 +1,163 @@
+"""The classifier: encoder tails (stage 2), layer norms, fusion, classification head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sentifuse import tails
+from sentifuse.errors import UserError
+from sentifuse.fusion import FUSIONS, Dims, Tokens
+
+INPUT_MODES = ("multimodal", "text_only", "image_only")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples; what the model at hand does not read may be None.
+
+    Attributes:
+        image: (B, V', D_image) embeddings of the V' views to average.
+        text: (B, D_text) embeddings.
+        text_mask: (B, T) bool, True for real tokens of the two below.
+        text_tokens: (B, T, H), for attention.
+        text_hidden: (B, T, H), at the split point.
+        image_tokens: (B, P, H), for attention.
+        image_hidden: (B, V', P, H), at the split point.
+    """
+
+    image: Tensor
+    text: Tensor
+    text_mask: Tensor | None = None
+    text_tokens: Tensor | None = None
+    text_hidden: Tensor | None = None
+    image_tokens: Tensor | None = None
+    image_hidden: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that is needed to build the model; stored beside its weights.
+
+    Attributes:
+        labels: class names in the order of the logits, C.
+        fusion: a key of `FUSIONS`.
+        input_mode: one of `INPUT_MODES`; an absent modality is zeros after its layer norm.
+        hidden_dims: widths of the head's hidden layers.
+        dropout: in the head, 0..1.
+        image_dim: width of the image embeddings.
+        text_dim: width of the text embeddings.
+        image_token_dim: width of the image tokens.
+        text_token_dim: width of the text tokens.
+        image_tail: config of the trainable image tail, or None while the encoder is frozen.
+        text_tail: config of the trainable text tail, or None while the encoder is frozen.
+        tail_dropout: dropout inside the tails while training, 0..1.
+    """
+
+    labels: Sequence[str]
+    fusion: str
+    input_mode: str
+    hidden_dims: Sequence[int]
+    dropout: float
+    image_dim: int
+    text_dim: int
+    image_token_dim: int
+    text_token_dim: int
+    image_tail: dict[str, Any] | None = None
+    text_tail: dict[str, Any] | None = None
+    tail_dropout: float = 0.0
+
+
+class Classifier(nn.Module):
+    """Late fusion of an image and a text embedding, and a head."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Builds the model with random weights.
+
+        Raises:
+            UserError: a fusion that needs both modalities in a unimodal mode.
+        """
+        super().__init__()
+        self.config = config
+        fusion = FUSIONS[config.fusion]
+        if fusion.needs_tokens and config.input_mode != "multimodal":
+            raise UserError(
+                f"input_mode: {config.input_mode!r}: fusion {config.fusion!r} attends from one modality "
+                "to the other and needs input_mode 'multimodal'"
+            )
+        # An absent modality needs no encoder.
+        reads_image, reads_text = (
+            config.input_mode != mode for mode in ("text_only", "image_only")
+        )
+        self.image_tail = _tail(config.image_tail if reads_image else None, config)
+        self.text_tail = _tail(config.text_tail if reads_text else None, config)
+        image_dim = config.text_dim if fusion.equal_dims else config.image_dim
+        self.image_proj = (
+            nn.Identity()
+            if image_dim == config.image_dim
+            else nn.Linear(config.image_dim, image_dim)
+        )
+        self.image_norm = nn.LayerNorm(image_dim)
+        self.text_norm = nn.LayerNorm(config.text_dim)
+        self.fusion = fusion(
+            Dims(image_dim, config.text_dim, config.image_token_dim, config.text_token_dim)
+        )
+        self.head = _head(
+            self.fusion.out_dim, config.hidden_dims, len(config.labels), config.dropout
+        )
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether the fusion reads token states."""
+        return self.fusion.needs_tokens
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns logits (B, C)."""
+        v, image_tokens = self._image(batch)
+        t, text_tokens = self._text(batch)
+        v = self.image_norm(self.image_proj(v))
+        t = self.text_norm(t)
+        if self.config.input_mode == "text_only":
+            v = torch.zeros_like(v)
+        if self.config.input_mode == "image_only":
+            t = torch.zeros_like(t)
+        tokens = None
+        if self.needs_tokens:
+            if image_tokens is None or text_tokens is None or batch.text_mask is None:
+                raise UserError(
+                    f"fusion: {self.config.fusion!r} needs token states: set backbone.tokens=true"
+                )
+            tokens = Tokens(image_tokens, text_tokens, batch.text_mask)
+        logits: Tensor = self.head(self.fusion(v, t, tokens))
+        return logits
+
+    def _image(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        if self.image_tail is None:
+            return batch.image.mean(dim=1), batch.image_tokens
+        assert batch.image_hidden is not None
+        views = batch.image_hidden.shape[1]
+        flat = batch.image_hidden.flatten(0, 1)  # (B V', P, H)
+        embeddings, tokens = self.image_tail(flat, None, self.needs_tokens)
+        if tokens is not None:
+            tokens = tokens.unflatten(0, (-1, views))[:, 0]
+        return embeddings.unflatten(0, (-1, views)).mean(dim=1), tokens
+
+    def _text(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        if self.text_tail is None:
+            return batch.text, batch.text_tokens
+        embedding, tokens = self.text_tail(batch.text_hidden, batch.text_mask, self.needs_tokens)
+        return embedding, tokens
+
+
+def _tail(config: dict[str, Any] | None, model: ModelConfig) -> nn.Module | None:
+    return None if config is None else tails.build(config, dropout=model.tail_dropout)
+
+
+def _head(in_dim: int, hidden_dims: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in hidden_dims:
+        layers += [nn.Linear(in_dim, width), nn.ReLU(), nn.Dropout(dropout)]
+        in_dim = width
+    return nn.Sequential(*layers, nn.Linear(in_dim, classes))

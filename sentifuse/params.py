@@ -1,0 +1,92 @@
+"""`params.yaml` -> frozen dataclasses, strictly: a wrong key or value stops before any work.
+
+Each stage file declares a frozen dataclass whose fields are just the top-level keys of `params.yaml`
+that it reads, the same ones that `dvc.yaml` lists for it. Constraints are `Annotated` types, checked
+by pydantic in strict mode: no `"3"` for 3, no unknown key, no missing key.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from sentifuse.errors import UserError
+
+PARAMS_FILE = Path("params.yaml")
+
+Params = TypeVar("Params")
+
+Count = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
+
+# A dataclass with this as `__pydantic_config__` refuses keys that it does not know.
+STRICT: Any = {"extra": "forbid", "strict": True}
+
+
+def load(kind: type[Params], path: Path = PARAMS_FILE) -> Params:
+    """Reads the top-level keys of `path` that are fields of `kind`.
+
+    Args:
+        kind: a frozen dataclass; nested sections are dataclasses with `__pydantic_config__ = STRICT`.
+        path: the YAML file.
+
+    Raises:
+        UserError: one line that names the key, the value and what is allowed.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the root of the repository") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: expected a mapping of sections at the top level")
+    wanted = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return parse(kind, {key: document[key] for key in wanted if key in document}, source=str(path))
+
+
+def parse(kind: type[Params], values: dict[str, Any], source: str) -> Params:
+    """Checks `values` against `kind`; `source` stands in front of the message.
+
+    Raises:
+        UserError: one line that names the first wrong key, its value and what is allowed.
+    """
+    try:
+        # Strict mode refuses a list for a tuple in Python, but not in JSON, which has no tuples.
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_describe(error)}") from None
+
+
+def _describe(error: ValidationError) -> str:
+    first = error.errors()[0]
+    # A union reports `key.type-name`; only the parts of the path that the file has are of use.
+    path = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "dict["))]
+    key = ".".join(part for part in path if part not in ("literal", "str", "float", "int"))
+    value = first["input"]
+    if first["type"] in ("missing", "missing_argument"):
+        return f"{key}: the key is missing"
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{key}: unknown key"
+    message = first["msg"][0].lower() + first["msg"][1:]
+    hint = ""
+    if isinstance(value, str) and _is_number(value):
+        hint = " (YAML reads 1e-3 as a string: write 1.0e-3)"
+    more = len(error.errors()) - 1
+    return f"{key}: {value!r}: {message}{hint}" + (f" (and {more} more)" if more else "")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

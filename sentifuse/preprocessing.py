@@ -1,0 +1,100 @@
+"""Manifest -> features: encode what the store lacks, then assemble."""
+
+from pathlib import Path
+
+import pandas as pd
+import safetensors.torch
+from torch import Tensor
+
+from sentifuse import assemble
+from sentifuse.backbones import registry
+from sentifuse.backbones.interface import Backbone, Encoder
+from sentifuse.encoding import Item, Setting, item_key, space_name
+from sentifuse.engines import local
+from sentifuse.errors import UserError
+from sentifuse.features import Meta
+from sentifuse.store import Space
+
+
+def preprocess(
+    samples: pd.DataFrame,
+    *,
+    name: str,
+    revision: str | None,
+    setting: Setting,
+    views: int,
+    store: Path,
+    out: Path,
+) -> None:
+    """Writes the features of `samples` to `out`.
+
+    Args:
+        samples: the manifest, N rows.
+        name: of the backbone.
+        revision: of the backbone.
+        setting: what a row holds.
+        views: random views of each image, beside the plain one.
+        store: root of the feature store.
+        out: `data/features`.
+
+    Raises:
+        UserError: no such backbone, more layers to finetune than it has, or a file that cannot be
+            encoded.
+    """
+    backbone = registry.load(name, revision)
+    _check_depth("unfreeze_text_layers", setting.text_split, backbone.text)
+    _check_depth("unfreeze_vision_layers", setting.image_split, backbone.image)
+
+    images = Space(store, space_name("image", backbone, setting))
+    texts = Space(store, space_name("text", backbone, setting))
+    image_keys = [
+        [item_key(content, view) for view in range(views + 1)]
+        for content in samples["image_sha256"]
+    ]
+    text_keys = list(samples["text_sha256"])
+
+    image_items = {
+        key: Item(key, path, view)
+        for keys, path in zip(image_keys, samples["image"], strict=True)
+        for view, key in enumerate(keys)
+    }
+    text_items = {
+        key: Item(key, path, 0) for key, path in zip(text_keys, samples["text"], strict=True)
+    }
+    local.encode(name, revision, setting, "image", list(image_items.values()), images)
+    local.encode(name, revision, setting, "text", list(text_items.values()), texts)
+
+    meta = _meta(backbone, setting, views + 1)
+    assemble.write(out, meta, list(samples["guid"]), images, image_keys, texts, text_keys)
+    for modality, encoder, split in (
+        ("image", backbone.image, setting.image_split),
+        ("text", backbone.text, setting.text_split),
+    ):
+        if split:
+            _save_weights(encoder.tail(split).weights, out / f"{modality}_tail.safetensors")
+
+
+def _meta(backbone: Backbone, setting: Setting, views: int) -> Meta:
+    image, text = backbone.image, backbone.text
+    return Meta(
+        image_dim=image.embedding_dim,
+        text_dim=text.embedding_dim,
+        image_token_dim=image.token_dim,
+        text_token_dim=text.token_dim,
+        views=views,
+        image_tail=dict(image.tail(setting.image_split).config) if setting.image_split else None,
+        text_tail=dict(text.tail(setting.text_split).config) if setting.text_split else None,
+        image_fingerprint=image.fingerprint,
+        text_fingerprint=text.fingerprint,
+    )
+
+
+def _check_depth(key: str, split: int, encoder: Encoder) -> None:
+    if split > encoder.layers:
+        raise UserError(f"{key}: {split}: the encoder has {encoder.layers} layers")
+
+
+def _save_weights(weights: dict[str, Tensor], path: Path) -> None:
+    safetensors.torch.save_file(
+        {key: value.detach().contiguous() for key, value in weights.items()}, path
+    )

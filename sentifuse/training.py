@@ -1,0 +1,198 @@
+"""`fit`: the one training loop, for both stages and for the ablations."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from sentifuse import memory
+from sentifuse.dataset import Dataset, Needs, ViewChoice
+from sentifuse.losses import loss
+from sentifuse.metrics import headline
+from sentifuse.model import Classifier
+from sentifuse.recipe import Schedule
+
+# Rows of the training history, in the order of the columns of the CSV file.
+HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr_head")
+_PLATEAU_FACTOR, _PLATEAU_PATIENCE = 0.5, 2
+_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The loss of a run: see `losses.loss`."""
+
+    weights: Tensor
+    label_smoothing: float
+    log_prior: Tensor | None
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The training loss, a scalar."""
+        return loss(
+            logits,
+            targets,
+            weights=self.weights,
+            label_smoothing=self.label_smoothing,
+            log_prior=self.log_prior,
+        )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` did, beside training the model in place.
+
+    Attributes:
+        history: a row an epoch, keys `HISTORY`; without a validation part its scores are absent.
+        best_epoch: the epoch whose weights the model has; 0 if none was better than the start.
+        val: `accuracy` and `macro_f1` on validation at that epoch; empty without a validation part.
+    """
+
+    history: list[dict[str, float]]
+    best_epoch: int
+    val: dict[str, float]
+
+
+def fit(
+    model: Classifier,
+    train: Dataset,
+    val: Dataset,
+    groups: Sequence[dict[str, Any]],
+    criterion: Criterion,
+    schedule: Schedule,
+    *,
+    seed: int,
+    train_views: ViewChoice,
+    predict_views: ViewChoice,
+    keep_start: bool,
+    autocast: bool = False,
+    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+) -> Fitted:
+    """Trains `model` in place and leaves it with its best weights, in eval mode.
+
+    AdamW; the weights of the epoch with the highest macro-F1 on validation are kept. Without a
+    validation part training runs for all epochs and the last weights are kept.
+
+    Args:
+        model: on the CPU.
+        train: to train on, not empty.
+        val: to choose the epoch on; may be empty.
+        groups: parameter groups of the optimizer, the head's first.
+        criterion: the loss.
+        schedule: epochs, batch size, rates.
+        seed: of shuffling, dropout and drawn views.
+        train_views: which views of an image a training batch has.
+        predict_views: the same for validation.
+        keep_start: whether the weights before the first epoch compete for the best.
+        autocast: whether forward passes run in bfloat16.
+        on_epoch: called with each row of the history.
+    """
+    memory.keep_freed()
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    optimizer = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
+    steps = schedule.epochs * -(-len(train) // schedule.batch_size)
+    per_step = _per_step(optimizer, schedule, steps)
+    plateau = None
+    if schedule.schedule == "plateau" and len(val):
+        plateau = ReduceLROnPlateau(optimizer, "max", _PLATEAU_FACTOR, _PLATEAU_PATIENCE)
+    best, best_epoch, best_val = None, 0, {}
+    if keep_start and len(val):
+        best_val = _validate(model, val, criterion, predict_views)
+        best = copy.deepcopy(model.state_dict())
+    history: list[dict[str, float]] = []
+    for epoch in range(1, schedule.epochs + 1):
+        lr = optimizer.param_groups[0]["lr"]
+        train_loss = _epoch(
+            model, train, optimizer, per_step, criterion, schedule, rng, train_views, autocast
+        )
+        row = {"epoch": epoch, "train_loss": train_loss}
+        if len(val):
+            scores = _validate(model, val, criterion, predict_views)
+            row |= {f"val_{name}": value for name, value in scores.items()}
+            if plateau is not None:
+                plateau.step(scores["macro_f1"])
+            if best is None or scores["macro_f1"] > best_val["macro_f1"]:
+                best, best_epoch, best_val = copy.deepcopy(model.state_dict()), epoch, scores
+        row["lr_head"] = lr
+        history.append(row)
+        on_epoch(row)
+        if len(val) and 0 < schedule.early_stop_patience <= epoch - best_epoch:
+            break
+    if best is not None:
+        model.load_state_dict(best)
+    else:
+        best_epoch = len(history)
+    model.eval()
+    return Fitted(history, best_epoch, {k: v for k, v in best_val.items() if k != "loss"})
+
+
+@torch.inference_mode()
+def predict(model: Classifier, data: Dataset, views: ViewChoice) -> Tensor:
+    """Logits (N, C) of every sample of `data`, in order; the model ends in eval mode."""
+    model.eval()
+    needs = Needs.of(model)
+    out = [
+        model(data.batch(np.arange(start, min(start + _EVALUATION_BATCH, len(data))), needs, views))
+        for start in range(0, len(data), _EVALUATION_BATCH)
+    ]
+    return torch.cat(out) if out else torch.zeros(0, len(model.config.labels))
+
+
+def _epoch(
+    model: Classifier,
+    train: Dataset,
+    optimizer: torch.optim.Optimizer,
+    per_step: LambdaLR | None,
+    criterion: Criterion,
+    schedule: Schedule,
+    rng: np.random.Generator,
+    views: ViewChoice,
+    autocast: bool,
+) -> float:
+    model.train()
+    needs = Needs.of(model)
+    total = 0.0
+    for index in train.epoch(schedule.batch_size, rng, needs.text_hidden):
+        batch = train.batch(index, needs, views, rng)
+        # Around one forward pass only: autocast keeps its bfloat16 copies of the weights as long as
+        # the block lasts, and a longer one would go on with weights from before the step.
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            logits = model(batch)
+        value = criterion(logits.float(), train.targets[index])
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), schedule.max_grad_norm)
+        optimizer.step()
+        if per_step is not None:
+            per_step.step()
+        total += value.item() * len(index)
+    return total / len(train)
+
+
+def _validate(
+    model: Classifier, val: Dataset, criterion: Criterion, views: ViewChoice
+) -> dict[str, float]:
+    logits = predict(model, val, views)
+    # Logit adjustment shifts logits while training only.
+    plain = Criterion(criterion.weights, criterion.label_smoothing, None)
+    scores = headline(val.targets.numpy(), logits.argmax(dim=1).numpy(), logits.shape[1])
+    return {"loss": plain(logits, val.targets).item(), **scores}
+
+
+def _per_step(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> LambdaLR | None:
+    """For `cosine`: linear warm-up over the first `warmup` of all steps, then cosine decay to zero."""
+    if schedule.schedule == "plateau":
+        return None
+    warmup = schedule.warmup * steps
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return float(0.5 * (1 + np.cos(np.pi * (step - warmup) / max(steps - warmup, 1))))
+
+    return LambdaLR(optimizer, factor)

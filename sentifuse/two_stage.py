@@ -1,0 +1,206 @@
+"""The two stages of progressive finetuning (head first, then the last encoder layers with it)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from sentifuse.dataset import Parts
+from sentifuse.errors import UserError
+from sentifuse.features import Meta
+from sentifuse.losses import class_weights
+from sentifuse.model import Classifier, ModelConfig
+from sentifuse.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
+from sentifuse.training import Criterion, Fitted, fit
+
+OnEpoch = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the classifier is made of: the keys of `params.yaml` with these names."""
+
+    fusion: str
+    input_mode: str
+    head: Head
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model in eval mode and how it was trained."""
+
+    model: Classifier
+    fitted: Fitted
+
+
+def train_stage1(
+    parts: Parts,
+    architecture: Architecture,
+    loss: Loss,
+    views: ImageViews,
+    schedule: Stage1,
+    *,
+    seed: int,
+    on_epoch: OnEpoch = lambda row: None,
+) -> Trained:
+    """Trains fusion and head on the cached embeddings of frozen encoders.
+
+    Raises:
+        UserError: nothing to train on, or a recipe that does not fit the features.
+    """
+    if not len(parts.train):
+        raise UserError("split: no training rows")
+    # One thread: these matrices are small, a second thread makes them slower.
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    model = Classifier(_config(parts, architecture))
+    fitted = _fit(model, parts, loss, views, schedule, 0.0, 1.0, seed, on_epoch)
+    return Trained(model, fitted)
+
+
+def train_stage2(
+    start: Classifier,
+    parts: Parts,
+    weights: Mapping[str, Mapping[str, Tensor] | None],
+    loss: Loss,
+    views: ImageViews,
+    schedule: Stage2,
+    *,
+    seed: int,
+    on_epoch: OnEpoch = lambda row: None,
+) -> Trained:
+    """Finetunes the encoder tails together with fusion and head, from stage 1's weights.
+
+    Never ends worse on validation than it began: the start competes for the best epoch.
+
+    Args:
+        start: stage 1's model.
+        parts: the data, with the hidden states that enter the tails.
+        weights: the pre-trained weights of the tails, as of `tail_weights`.
+        loss: the section `loss`.
+        views: the section `image_views`.
+        schedule: the section `stage2`.
+        seed: of shuffling and dropout.
+        on_epoch: called with each row of the history.
+    """
+    torch.set_num_threads(schedule.threads)
+    meta = parts.train.features.meta
+    model = Classifier(
+        replace(
+            start.config,
+            image_tail=meta.image_tail,
+            text_tail=meta.text_tail,
+            tail_dropout=schedule.encoder_dropout,
+        )
+    )
+    model.load_state_dict(start.state_dict(), strict=False)
+    for name, tail in (("image", model.image_tail), ("text", model.text_tail)):
+        if tail is not None:
+            tail.load_state_dict(dict(weights[name] or {}))
+    fitted = _fit(
+        model, parts, loss, views, schedule, schedule.lr_clip, schedule.layer_decay, seed, on_epoch,
+        autocast=schedule.precision == "bf16",
+    )  # fmt: skip
+    return Trained(model, fitted)
+
+
+def tail_weights(folder: Path, meta: Meta) -> dict[str, dict[str, Tensor] | None]:
+    """The pre-trained weights of the tails that `data/features/` holds, by modality."""
+    return {
+        name: safetensors.torch.load_file(folder / f"{name}_tail.safetensors") if config else None
+        for name, config in (("image", meta.image_tail), ("text", meta.text_tail))
+    }
+
+
+def parameter_groups(
+    model: Classifier, *, lr_head: float, lr_attn: float, lr_clip: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """Groups the trainable parameters by learning rate.
+
+    Args:
+        model: the classifier.
+        lr_head: for everything that is in neither of the other two groups.
+        lr_attn: for a fusion that attends.
+        lr_clip: for the last encoder layer and what follows it.
+        layer_decay: each layer further down has the rate of the one above times this (Howard and
+            Ruder 2018, arXiv:1801.06146); 1 for one rate.
+
+    Returns:
+        Groups for an optimizer, the head's first; every parameter is in just one.
+    """
+    groups: dict[float, list[nn.Parameter]] = {lr_head: []}
+    for name, parameter in model.named_parameters():
+        part, *path = name.split(".")
+        if part in ("image_tail", "text_tail"):
+            rate = lr_clip
+            if path[0] in ("layers", "blocks"):
+                depth = len(getattr(getattr(model, part), path[0]))
+                rate *= layer_decay ** (depth - 1 - int(path[1]))
+        elif part == "fusion" and model.needs_tokens:
+            rate = lr_attn
+        else:
+            rate = lr_head
+        groups.setdefault(rate, []).append(parameter)
+    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items() if parameters]
+
+
+def _config(parts: Parts, architecture: Architecture) -> ModelConfig:
+    meta = parts.train.features.meta
+    return ModelConfig(
+        labels=list(parts.labels),
+        fusion=architecture.fusion,
+        input_mode=architecture.input_mode,
+        hidden_dims=list(architecture.head.hidden_dims),
+        dropout=architecture.head.dropout,
+        image_dim=meta.image_dim,
+        text_dim=meta.text_dim,
+        image_token_dim=meta.image_token_dim,
+        text_token_dim=meta.text_token_dim,
+    )
+
+
+def _fit(
+    model: Classifier,
+    parts: Parts,
+    loss: Loss,
+    views: ImageViews,
+    schedule: Schedule,
+    lr_clip: float,
+    layer_decay: float,
+    seed: int,
+    on_epoch: OnEpoch,
+    autocast: bool = False,
+) -> Fitted:
+    return fit(
+        model,
+        parts.train,
+        parts.val,
+        parameter_groups(
+            model,
+            lr_head=schedule.lr_head,
+            lr_attn=schedule.lr_attn,
+            lr_clip=lr_clip,
+            layer_decay=layer_decay,
+        ),
+        _criterion(parts, loss),
+        schedule,
+        seed=seed,
+        train_views=views.train,
+        predict_views=views.predict,
+        keep_start=isinstance(schedule, Stage2),
+        autocast=autocast,
+        on_epoch=on_epoch,
+    )
+
+
+def _criterion(parts: Parts, loss: Loss) -> Criterion:
+    counts = torch.bincount(parts.train.targets, minlength=len(parts.labels))
+    weights = class_weights(loss.class_weights, counts.tolist(), parts.labels)
+    prior = None
+    if loss.logit_adjustment:
+        prior = loss.logit_adjustment * (counts / counts.sum()).log()
+    return Criterion(weights, loss.label_smoothing, prior)

@@ -1,0 +1,69 @@
+"""Asks what each modality gives: trains without one of them, several seeds each.
+
+    python -m stages.ablate
+
+Reads `data/features/` and `data/splits.csv`; writes `metrics/ablate.json`, `plots/ablate.csv` (the
+means, for bars) and `plots/ablate_runs.csv` (every run).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentifuse import params, recipe
+from sentifuse.errors import run
+
+FEATURES = Path("data/features")
+SPLITS = Path("data/splits.csv")
+METRICS = Path("metrics/ablate.json")
+BARS = Path("plots/ablate.csv")
+RUNS = Path("plots/ablate_runs.csv")
+
+
+@dataclass(frozen=True)
+class Ablate:
+    """The section `ablate`."""
+
+    __pydantic_config__ = params.STRICT
+    repeats: params.PositiveInt
+    finetune: bool
+    fusions: tuple[recipe.FusionName, ...]
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of `params.yaml`."""
+
+    seed: params.Count
+    labels: params.Labels
+    fusion: recipe.FusionName
+    image_views: recipe.ImageViews
+    head: recipe.Head
+    loss: recipe.Loss
+    stage1: recipe.Stage1
+    stage2: recipe.Stage2
+    ablate: Ablate
+
+
+def main() -> None:
+    """Trains every variant `ablate.repeats` times and writes means and standard deviations."""
+    p = params.load(Params)
+    from sentifuse import ablation
+
+    setting = ablation.Setting(
+        features=FEATURES,
+        splits=SPLITS,
+        labels=p.labels,
+        head=p.head,
+        loss=p.loss,
+        image_views=p.image_views,
+        stage1=p.stage1,
+        stage2=p.stage2,
+        finetune=p.ablate.finetune,
+    )
+    seeds = [p.seed + repeat for repeat in range(p.ablate.repeats)]
+    runs = ablation.ablate(setting, ablation.variants(p.fusion, p.ablate.fusions), seeds)
+    ablation.write(runs, METRICS, BARS, RUNS)
+
+
+if __name__ == "__main__":
+    run(main)

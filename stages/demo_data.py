@@ -1,0 +1,46 @@
+"""Draws the demo data: synthetic tweets with pictures, in the raw layout.
+
+    python -m stages.demo_data
+
+Reads nothing; writes `data/demo/`.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentifuse import params
+from sentifuse.errors import run
+
+OUT = Path("data/demo")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The section `demo`."""
+
+    __pydantic_config__ = params.STRICT
+    labelled: params.PositiveInt
+    unlabelled: params.Count
+    seed: params.Count
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of `params.yaml`."""
+
+    demo: Demo
+
+
+def main() -> None:
+    """Draws `demo.labelled` + `demo.unlabelled` pairs."""
+    demo = params.load(Params).demo
+    from sentifuse.demo.generate import generate
+
+    shutil.rmtree(OUT, ignore_errors=True)
+    generate(OUT, labelled=demo.labelled, unlabelled=demo.unlabelled, seed=demo.seed)
+    print(f"{OUT}: {demo.labelled} labelled and {demo.unlabelled} unlabelled pairs")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,85 @@
+"""Encodes every sample once: embeddings, tokens and the hidden states at the split point.
+
+    python -m stages.preprocess
+
+Reads `data/manifest.csv` and the files that it names; writes `data/features/`. What was encoded
+before, by whichever run, comes from the store in `.sentifuse/store`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sentifuse import params
+from sentifuse.errors import run
+
+MANIFEST = Path("data/manifest.csv")
+OUT = Path("data/features")
+
+
+@dataclass(frozen=True)
+class BackboneParams:
+    """The section `backbone`."""
+
+    __pydantic_config__ = params.STRICT
+    name: Annotated[str, Field(min_length=1)]
+    revision: str | None
+    tokens: bool
+    hidden_dtype: Literal["float16", "float32"]
+    image_batch: params.PositiveInt
+    text_batch: params.PositiveInt
+
+
+@dataclass(frozen=True)
+class Augment:
+    """The section `augment`."""
+
+    __pydantic_config__ = params.STRICT
+    views: params.Count
+    scale_min: Annotated[float, Field(gt=0, le=1)]
+    flip: bool
+    jitter: params.Fraction
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of `params.yaml`."""
+
+    unfreeze_text_layers: params.Count
+    unfreeze_vision_layers: params.Count
+    backbone: BackboneParams
+    augment: Augment
+
+
+def main() -> None:
+    """Encodes what the store lacks and assembles `data/features/`."""
+    p = params.load(Params)
+    from sentifuse import manifest, preprocessing
+    from sentifuse.encoding import Setting
+    from sentifuse.images import ViewSpec
+    from sentifuse.store import default_root
+
+    setting = Setting(
+        image_split=p.unfreeze_vision_layers,
+        text_split=p.unfreeze_text_layers,
+        tokens=p.backbone.tokens,
+        hidden_dtype=p.backbone.hidden_dtype,
+        image_batch=p.backbone.image_batch,
+        text_batch=p.backbone.text_batch,
+        views=ViewSpec(p.augment.scale_min, p.augment.flip, p.augment.jitter),
+    )
+    preprocessing.preprocess(
+        manifest.read(MANIFEST),
+        name=p.backbone.name,
+        revision=p.backbone.revision,
+        setting=setting,
+        views=p.augment.views,
+        store=default_root(),
+        out=OUT,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

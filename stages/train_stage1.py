@@ -1,0 +1,56 @@
+"""Trains fusion and head on the cached embeddings; the encoders stay frozen.
+
+    python -m stages.train_stage1
+
+Reads `data/features/` and `data/splits.csv`; writes `models/stage1/` and `plots/stage1.csv`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentifuse import params, recipe
+from sentifuse.errors import run
+
+FEATURES = Path("data/features")
+SPLITS = Path("data/splits.csv")
+OUT = Path("models/stage1")
+HISTORY = Path("plots/stage1.csv")
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of `params.yaml`."""
+
+    seed: params.Count
+    labels: params.Labels
+    fusion: recipe.FusionName
+    input_mode: recipe.InputMode
+    image_views: recipe.ImageViews
+    head: recipe.Head
+    loss: recipe.Loss
+    stage1: recipe.Stage1
+
+
+def main() -> None:
+    """Trains, and writes the checkpoint with the best macro-F1 on validation."""
+    p = params.load(Params)
+    from sentifuse import checkpoint, dataset, features, history, splits
+    from sentifuse.two_stage import Architecture, train_stage1
+
+    parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), p.labels)
+    with history.shown("stage 1", p.stage1.epochs) as on_epoch:
+        trained = train_stage1(
+            parts,
+            Architecture(p.fusion, p.input_mode, p.head),
+            p.loss,
+            p.image_views,
+            p.stage1,
+            seed=p.seed,
+            on_epoch=on_epoch,
+        )
+    history.write(trained.fitted, HISTORY)
+    checkpoint.save(OUT, trained.model, history.info(trained.fitted, p.image_views.predict))
+
+
+if __name__ == "__main__":
+    run(main)

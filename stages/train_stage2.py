@@ -1,0 +1,58 @@
+"""Finetunes the last encoder layers together with fusion and head, from stage 1's checkpoint.
+
+    python -m stages.train_stage2
+
+Reads `data/features/`, `data/splits.csv` and `models/stage1/`; writes `models/stage2/` and
+`plots/stage2.csv`. How many layers are finetuned was decided in `preprocess`, which kept the states
+that enter them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentifuse import params, recipe
+from sentifuse.errors import run
+
+FEATURES = Path("data/features")
+SPLITS = Path("data/splits.csv")
+STAGE1 = Path("models/stage1")
+OUT = Path("models/stage2")
+HISTORY = Path("plots/stage2.csv")
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of `params.yaml`."""
+
+    seed: params.Count
+    image_views: recipe.ImageViews
+    loss: recipe.Loss
+    stage2: recipe.Stage2
+
+
+def main() -> None:
+    """Finetunes, and writes the checkpoint with the best macro-F1 on validation."""
+    p = params.load(Params)
+    from sentifuse import checkpoint, dataset, features, history, splits
+    from sentifuse.two_stage import tail_weights, train_stage2
+
+    data = features.read(FEATURES)
+    start = checkpoint.load(STAGE1).model
+    parts = dataset.load_parts(data, splits.read(SPLITS), start.config.labels)
+    with history.shown("stage 2", p.stage2.epochs) as on_epoch:
+        trained = train_stage2(
+            start,
+            parts,
+            tail_weights(FEATURES, data.meta),
+            p.loss,
+            p.image_views,
+            p.stage2,
+            seed=p.seed,
+            on_epoch=on_epoch,
+        )
+    history.write(trained.fitted, HISTORY)
+    checkpoint.save(OUT, trained.model, history.info(trained.fitted, p.image_views.predict))
+
+
+if __name__ == "__main__":
+    run(main)
