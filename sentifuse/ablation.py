@@ -39,6 +39,8 @@ class Setting:
 
     Attributes:
         finetune: whether stage 2 follows stage 1.
+        resplit: share for validation and for the test if every run draws a split of its own; None
+            for the split at hand.
     """
 
     features: Path
@@ -50,6 +52,7 @@ class Setting:
     stage1: Stage1
     stage2: Stage2
     finetune: bool
+    resplit: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,9 @@ def variants(fusion: str, fusions: Sequence[str]) -> list[Variant]:
     """
     unimodal = "concat" if fusion == "cross_attn" else fusion
     out = [Variant(mode, fusion if mode == "multimodal" else unimodal, mode) for mode in MODES]
-    return out + [Variant(name, name, "multimodal") for name in fusions if name != fusion]
+    return out + [
+        Variant(name, name, "multimodal") for name in dict.fromkeys(fusions) if name != fusion
+    ]
 
 
 def ablate(setting: Setting, wanted: Sequence[Variant], seeds: Sequence[int]) -> list[Run]:
@@ -97,15 +102,18 @@ def ablate(setting: Setting, wanted: Sequence[Variant], seeds: Sequence[int]) ->
 def summary(runs: Sequence[Run]) -> dict[str, Any]:
     """Variant -> `runs` and, for each score, `mean` and `sd` (sample standard deviation; 0 for one)."""
     out: dict[str, Any] = {}
-    for name in dict.fromkeys(run.variant for run in runs):
-        own = [run for run in runs if run.variant == name]
-        out[name] = {"runs": len(own)}
-        for score in SCORES:
-            values = [getattr(run, score) for run in own]
-            out[name][score] = {
-                "mean": mean(values),
-                "sd": stdev(values) if len(values) > 1 else 0.0,
-            }
+    for score in SCORES:
+        for name, values in scores(runs, score).items():
+            row = out.setdefault(name, {"runs": len(values)})
+            row[score] = {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else 0.0}
+    return out
+
+
+def scores(runs: Sequence[Run], score: str) -> dict[str, list[float]]:
+    """Variant -> `score` of each of its runs."""
+    out: dict[str, list[float]] = {}
+    for run in runs:
+        out.setdefault(run.variant, []).append(getattr(run, score))
     return out
 
 
@@ -130,7 +138,11 @@ def write(runs: Sequence[Run], metrics: Path, bars: Path, every: Path) -> None:
 
 def _train(setting: Setting, variant: Variant, seed: int) -> Run:
     data = features.read(setting.features)
-    parts = load_parts(data, splits.read(setting.splits), setting.labels)
+    table = splits.read(setting.splits)
+    if setting.resplit is not None:
+        val_size, test_size = setting.resplit
+        table = splits.reassign(table, seed=seed, val_size=val_size, test_size=test_size)
+    parts = load_parts(data, table, setting.labels)
     architecture = Architecture(variant.fusion, variant.input_mode, setting.head)
     trained = train_stage1(
         parts, architecture, setting.loss, setting.image_views, setting.stage1, seed=seed

@@ -1,5 +1,6 @@
 """Store -> the files of `data/features/`: rows in the manifest's order, one shard in memory at a time."""
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +36,9 @@ def write(
     Raises:
         UserError: a row is missing, because a shard was damaged after it was written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    # Arrays of an earlier run that this one does not write must not be taken for its own.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     write_json(folder / "meta.json", asdict(meta))
     write_text(folder / "guids.txt", "".join(f"{guid}\n" for guid in guids))
     _write_images(folder, images, image_keys)

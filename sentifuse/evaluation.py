@@ -1,9 +1,12 @@
 """Scores a checkpoint on the parts that have labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sentifuse.dataset import Dataset, Parts, ViewChoice
@@ -44,6 +47,14 @@ def evaluate(model: Classifier, parts: Parts, views: ViewChoice) -> Evaluation:
     if not metrics:
         metrics["note"] = "val_size and test_size are 0: there is nothing to evaluate on"
     return Evaluation(metrics, confusion)
+
+
+def counts(confusion: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
+    """The confusion matrix (C, C) of `Evaluation.confusion`: rows are actual classes."""
+    table = pd.crosstab(confusion["actual"], confusion["predicted"])
+    return table.reindex(index=list(labels), columns=list(labels), fill_value=0).to_numpy(
+        dtype=np.int64
+    )
 
 
 def probabilities(model: Classifier, data: Dataset, views: ViewChoice) -> Tensor:

@@ -51,6 +51,9 @@ def read(raw: bytes) -> Image.Image:
     """
     image = Image.open(io.BytesIO(raw))
     upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        # Pillow would cut off at 255: keep the upper eight of the sixteen bits.
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     return upright.convert("RGB")
 
 

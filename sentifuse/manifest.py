@@ -51,17 +51,17 @@ def read_label_rows(path: Path) -> list[LabelRow]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from None
     reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, None)
-    if header is None or [field.strip() for field in header] != ["guid", "tag"]:
-        raise UserError(f"{path}: line 1: {header!r}: expected the header `guid,tag`")
-    rows = []
-    for fields in reader:
-        if not fields:
-            continue
+    try:
+        records = [(reader.line_num, fields) for fields in reader if fields]
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: {error}") from None
+    if not records or [field.strip() for field in records[0][1]] != ["guid", "tag"]:
+        first = ",".join(records[0][1]) if records else ""
+        raise UserError(f"{path}: line 1: {first!r}: expected the header `guid,tag`")
+    for line, fields in records:
         if len(fields) != 2:
-            raise UserError(f"{path}: line {reader.line_num}: {fields!r}: expected `guid,tag`")
-        rows.append(LabelRow(fields[0].strip(), fields[1].strip()))
-    return rows
+            raise UserError(f"{path}: line {line}: {fields!r}: expected `guid,tag`")
+    return [LabelRow(guid.strip(), tag.strip()) for _, (guid, tag) in records[1:]]
 
 
 def read_labels(root: Path, labels: tuple[str, ...]) -> tuple[list[LabelRow], list[LabelRow]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from sentifuse.errors import UserError
 
@@ -25,7 +25,19 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
+# numpy and scikit-learn take 32 bits.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _unique(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(labels)) < len(labels):
+        raise ValueError("a label stands twice")
+    return labels
+
+
+Labels = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2), AfterValidator(_unique)
+]
 
 # A dataclass with this as `__pydantic_config__` refuses keys that it does not know.
 STRICT: Any = {"extra": "forbid", "strict": True}
@@ -45,7 +57,7 @@ def load(kind: type[Params], path: Path = PARAMS_FILE) -> Params:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run from the root of the repository") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path}: expected a mapping of sections at the top level")
@@ -67,11 +79,12 @@ def parse(kind: type[Params], values: dict[str, Any], source: str) -> Params:
 
 
 def _describe(error: ValidationError) -> str:
-    first = error.errors()[0]
-    # A union reports `key.type-name`; only the parts of the path that the file has are of use.
-    path = [str(part) for part in first["loc"] if not str(part).startswith(("function-", "dict["))]
-    key = ".".join(part for part in path if part not in ("literal", "str", "float", "int"))
-    value = first["input"]
+    errors = error.errors()
+    start = _key(errors[0]["loc"])
+    # Of a union's branches, the one that fits the value furthest says what is wrong.
+    of_first = [each for each in errors if _key(each["loc"]).startswith(start)]
+    first = max(of_first, key=lambda each: len(_path(each["loc"])))
+    key, value = _key(first["loc"]), first["input"]
     if first["type"] in ("missing", "missing_argument"):
         return f"{key}: the key is missing"
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -80,8 +93,20 @@ def _describe(error: ValidationError) -> str:
     hint = ""
     if isinstance(value, str) and _is_number(value):
         hint = " (YAML reads 1e-3 as a string: write 1.0e-3)"
-    more = len(error.errors()) - 1
+    more = len(errors) - len(of_first)
     return f"{key}: {value!r}: {message}{hint}" + (f" (and {more} more)" if more else "")
+
+
+def _path(location: tuple[int | str, ...]) -> list[str]:
+    """The parts of pydantic's path that the file has: a union also names its branches' types."""
+    types = ("function-", "dict[", "literal[", "tuple[")
+    names = ("literal", "str", "float", "int", "none")
+    parts = [str(part) for part in location]
+    return [part for part in parts if not part.startswith(types) and part not in names]
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    return ".".join(_path(location))
 
 
 def _is_number(text: str) -> bool:

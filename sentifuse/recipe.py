@@ -1,14 +1,25 @@
-"""The sections of `params.yaml` that say how to train; what each key means stands there."""
+"""The sections of `params.yaml` that say how to split and train; what each key means stands there."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sentifuse.params import STRICT, Count, Fraction, PositiveInt, Rate
+from sentifuse.params import STRICT, Count, Fraction, PositiveInt, Rate, Seed
 
 InputMode = Literal["multimodal", "text_only", "image_only"]
 FusionName = Literal["concat", "gated", "film", "film_concat", "cross_attn"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The section `split`."""
+
+    __pydantic_config__ = STRICT
+    seed: Seed
+    val_size: Fraction
+    test_size: Fraction
+    group_duplicates: Literal[False]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Which sample is for what: `train`, `val`, `test`, or `predict` where the label is unknown."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -49,7 +50,7 @@ def assign(rows: list[LabelRow], *, seed: int, val_size: float, test_size: float
         else:
             val, test = train_test_split(
                 rest,
-                test_size=round(test_size / held_out, 9),
+                test_size=math.ceil(round(len(rest) * test_size / held_out, 6)),
                 random_state=seed,
                 stratify=[tags[index] for index in rest],
             )
@@ -70,6 +71,15 @@ def table(labelled: list[LabelRow], parts: list[str], predict: list[LabelRow]) -
     rows = [(row.guid, row.tag, part) for row, part in zip(labelled, parts, strict=True)]
     rows += [(row.guid, "", "predict") for row in predict]
     return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+
+
+def reassign(splits: pd.DataFrame, *, seed: int, val_size: float, test_size: float) -> pd.DataFrame:
+    """The same table with the labelled rows assigned anew, as `assign` does with `seed`."""
+    labelled = splits["split"] != "predict"
+    rows = [LabelRow(guid, tag) for guid, tag in splits.loc[labelled, ["guid", "label"]].to_numpy()]
+    out = splits.copy()
+    out.loc[labelled, "split"] = assign(rows, seed=seed, val_size=val_size, test_size=test_size)
+    return out
 
 
 def write(splits: pd.DataFrame, path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 # Latin-1 decodes anything, so it is the last resort.
 ENCODINGS = ("utf-8", "gb18030", "latin-1")
 
-_URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+_URL = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
 _MENTION = re.compile(r"(?<!\w)@\w+")
 _HASHTAG = re.compile(r"#(?=\w)")
 

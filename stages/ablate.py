@@ -3,7 +3,7 @@
     python -m stages.ablate
 
 Reads `data/features/` and `data/splits.csv`; writes `metrics/ablate.json`, `plots/ablate.csv` (the
-means, for bars) and `plots/ablate_runs.csv` (every run).
+means, for bars), `plots/ablate_runs.csv` (every run) and `plots/ablate.png`.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ SPLITS = Path("data/splits.csv")
 METRICS = Path("metrics/ablate.json")
 BARS = Path("plots/ablate.csv")
 RUNS = Path("plots/ablate_runs.csv")
+PICTURE = Path("plots/ablate.png")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Ablate:
 
     __pydantic_config__ = params.STRICT
     repeats: params.PositiveInt
+    resplit: bool
     finetune: bool
     fusions: tuple[recipe.FusionName, ...]
 
@@ -33,7 +35,8 @@ class Ablate:
 class Params:
     """What this stage reads of `params.yaml`."""
 
-    seed: params.Count
+    seed: params.Seed
+    split: recipe.Split
     labels: params.Labels
     fusion: recipe.FusionName
     image_views: recipe.ImageViews
@@ -47,7 +50,7 @@ class Params:
 def main() -> None:
     """Trains every variant `ablate.repeats` times and writes means and standard deviations."""
     p = params.load(Params)
-    from sentifuse import ablation
+    from sentifuse import ablation, plots
 
     setting = ablation.Setting(
         features=FEATURES,
@@ -59,10 +62,12 @@ def main() -> None:
         stage1=p.stage1,
         stage2=p.stage2,
         finetune=p.ablate.finetune,
+        resplit=(p.split.val_size, p.split.test_size) if p.ablate.resplit else None,
     )
     seeds = [p.seed + repeat for repeat in range(p.ablate.repeats)]
     runs = ablation.ablate(setting, ablation.variants(p.fusion, p.ablate.fusions), seeds)
     ablation.write(runs, METRICS, BARS, RUNS)
+    plots.ablation(ablation.scores(runs, "macro_f1"), "macro-F1", PICTURE)
 
 
 if __name__ == "__main__":

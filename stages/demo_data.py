@@ -8,6 +8,9 @@ Reads nothing; writes `data/demo/`.
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from sentifuse import params
 from sentifuse.errors import run
@@ -20,9 +23,9 @@ class Demo:
     """The section `demo`."""
 
     __pydantic_config__ = params.STRICT
-    labelled: params.PositiveInt
+    labelled: Annotated[int, Field(ge=30)]
     unlabelled: params.Count
-    seed: params.Count
+    seed: params.Seed
 
 
 @dataclass(frozen=True)

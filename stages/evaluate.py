@@ -3,7 +3,7 @@
     python -m stages.evaluate
 
 Reads `data/features/`, `data/splits.csv` and `models/stage2/`; writes `metrics/evaluate.json` and
-`plots/confusion.csv`.
+`plots/confusion.csv` and `.png`.
 """
 
 from pathlib import Path
@@ -15,11 +15,12 @@ SPLITS = Path("data/splits.csv")
 MODEL = Path("models/stage2")
 METRICS = Path("metrics/evaluate.json")
 CONFUSION = Path("plots/confusion.csv")
+PICTURE = Path("plots/confusion.png")
 
 
 def main() -> None:
     """Writes the scores by part and class name, and a row a test sample for the confusion matrix."""
-    from sentifuse import checkpoint, dataset, evaluation, features, files, splits
+    from sentifuse import checkpoint, dataset, evaluation, features, files, plots, splits
 
     loaded = checkpoint.load(MODEL)
     labels = loaded.model.config.labels
@@ -27,6 +28,7 @@ def main() -> None:
     found = evaluation.evaluate(loaded.model, parts, loaded.info["predict_views"])
     files.write_json(METRICS, found.metrics)
     files.write_text(CONFUSION, found.confusion.to_csv(index=False, lineterminator="\n"))
+    plots.confusion_matrix(evaluation.counts(found.confusion, labels), labels, PICTURE)
     for name, scores in found.metrics.items():
         if name == "note":
             print(scores)

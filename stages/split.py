@@ -8,11 +8,11 @@ no seed, so that another split re-uses all features) and `data/splits.csv`.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from sentifuse import params
+from sentifuse import params, recipe
 from sentifuse.errors import run
 
 MANIFEST = Path("data/manifest.csv")
@@ -28,23 +28,12 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Split:
-    """The section `split`."""
-
-    __pydantic_config__ = params.STRICT
-    seed: params.Count
-    val_size: params.Fraction
-    test_size: params.Fraction
-    group_duplicates: Literal[False]
-
-
-@dataclass(frozen=True)
 class Params:
     """What this stage reads of `params.yaml`."""
 
     labels: params.Labels
     data: Data
-    split: Split
+    split: recipe.Split
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ HISTORY = Path("plots/stage1.csv")
 class Params:
     """What this stage reads of `params.yaml`."""
 
-    seed: params.Count
+    seed: params.Seed
     labels: params.Labels
     fusion: recipe.FusionName
     input_mode: recipe.InputMode

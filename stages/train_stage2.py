@@ -24,7 +24,7 @@ HISTORY = Path("plots/stage2.csv")
 class Params:
     """What this stage reads of `params.yaml`."""
 
-    seed: params.Count
+    seed: params.Seed
     image_views: recipe.ImageViews
     loss: recipe.Loss
     stage2: recipe.Stage2

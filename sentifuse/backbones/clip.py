@@ -126,8 +126,13 @@ def load(name: str, revision: str | None) -> Backbone:
     Raises:
         UserError: no such files here and no network, or a model that is not CLIP.
     """
+    from huggingface_hub.utils import logging as hub_logging
     from transformers import AutoConfig, AutoTokenizer, CLIPModel
+    from transformers.utils import logging
 
+    # Retries and loading bars are noise beside the one line that says what is wrong.
+    hub_logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:

@@ -587,7 +587,4 @@ def paint(sentiment: Sentiment, rng: Random) -> Image.Image:
     Returns:
         A picture in RGB, seldom in greys (mode L), with sides of 200 to 500 pixels.
     """
-    image = _compose(sentiment, rng)
-    if rng.random() < 0.5:
-        image = ImageOps.mirror(image)
-    return _sensor(_light(_crop(image, rng), rng), rng)
+    return _sensor(_light(_crop(_compose(sentiment, rng), rng), rng), rng)

@@ -1,0 +1,36 @@
+import pytest
+
+from sentifuse.errors import UserError, run
+
+
+def test_a_user_error_becomes_one_line_and_exit_status_1() -> None:
+    def main() -> None:
+        raise UserError("params.yaml: seed: the key is missing")
+
+    with pytest.raises(SystemExit) as stopped:
+        run(main)
+    # `sys.exit` with a string prints it to stderr and exits with status 1.
+    assert stopped.value.code == "error: params.yaml: seed: the key is missing"
+
+
+def test_the_traceback_of_a_user_error_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise UserError("no")
+
+    with pytest.raises(SystemExit):
+        run(main)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_any_other_error_keeps_its_traceback() -> None:
+    def main() -> None:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        run(main)
+
+
+def test_main_is_called_once() -> None:
+    calls = []
+    run(lambda: calls.append("called"))
+    assert calls == ["called"]

@@ -1,0 +1,56 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from sentifuse import files
+
+
+def test_text_is_utf8_with_unix_line_ends_in_a_new_folder(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.txt"
+    files.write_text(path, "naïve 你好\nsecond\n")
+    assert path.read_bytes() == "naïve 你好\nsecond\n".encode()
+
+
+def test_text_replaces_an_older_file_and_leaves_no_partial_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    files.write_text(path, "a long first version\n")
+    files.write_text(path, "b\n")
+    assert path.read_text(encoding="utf-8") == "b\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_keeps_the_older_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.txt"
+    files.write_text(path, "old\n")
+
+    def disk_full(*args: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.replace", disk_full)
+    with pytest.raises(OSError, match="no space left"):
+        files.write_text(path, "new\n")
+    assert path.read_text(encoding="utf-8") == "old\n"
+
+
+def test_json_is_indented_readable_and_ends_with_a_newline(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    files.write_json(path, {"b": "中性", "a": [1, 0.5]})
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith('{\n  "b": "中性",\n')
+    assert text.endswith("}\n")
+    assert json.loads(text) == {"b": "中性", "a": [1, 0.5]}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_refuses_numbers_that_it_does_not_have(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_json(tmp_path / "m.json", {"a": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sha256_of_the_empty_input() -> None:
+    expected = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert files.sha256(b"") == expected

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import pytest
+
+from sentifuse import text
+
+REAL_TEXTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "mvsa" / "data"
+
+
+@pytest.mark.parametrize(
+    ("raw", "decoded"),
+    [
+        (b"plain", "plain"),
+        (b"", ""),
+        ("café 👍".encode(), "café 👍"),
+        # Valid as UTF-8 and as GB18030: UTF-8 goes first.
+        ("你好吗，".encode(), "你好吗，"),
+        ("你好，今天".encode("gbk"), "你好，今天"),
+        # Beyond GBK: four bytes.
+        ("𠀀 ok".encode("gb18030"), "𠀀 ok"),
+        # A lone 0xE9 in front of a space is neither UTF-8 nor GB18030.
+        (b"caf\xe9 noir", "café noir"),
+        (b"end\xe9", "endé"),
+        (bytes([0x80, 0xFF, 0xFF]), "\x80ÿÿ"),
+    ],
+)
+def test_decodes_with_the_first_encoding_that_fits(raw: bytes, decoded: str) -> None:
+    assert text.decode(raw) == decoded
+
+
+def test_a_byte_order_mark_is_dropped() -> None:
+    assert text.decode(b"\xef\xbb\xbfhello") == "hello"
+    assert text.decode("\ufeffhello".encode("gb18030")) == "hello"
+
+
+def test_only_a_leading_mark_is_dropped() -> None:
+    assert text.decode("a\ufeffb".encode()) == "a\ufeffb"
+
+
+def test_every_byte_decodes_to_a_character() -> None:
+    assert all(len(text.decode(bytes([byte, 0x20]))) == 2 for byte in range(256))
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("see http://t.co/AbC now", "see now"),
+        ("see https://t.co/a?b=c#d", "see"),
+        ("HTTP://T.CO/a", ""),
+        ("go www.example.com/x today", "go today"),
+        ("cut off: http:/…", "cut off: http:/…"),
+        ("httpd stays", "httpd stays"),
+    ],
+)
+def test_urls_are_removed(raw: str, cleaned: str) -> None:
+    assert text.clean(raw) == cleaned
+
+
+@pytest.mark.parametrize(
+    "raw", ["awww.cute", "awwwww...so sweet", "ewww.that"]
+)  # fmt: skip
+def test_a_drawn_out_word_is_no_url(raw: str) -> None:
+    assert text.clean(raw) == raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("@bob hi", "hi"),
+        ("hi @bob_2!", "hi !"),
+        ("RT @bob: so true", "rt : so true"),
+        ("@一起 go", "go"),
+        ("mail a@b.org", "mail a@b.org"),
+        ("5 @ 3", "5 @ 3"),
+    ],
+)
+def test_mentions_are_removed_and_addresses_stay(raw: str, cleaned: str) -> None:
+    assert text.clean(raw) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("#Love it", "love it"),
+        ("so #HappyDay", "so happyday"),
+        ("#开心", "开心"),
+        ("a#b", "ab"),
+        ("# alone", "# alone"),
+        ("we are #1", "we are 1"),
+        ("#!", "#!"),
+    ],
+)
+def test_hashtags_keep_their_word(raw: str, cleaned: str) -> None:
+    assert text.clean(raw) == cleaned
+
+
+@pytest.mark.parametrize(
+    "raw", ["a  b", " a b ", "a\tb", "a\nb\n", "a\r\nb", "a\u00a0b", "a\u3000b", "A B"]
+)
+def test_white_space_is_folded_and_letters_lowered(raw: str) -> None:
+    assert text.clean(raw) == "a b"
+
+
+@pytest.mark.parametrize(
+    "kept", ["!!! ??? ...", "😀😡 ❤️", "👨‍👩‍👧", ":-( ^_^", "“so” — ‘yes’…", "你好！"]
+)
+def test_emoji_and_punctuation_stay(kept: str) -> None:
+    assert text.clean(kept) == kept
+
+
+@pytest.mark.parametrize("raw", ["", "  \n", "http://t.co/x @bob", "@a @b"])
+def test_nothing_may_be_left(raw: str) -> None:
+    assert text.clean(raw) == ""
+
+
+@pytest.mark.parametrize(
+    "raw", ["RT @a: #Big News http://t.co/1 !", "a\u3000B", "##x y", "@@a b"]
+)  # fmt: skip
+def test_cleaned_text_has_no_url_mention_or_upper_case_left(raw: str) -> None:
+    cleaned = text.clean(raw)
+    assert cleaned == cleaned.lower()
+    assert "http" not in cleaned
+    assert cleaned == " ".join(cleaned.split())
+
+
+@pytest.mark.skipif(not REAL_TEXTS.is_dir(), reason="no real data beside this checkout")
+def test_real_texts_decode_without_replacement_characters_and_round_trip() -> None:
+    paths = sorted(REAL_TEXTS.glob("*.txt"))
+    assert len(paths) > 4000
+    used: set[str] = set()
+    for path in paths:
+        raw = path.read_bytes()
+        decoded = text.decode(raw)
+        encoding = next(name for name in text.ENCODINGS if _fits(raw, name))
+        used.add(encoding)
+        # Nothing was replaced or lost: the text encodes to the bytes that it came from.
+        assert decoded.encode(encoding) == raw.removeprefix(b"\xef\xbb\xbf"), path.name
+        assert text.clean(decoded).count("\ufffd") <= raw.count(b"\xef\xbf\xbd"), path.name
+    assert used == {"utf-8", "gb18030"}
+
+
+def _fits(raw: bytes, encoding: str) -> bool:
+    try:
+        raw.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
