@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +31,8 @@ class Evaluation:
 
 def evaluate(model: Classifier, parts: Parts, views: ViewChoice) -> Evaluation:
     """Scores `model` on validation and test, whichever is not empty."""
+    # One thread, so that the last digits do not depend on the number of cores.
+    torch.set_num_threads(1)
     metrics: dict[str, Any] = {}
     confusion = pd.DataFrame(columns=["actual", "predicted"])
     for name, data in (("val", parts.val), ("test", parts.test)):
@@ -59,4 +62,5 @@ def counts(confusion: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
 
 def probabilities(model: Classifier, data: Dataset, views: ViewChoice) -> Tensor:
     """Softmax probabilities (N, C) in float64, so that the rows sum to 1 to the last digit written."""
+    torch.set_num_threads(1)
     return predict(model, data, views).double().softmax(dim=1)

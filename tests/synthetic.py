@@ -60,7 +60,9 @@ def tail_weights(config: dict[str, Any]) -> dict[str, Tensor]:
         return tails.build(config).state_dict()
 
 
-def make_features(targets: Sequence[int], *, noise: float, views: int = 1, seed: int = 0) -> Features:
+def make_features(
+    targets: Sequence[int], *, noise: float, views: int = 1, seed: int = 0
+) -> Features:
     """Features of one sample per target: a direction for its class plus normal noise.
 
     They have every kind of state; embeddings are what `TEXT_TAIL` and `IMAGE_TAIL` with
@@ -117,7 +119,9 @@ def make_parts(
 
     def part(start: int, stop: int) -> Dataset:
         rows = np.arange(start, stop)
-        return Dataset(features, rows, torch.tensor(targets[start:stop]), features.guids[start:stop])
+        return Dataset(
+            features, rows, torch.tensor(targets[start:stop]), features.guids[start:stop]
+        )
 
     empty = part(0, 0)
     return Parts(LABELS, part(0, train), part(train, train + val), empty, empty)

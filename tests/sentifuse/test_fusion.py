@@ -55,7 +55,9 @@ def rectified(sample: int) -> float:
 
 
 def test_concat_puts_the_image_before_the_text() -> None:
-    fused = Concat(Dims(2, 3, 0, 0))(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0, 5.0]]), None)
+    fused = Concat(Dims(2, 3, 0, 0))(
+        torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0, 5.0]]), None
+    )
     assert fused.tolist() == [[1.0, 2.0, 3.0, 4.0, 5.0]]
 
 
@@ -77,9 +79,7 @@ def test_film_scales_and_shifts_the_text_and_adds_the_image() -> None:
     for sample in range(2):
         m = [a * rectified(sample) + b for a, b in zip(slopes, biases, strict=True)]
         gamma, beta = m[:2], m[2:]
-        expected = [
-            (1 + tanh(gamma[k])) * T[sample][k] + beta[k] + V[sample][k] for k in range(2)
-        ]
+        expected = [(1 + tanh(gamma[k])) * T[sample][k] + beta[k] + V[sample][k] for k in range(2)]
         assert fused[sample].tolist() == pytest.approx(expected, rel=1e-5)
 
 

@@ -1,0 +1,58 @@
+"""A named recipe, a YAML file with some keys of `params.yaml`, as options of `dvc exp run`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sentifuse.errors import UserError
+from sentifuse.params import PARAMS_FILE
+
+
+def as_options(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
+    """Turns each value of `recipe` into `-S key=value`.
+
+    Args:
+        recipe: a YAML mapping; nested keys are joined by dots.
+        params: the file that it changes; a key that it lacks is a misspelt one.
+
+    Returns:
+        `["-S", "fusion=concat", "-S", "stage1.epochs=10", ...]`, none with white space, so that a
+        shell can split them.
+
+    Raises:
+        UserError: no such file, not a mapping, a key that `params` lacks, a value with white space.
+    """
+    known = _flat(_read(params), "")
+    options = []
+    for key, value in _flat(_read(recipe), "").items():
+        if key not in known:
+            raise UserError(f"{recipe}: {key}: no such key in {params}")
+        text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        if len(text.split()) != 1:
+            raise UserError(f"{recipe}: {key}: {text!r}: a shell would split it; edit {params}")
+        options += ["-S", f"{key}={text}"]
+    return options
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: expected a mapping")
+    return document
+
+
+def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = value
+    return out

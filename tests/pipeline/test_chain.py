@@ -1,0 +1,300 @@
+"""The whole pipeline, through DVC and stage by stage, on 34 pairs and a tiny CLIP model."""
+
+import csv
+import importlib
+import io
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import LABELS, STAGES, Project
+
+WITHOUT_DVC = (".git", ".dvc")
+RunStages = Callable[..., str]
+
+
+@pytest.fixture
+def run_stages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> RunStages:
+    """Runs stages in this process, which has torch loaded already, in the folder of a project."""
+
+    def run(project: Project, *names: str) -> str:
+        monkeypatch.chdir(project.folder)
+        monkeypatch.delenv("DVC_ROOT", raising=False)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        capsys.readouterr()
+        for name in names:
+            importlib.import_module(f"stages.{name}").main()
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def copied(finished: Project, tmp_path: Path) -> Project:
+    """A copy to work on with DVC."""
+    return finished.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def plain(finished: Project, tmp_path: Path) -> Project:
+    """A copy to work on without DVC."""
+    return finished.copy(tmp_path / "project", without=WITHOUT_DVC)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def metrics(project: Project, name: str = "evaluate") -> dict[str, Any]:
+    text = (project.folder / "metrics" / f"{name}.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+def check_predictions(project: Project, labels: tuple[str, ...] = LABELS) -> None:
+    """The submission has the rows of the test file; every row of probabilities is one."""
+    folder = project.folder / "data" / "predictions"
+    wanted = [row["guid"] for row in table(project.folder / "raw" / "test_without_label.txt")]
+    submission = table(folder / "submission.txt")
+    assert [row["guid"] for row in submission] == wanted
+    assert len(wanted) == 4
+    rows = table(folder / "predictions.csv")
+    assert [(row["guid"], row["tag"]) for row in rows] == [
+        (row["guid"], row["tag"]) for row in submission
+    ]
+    for row in rows:
+        found = {label: float(row[f"p_{label}"]) for label in labels}
+        assert math.isclose(sum(found.values()), 1, abs_tol=3e-6)
+        assert found[row["tag"]] == max(found.values())
+
+
+def check_metrics(found: dict[str, Any], part: str) -> None:
+    assert set(found[part]["per_class"]) == set(LABELS)
+    assert found[part]["samples"] == 3
+    assert 0 <= found[part]["macro_f1"] <= 1
+
+
+# A run through DVC
+
+
+def test_a_first_run_writes_every_output(finished: Project) -> None:
+    expected = {
+        "data/manifest.csv",
+        "data/splits.csv",
+        "data/demo/train.txt",
+        "data/features/meta.json",
+        "data/features/guids.txt",
+        "data/features/image_embeddings.npy",
+        "data/features/image_tokens.npy",
+        "data/features/text_embeddings.npy",
+        "data/features/text_offsets.npy",
+        "data/features/text_tokens.npy",
+        "data/features/text_hidden.npy",
+        "data/features/text_tail.safetensors",
+        "data/predictions/submission.txt",
+        "data/predictions/predictions.csv",
+        "models/stage1/config.json",
+        "models/stage1/model.safetensors",
+        "models/stage2/config.json",
+        "models/stage2/model.safetensors",
+        "metrics/evaluate.json",
+        "metrics/ablate.json",
+        "plots/stage1.csv",
+        "plots/stage2.csv",
+        "plots/confusion.csv",
+        "plots/ablate.csv",
+        "plots/ablate_runs.csv",
+    }
+    found = {
+        name
+        for name in finished.contents()
+        if not name.startswith("data/demo/data/") and name != "data/demo/test_without_label.txt"
+    }
+    assert found == expected | {name for name in found if name.endswith(".gitignore")}
+
+
+def test_the_split_table_holds_every_sample_once(finished: Project) -> None:
+    rows = table(finished.folder / "data" / "splits.csv")
+    assert len({row["guid"] for row in rows}) == len(rows) == 34
+    counts = {name: sum(row["split"] == name for row in rows) for name in ("train", "val", "test")}
+    assert counts == {"train": 24, "val": 3, "test": 3}
+    assert {row["label"] for row in rows if row["split"] == "predict"} == {""}
+    manifest = table(finished.folder / "data" / "manifest.csv")
+    assert [row["guid"] for row in manifest] == sorted(row["guid"] for row in rows)
+    assert len({row["image"].rpartition(".")[2] for row in manifest}) == 4
+
+
+def test_features_are_finite_and_in_the_order_of_the_manifest(finished: Project) -> None:
+    folder = finished.folder / "data" / "features"
+    manifest = table(finished.folder / "data" / "manifest.csv")
+    guids = (folder / "guids.txt").read_text(encoding="utf-8").splitlines()
+    assert guids == [row["guid"] for row in manifest]
+    for name, shape in (("image_embeddings", (34, 1, 16)), ("text_embeddings", (34, 16))):
+        array = np.load(folder / f"{name}.npy")
+        assert array.shape == shape
+        assert np.isfinite(array).all()
+        assert len(np.unique(array.reshape(34, -1), axis=0)) > 25
+    # 4 x 4 patches and the class token.
+    assert np.load(folder / "image_tokens.npy").shape == (34, 17, 32)
+    offsets = np.load(folder / "text_offsets.npy")
+    assert np.load(folder / "text_hidden.npy").shape == (offsets[-1], 32)
+
+
+def test_predictions_are_in_the_order_of_the_test_file(finished: Project) -> None:
+    check_predictions(finished)
+
+
+def test_metrics_are_keyed_by_class_name(finished: Project) -> None:
+    for part in ("val", "test"):
+        check_metrics(metrics(finished), part)
+    ablate = metrics(finished, "ablate")
+    assert list(ablate) == ["multimodal", "text_only", "image_only"]
+    assert {row["runs"] for row in ablate.values()} == {1}
+
+
+def test_plots_have_a_row_an_epoch_and_a_row_a_test_sample(finished: Project) -> None:
+    plots = finished.folder / "plots"
+    for name, epochs in (("stage1", 3), ("stage2", 2)):
+        rows = table(plots / f"{name}.csv")
+        assert [row["epoch"] for row in rows] == [str(epoch + 1) for epoch in range(epochs)]
+    assert len(table(plots / "confusion.csv")) == 3
+
+
+def test_a_second_run_does_nothing_and_leaves_git_clean(copied: Project) -> None:
+    assert stages_run(copied.dvc("repro")) == []
+    assert "up to date" in copied.dvc("status")
+    assert copied.git("status", "--porcelain") == ""
+
+
+def test_another_split_seed_does_not_encode_again(copied: Project) -> None:
+    before = copied.contents()
+    copied.set({"split.seed": 43})
+    assert stages_run(copied.dvc("repro", "preprocess")) == ["split"]
+    after = copied.contents()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"data/splits.csv"}
+    assert "train_stage1" in copied.dvc("status")
+
+
+def test_another_fusion_trains_again_and_does_not_encode_again(copied: Project) -> None:
+    copied.set({"fusion": "gated"})
+    status = json.loads(copied.dvc("status", "--json"))
+    assert not {"demo_data", "split", "preprocess"} & set(status)
+    assert {"train_stage1", "ablate"} <= set(status)
+    output = copied.dvc("repro", "evaluate")
+    assert stages_run(output) == ["train_stage1", "train_stage2", "evaluate"]
+    assert "Stage 'preprocess' didn't change, skipping" in output
+    assert json.loads(copied.dvc("status", "--json", "infer"))["infer"]
+    diff = json.loads(copied.dvc("metrics", "diff", "--json"))["diff"]
+    assert set(diff) <= {"metrics/evaluate.json"}
+    assert metrics(copied) == metrics(copied)
+
+
+# Stage by stage
+
+
+def test_everything_comes_out_the_same_without_caches(
+    finished: Project, tmp_path: Path, run_stages: RunStages
+) -> None:
+    again = finished.copy(
+        tmp_path / "elsewhere", without=(*WITHOUT_DVC, ".sentifuse", "data", "models", "metrics", "plots")
+    )
+    assert again.contents() == {}
+    run_stages(again, *STAGES)
+    expected = {k: v for k, v in finished.contents().items() if not k.endswith(".gitignore")}
+    found = again.contents()
+    assert set(found) == set(expected)
+    assert [name for name in found if found[name] != expected[name]] == []
+
+
+def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
+    plain: Project, run_stages: RunStages
+) -> None:
+    plain.set({"split.val_size": 0.0, "split.test_size": 0.0})
+    output = run_stages(plain, "split", "train_stage1", "train_stage2", "evaluate", "ablate", "infer")
+    note = "val_size and test_size are 0: there is nothing to evaluate on"
+    assert metrics(plain) == {"note": note}
+    assert note in output
+    assert metrics(plain, "ablate") == {
+        "note": "test_size is 0: there is nothing to compare on"
+    }
+    assert table(plain.folder / "plots" / "confusion.csv") == []
+    assert {row["split"] for row in table(plain.folder / "data" / "splits.csv")} == {
+        "train", "predict"
+    }  # fmt: skip
+    history = table(plain.folder / "plots" / "stage1.csv")
+    assert len(history) == 3
+    assert set(history[0]) == {"epoch", "train_loss", "lr_head"}
+    check_predictions(plain)
+
+
+def test_validation_alone_is_evaluated(plain: Project, run_stages: RunStages) -> None:
+    plain.set({"split.test_size": 0.0})
+    run_stages(plain, "split", "train_stage1", "train_stage2", "evaluate", "ablate")
+    assert set(metrics(plain)) == {"val"}
+    assert "note" in metrics(plain, "ablate")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"input_mode": "text_only"},
+        {"input_mode": "image_only"},
+        {"fusion": "cross_attn"},
+        {"fusion": "film_concat", "loss.class_weights": "balanced", "loss.label_smoothing": 0.1},
+        {"stage1.epochs": 0, "stage2.epochs": 0},
+    ],
+    ids=lambda changes: "-".join(str(value) for value in changes.values()),
+)
+def test_a_variant_trains_and_predicts(
+    plain: Project, run_stages: RunStages, changes: dict[str, Any]
+) -> None:
+    before = plain.contents()
+    plain.set(changes)
+    run_stages(plain, "train_stage1", "train_stage2", "evaluate", "infer")
+    check_predictions(plain)
+    for part in ("val", "test"):
+        check_metrics(metrics(plain), part)
+    after = plain.contents()
+    for name in ("models/stage1/model.safetensors", "data/predictions/predictions.csv"):
+        assert after[name] != before[name]
+
+
+def test_views_and_vision_layers_go_through_the_chain(
+    plain: Project, run_stages: RunStages
+) -> None:
+    plain.set(
+        {
+            "unfreeze_vision_layers": 1,
+            "augment.views": 2,
+            "image_views.train": "draw",
+            "image_views.predict": "mean",
+        }
+    )
+    run_stages(plain, "preprocess", "train_stage1", "train_stage2", "evaluate", "infer")
+    features = plain.folder / "data" / "features"
+    views = np.load(features / "image_embeddings.npy")
+    assert views.shape == (34, 3, 16)
+    assert np.abs(views[:, 0] - views[:, 1]).max(axis=1).min() > 0
+    assert np.abs(views[:, 1] - views[:, 2]).max(axis=1).min() > 0
+    assert np.load(features / "image_hidden.npy").shape == (34, 3, 17, 32)
+    assert (features / "image_tail.safetensors").exists()
+    check_metrics(metrics(plain), "test")
+    check_predictions(plain)
+    # Averaging all views at prediction is told to evaluate and infer by the checkpoint.
+    config = json.loads((plain.folder / "models/stage2/config.json").read_text(encoding="utf-8"))
+    assert config["info"]["predict_views"] == "mean"
+    averaged = plain.contents()["data/predictions/predictions.csv"]
+    plain.set({"image_views.predict": "plain"})
+    run_stages(plain, "train_stage1", "train_stage2", "infer")
+    assert plain.contents()["data/predictions/predictions.csv"] != averaged

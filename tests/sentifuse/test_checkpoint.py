@@ -1,0 +1,147 @@
+"""Tests of checkpoints: exact, reproducible, and clear about damage."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sentifuse import checkpoint
+from sentifuse.dataset import Needs
+from sentifuse.errors import UserError
+from sentifuse.model import Classifier
+from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, make_parts, model_config
+
+
+def make_model(seed: int = 0, **changes: Any) -> Classifier:
+    torch.manual_seed(seed)
+    return Classifier(model_config(**changes))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint."""
+    checkpoint.save(tmp_path / "stage1", make_model(), {"best_epoch": 3})
+    return tmp_path / "stage1"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dropout": 0.5},
+        {"fusion": "cross_attn", "hidden_dims": []},
+        {"fusion": "film", "image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL, "tail_dropout": 0.5},
+    ],
+)
+def test_a_loaded_model_gives_the_same_logits_to_the_bit(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    model = make_model(**changes)
+    info = {"best_epoch": 3, "val": {"macro_f1": 0.1 + 0.2}}
+    checkpoint.save(tmp_path, model, info)
+    loaded = checkpoint.load(tmp_path)
+    assert loaded.info == info
+    assert loaded.model.config == model.config
+    assert not loaded.model.training
+    batch = make_parts(6, 0).train.batch(np.arange(6), Needs.of(model))
+    with torch.no_grad():
+        assert torch.equal(loaded.model(batch), model.eval()(batch))
+
+
+def test_the_same_weights_give_the_same_bytes_and_others_do_not(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        checkpoint.save(tmp_path / name, make_model(seed), {"best_epoch": 3})
+    weights = {name: (tmp_path / name / "model.safetensors").read_bytes() for name in "abc"}
+    configs = {name: (tmp_path / name / "config.json").read_bytes() for name in "abc"}
+    assert weights["a"] == weights["b"] != weights["c"]
+    assert configs["a"] == configs["b"] == configs["c"]
+
+
+def test_saving_replaces_what_was_there(folder: Path) -> None:
+    checkpoint.save(folder, make_model(1, hidden_dims=[5]), {"best_epoch": 4})
+    loaded = checkpoint.load(folder)
+    assert loaded.info == {"best_epoch": 4}
+    assert list(loaded.model.config.hidden_dims) == [5]
+
+
+def edit_header(change: Callable[[bytearray], None]) -> Callable[[bytes], bytes]:
+    def damage(raw: bytes) -> bytes:
+        changed = bytearray(raw)
+        change(changed)
+        return bytes(changed)
+
+    return damage
+
+
+def flip(position: int) -> Callable[[bytes], bytes]:
+    def damage(raw: bytes) -> bytes:
+        return raw[:position] + bytes([raw[position] ^ 0xFF]) + raw[position + 1 :]
+
+    return damage
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_missing_file_is_named(name: str, folder: Path) -> None:
+    (folder / name).unlink()
+    with pytest.raises(UserError) as caught:
+        checkpoint.load(folder)
+    assert str(caught.value).startswith(f"{folder / name}: ")
+    assert "dvc repro" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "empty weights": ("model.safetensors", lambda raw: b""),
+    "truncated weights": ("model.safetensors", lambda raw: raw[:-1]),
+    "header only": ("model.safetensors", lambda raw: raw[:100]),
+    "flipped header length": ("model.safetensors", flip(0)),
+    "flipped top of header length": ("model.safetensors", flip(7)),
+    "flipped brace": ("model.safetensors", flip(8)),
+    "flipped name": ("model.safetensors", flip(11)),
+    "renamed tensor": (
+        "model.safetensors",
+        lambda raw: raw.replace(b"head.0.bias", b"head.0.blas"),
+    ),
+    "other dtype": ("model.safetensors", lambda raw: raw.replace(b'"F32"', b'"F16"', 1)),
+    "weights of another model": ("model.safetensors", lambda raw: OTHER_WEIGHTS),
+    "empty config": ("config.json", lambda raw: b""),
+    "truncated config": ("config.json", lambda raw: raw[: len(raw) // 2]),
+    "config that is no text": ("config.json", flip(0)),
+    "config that is a list": ("config.json", lambda raw: b"[]"),
+    "config without a model": ("config.json", lambda raw: b'{"info": {}}'),
+    "config without info": ("config.json", lambda raw: raw.replace(b'"info"', b'"note"')),
+    "unknown key": ("config.json", lambda raw: raw.replace(b'"text_dim"', b'"txt_dim"')),
+    "unknown fusion": ("config.json", lambda raw: raw.replace(b'"concat"', b'"sum"')),
+    "other widths": ("config.json", lambda raw: raw.replace(b'"text_dim": 4', b'"text_dim": 5')),
+    "wrong type": ("config.json", lambda raw: raw.replace(b'"text_dim": 4', b'"text_dim": "4"')),
+}
+OTHER_WEIGHTS = b""
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_one_line_that_names_the_folder(
+    damage: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(tmp_path / "other", make_model(hidden_dims=[5]), {})
+    other = (tmp_path / "other" / "model.safetensors").read_bytes()
+    monkeypatch.setattr(f"{__name__}.OTHER_WEIGHTS", other)
+    name, change = DAMAGE[damage]
+    raw = (folder / name).read_bytes()
+    damaged = change(raw)
+    assert damaged != raw
+    (folder / name).write_bytes(damaged)
+    with pytest.raises(UserError) as caught:
+        checkpoint.load(folder)
+    assert str(caught.value).startswith(f"{folder}: ")
+    assert "dvc repro" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_in_a_checkpoint_is_pickled(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    header = (folder / "model.safetensors").read_bytes()[8:]
+    assert header.startswith(b"{")

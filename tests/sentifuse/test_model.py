@@ -1,0 +1,169 @@
+"""Tests of the classifier around the fusions."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sentifuse.errors import UserError
+from sentifuse.fusion import FUSIONS
+from sentifuse.model import Batch, Classifier
+from tests.synthetic import (
+    IMAGE_DIM,
+    IMAGE_TAIL,
+    IMAGE_TOKEN_DIM,
+    TEXT_DIM,
+    TEXT_TAIL,
+    TEXT_TOKEN_DIM,
+    model_config,
+)
+
+UNIMODAL_FUSIONS = [name for name, fusion in FUSIONS.items() if not fusion.needs_tokens]
+
+
+def make_batch(views: int = 1, seed: int = 0) -> Batch:
+    """Three samples with texts of 2, 3 and 4 tokens."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    return Batch(
+        image=normal(3, views, IMAGE_DIM),
+        text=normal(3, TEXT_DIM),
+        text_mask=torch.arange(4) < torch.arange(2, 5)[:, None],
+        text_tokens=normal(3, 4, TEXT_TOKEN_DIM),
+        text_hidden=normal(3, 4, TEXT_TOKEN_DIM),
+        image_tokens=normal(3, 4, IMAGE_TOKEN_DIM),
+        image_hidden=normal(3, views, 4, IMAGE_TOKEN_DIM),
+    )
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("tails", [False, True])
+@pytest.mark.parametrize("fusion", UNIMODAL_FUSIONS)
+@pytest.mark.parametrize("mode", ["text_only", "image_only"])
+def test_an_absent_modality_changes_nothing(
+    mode: str, fusion: str, tails: bool, training: bool
+) -> None:
+    torch.manual_seed(0)
+    changes = {"image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL} if tails else {}
+    model = Classifier(model_config(fusion=fusion, input_mode=mode, **changes)).train(training)
+    batch, other = make_batch(seed=0), make_batch(seed=1)
+    image = {"image": other.image, "image_hidden": other.image_hidden}
+    text = {"text": other.text, "text_hidden": other.text_hidden}
+    absent, present = (image, text) if mode == "text_only" else (text, image)
+    logits = model(batch)
+    assert torch.equal(model(replace(batch, **absent)), logits)
+    assert not torch.allclose(model(replace(batch, **present)), logits)
+
+
+def test_an_absent_modality_is_zeros_behind_its_norm() -> None:
+    model = Classifier(model_config(input_mode="text_only"))
+    nn.init.ones_(model.image_norm.bias)
+    batch = make_batch()
+    fused = torch.cat([torch.zeros(3, IMAGE_DIM), model.text_norm(batch.text)], dim=1)
+    torch.testing.assert_close(model(batch), model.head(fused))
+
+
+@pytest.mark.parametrize(("mode", "absent"), [("text_only", "image"), ("image_only", "text")])
+def test_an_absent_modality_has_no_tail(mode: str, absent: str) -> None:
+    model = Classifier(model_config(input_mode=mode, image_tail=IMAGE_TAIL, text_tail=TEXT_TAIL))
+    built = {"image": model.image_tail is not None, "text": model.text_tail is not None}
+    assert built == {"image": absent != "image", "text": absent != "text"}
+
+
+def test_logits_are_the_head_over_the_fused_layer_normed_embeddings() -> None:
+    model = Classifier(model_config(hidden_dims=[8, 7])).eval()
+    batch = make_batch()
+
+    def normed(x: Tensor) -> Tensor:
+        return (x - x.mean(1, keepdim=True)) / (
+            x.var(1, unbiased=False, keepdim=True) + 1e-5
+        ).sqrt()
+
+    x = torch.cat([normed(batch.image[:, 0]), normed(batch.text)], dim=1)
+    linears = [module for module in model.head if isinstance(module, nn.Linear)]
+    assert [linear.out_features for linear in linears] == [8, 7, 3]
+    for linear in linears[:-1]:
+        x = (x @ linear.weight.T + linear.bias).clamp(min=0)
+    torch.testing.assert_close(model(batch), x @ linears[-1].weight.T + linears[-1].bias)
+
+
+def test_without_hidden_widths_the_head_is_linear() -> None:
+    head = Classifier(model_config(hidden_dims=[])).head
+    assert [type(module) for module in head] == [nn.Linear]
+
+
+def test_dropout_in_the_head_acts_in_training_only() -> None:
+    torch.manual_seed(0)
+    model = Classifier(model_config(hidden_dims=[64], dropout=0.5))
+    batch = make_batch()
+    assert not torch.equal(model(batch), model(batch))
+    model.eval()
+    assert torch.equal(model(batch), model(batch))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("image_dim", [TEXT_DIM, IMAGE_DIM])
+def test_images_are_projected_only_where_the_fusion_needs_equal_widths(
+    fusion: str, image_dim: int
+) -> None:
+    model = Classifier(model_config(fusion=fusion, image_dim=image_dim))
+    projected = any(name.startswith("image_proj") for name, _ in model.named_parameters())
+    assert projected == (FUSIONS[fusion].equal_dims and image_dim != TEXT_DIM)
+    batch = make_batch()
+    assert model(replace(batch, image=batch.image[..., :image_dim])).shape == (3, 3)
+
+
+def test_embeddings_of_several_views_are_averaged() -> None:
+    model = Classifier(model_config())
+    batch = make_batch(views=3)
+    mean = (batch.image[:, :1] + batch.image[:, 1:2] + batch.image[:, 2:]) / 3
+    torch.testing.assert_close(model(batch), model(replace(batch, image=mean)))
+
+
+def test_a_tail_encodes_each_view_and_the_embeddings_are_averaged() -> None:
+    model = Classifier(model_config(image_tail=IMAGE_TAIL)).eval()
+    batch = make_batch(views=2)
+    assert model.image_tail is not None
+    views = [model.image_tail(batch.image_hidden[:, view], None, False)[0] for view in range(2)]
+    frozen = Classifier(model_config()).eval()
+    frozen.load_state_dict(model.state_dict(), strict=False)
+    mean = (views[0] + views[1]) / 2
+    torch.testing.assert_close(model(batch), frozen(replace(batch, image=mean[:, None])))
+
+
+def test_attention_looks_at_the_first_view_and_at_the_tails_states() -> None:
+    model = Classifier(
+        model_config(fusion="cross_attn", image_tail=IMAGE_TAIL, text_tail=TEXT_TAIL)
+    ).eval()
+    batch = make_batch(views=2)
+    assert model.image_tail is not None
+    assert model.text_tail is not None
+    embeddings, tokens = model.image_tail(batch.image_hidden.flatten(0, 1), None, True)
+    text, text_tokens = model.text_tail(batch.text_hidden, batch.text_mask, True)
+    frozen = Classifier(model_config(fusion="cross_attn")).eval()
+    frozen.load_state_dict(model.state_dict(), strict=False)
+    same = replace(
+        batch,
+        image=embeddings.unflatten(0, (3, 2)),
+        image_tokens=tokens.unflatten(0, (3, 2))[:, 0],
+        text=text,
+        text_tokens=text_tokens,
+    )
+    torch.testing.assert_close(model(batch), frozen(same))
+
+
+@pytest.mark.parametrize("mode", ["text_only", "image_only"])
+def test_attention_needs_both_modalities(mode: str) -> None:
+    with pytest.raises(UserError, match=f"^input_mode: '{mode}': .*'multimodal'$"):
+        Classifier(model_config(fusion="cross_attn", input_mode=mode))
+
+
+@pytest.mark.parametrize("missing", ["image_tokens", "text_tokens", "text_mask"])
+def test_attention_without_token_states_says_how_to_get_them(missing: str) -> None:
+    model = Classifier(model_config(fusion="cross_attn"))
+    with pytest.raises(UserError, match=r"^fusion: 'cross_attn' .*backbone\.tokens=true$"):
+        model(replace(make_batch(), **{missing: None}))

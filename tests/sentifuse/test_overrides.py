@@ -1,0 +1,92 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sentifuse.errors import UserError
+from sentifuse.overrides import as_options
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = ROOT / "params.yaml"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    return tmp_path / "recipe.yaml"
+
+
+def test_nested_keys_are_joined_by_dots(recipe: Path) -> None:
+    recipe.write_text("fusion: gated\nstage1:\n  epochs: 3\n  lr_head: 0.0001\n")
+    assert as_options(recipe, PARAMS) == [
+        "-S", "fusion=gated", "-S", "stage1.epochs=3", "-S", "stage1.lr_head=0.0001",
+    ]  # fmt: skip
+
+
+def test_lists_and_booleans_and_null_have_no_white_space(recipe: Path) -> None:
+    recipe.write_text(
+        "head: {hidden_dims: [8, 4]}\naugment: {flip: false}\nbackbone: {revision: null}\n"
+    )
+    options = as_options(recipe, PARAMS)
+    assert options[1::2] == [
+        "head.hidden_dims=[8,4]",
+        "augment.flip=false",
+        "backbone.revision=null",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("stage1: {epoch: 3}", "stage1.epoch: no such key"),
+        ("- a list", "expected a mapping"),
+        ("a: [", "not YAML"),
+        ("data: {root: my data}", "data.root: 'my data': a shell would split it"),
+    ],
+)
+def test_a_wrong_recipe_is_a_one_line_error(recipe: Path, text: str, complaint: str) -> None:
+    recipe.write_text(text)
+    with pytest.raises(UserError, match=complaint) as caught:
+        as_options(recipe, PARAMS)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        as_options(tmp_path / "none.yaml", PARAMS)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_recipe_in_the_repository_changes_known_keys_to_allowed_values(file: Path) -> None:
+    from sentifuse import params
+    from stages import ablate, preprocess, train_stage1
+
+    document = yaml.safe_load(PARAMS.read_text())
+    for option in as_options(file, PARAMS)[1::2]:
+        key, _, value = option.partition("=")
+        section = document
+        *path, last = key.split(".")
+        for part in path:
+            section = section[part]
+        loaded = yaml.safe_load(value)
+        # DVC reads 5e-06 as a number, PyYAML as text.
+        section[last] = float(loaded) if isinstance(loaded, str) and "e-" in loaded else loaded
+    for stage in (preprocess, train_stage1, ablate):
+        wanted = {name: document[name] for name in stage.Params.__dataclass_fields__}
+        params.parse(stage.Params, wanted, file.name)
+
+
+def test_the_command_prints_the_options_and_fails_in_one_line() -> None:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sentifuse", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    good = call("recipe", "recipes/course.yaml")
+    assert good.returncode == 0
+    assert good.stdout.startswith("-S fusion=concat ")
+    bad = call("recipe", "recipes/none.yaml")
+    assert bad.returncode == 1
+    assert bad.stderr == "error: recipes/none.yaml: no such file\n"
