@@ -13,7 +13,9 @@ import pandas as pd
 
 from sentifuse import features, splits
 from sentifuse.dataset import load_parts
+from sentifuse.errors import UserError
 from sentifuse.files import write_json, write_text
+from sentifuse.fusion import FUSIONS
 from sentifuse.metrics import headline
 from sentifuse.progress import progress
 from sentifuse.recipe import Head, ImageViews, Loss, Stage1, Stage2
@@ -83,9 +85,15 @@ def ablate(setting: Setting, wanted: Sequence[Variant], seeds: Sequence[int]) ->
     Returns:
         Variants in the given order, seeds in the given order within each; nothing where there is
         no test part.
+
+    Raises:
+        UserError: a fusion that is not known.
     """
     if not (splits.read(setting.splits)["split"] == "test").any():
         return []
+    for variant in wanted:
+        if variant.fusion not in FUSIONS:
+            raise UserError(f"ablate.fusions: {variant.name!r}: not one of {', '.join(FUSIONS)}")
     jobs = [(variant, seed) for variant in wanted for seed in seeds]
     workers = min(len(os.sched_getaffinity(0)), len(jobs))
     # One thread each: two runs side by side are faster than one after the other on two threads.

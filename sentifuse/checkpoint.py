@@ -47,14 +47,13 @@ def load(folder: Path) -> Checkpoint:
     try:
         document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         model = Classifier(ModelConfig(**document["model"]))
-        model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+        model.load_state_dict(safetensors.torch.load((folder / "model.safetensors").read_bytes()))
+        info: dict[str, Any] = document["info"]
     except FileNotFoundError as error:
-        raise UserError(
-            f"{error.filename or folder}: no such checkpoint file: run `dvc repro`"
-        ) from None
+        raise UserError(f"{error.filename}: no such checkpoint file: run `dvc repro`") from None
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{folder}: not a checkpoint of this version ({reason}): delete it and run `dvc repro`"
         ) from None
-    return Checkpoint(model.eval(), document["info"])
+    return Checkpoint(model.eval(), info)

@@ -77,10 +77,12 @@ class Classifier(nn.Module):
         """Builds the model with random weights.
 
         Raises:
-            UserError: a fusion that needs both modalities in a unimodal mode.
+            UserError: a fusion that is not known, or that needs both modalities in a unimodal mode.
         """
         super().__init__()
         self.config = config
+        if config.fusion not in FUSIONS:
+            raise UserError(f"fusion: {config.fusion!r}: not one of {', '.join(FUSIONS)}")
         fusion = FUSIONS[config.fusion]
         if fusion.needs_tokens and config.input_mode != "multimodal":
             raise UserError(

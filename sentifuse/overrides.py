@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from sentifuse import yaml_file
 from sentifuse.errors import UserError
 from sentifuse.params import PARAMS_FILE
 
@@ -24,9 +23,9 @@ def as_options(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
     Raises:
         UserError: no such file, not a mapping, a key that `params` lacks, a value with white space.
     """
-    known = _flat(_read(params), "")
+    known = _flat(yaml_file.read(params), "")
     options = []
-    for key, value in _flat(_read(recipe), "").items():
+    for key, value in _flat(yaml_file.read(recipe), "").items():
         if key not in known:
             raise UserError(f"{recipe}: {key}: no such key in {params}")
         text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
@@ -34,18 +33,6 @@ def as_options(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
             raise UserError(f"{recipe}: {key}: {text!r}: a shell would split it; edit {params}")
         options += ["-S", f"{key}={text}"]
     return options
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(document, dict):
-        raise UserError(f"{path}: expected a mapping")
-    return document
 
 
 def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from sentifuse import yaml_file
 from sentifuse.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
@@ -53,14 +53,7 @@ def load(kind: type[Params], path: Path = PARAMS_FILE) -> Params:
     Raises:
         UserError: one line that names the key, the value and what is allowed.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run from the root of the repository") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(document, dict):
-        raise UserError(f"{path}: expected a mapping of sections at the top level")
+    document = yaml_file.read(path)
     wanted = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     return parse(kind, {key: document[key] for key in wanted if key in document}, source=str(path))
 
@@ -92,7 +85,7 @@ def _describe(error: ValidationError) -> str:
     message = first["msg"][0].lower() + first["msg"][1:]
     hint = ""
     if isinstance(value, str) and _is_number(value):
-        hint = " (YAML reads 1e-3 as a string: write 1.0e-3)"
+        hint = " (a number in quotes is text: leave them out)"
     more = len(errors) - len(of_first)
     return f"{key}: {value!r}: {message}{hint}" + (f" (and {more} more)" if more else "")
 

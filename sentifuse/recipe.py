@@ -8,7 +8,6 @@ from pydantic import Field
 from sentifuse.params import STRICT, Count, Fraction, PositiveInt, Rate, Seed
 
 InputMode = Literal["multimodal", "text_only", "image_only"]
-FusionName = Literal["concat", "gated", "film", "film_concat", "cross_attn"]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Ablate:
     repeats: params.PositiveInt
     resplit: bool
     finetune: bool
-    fusions: tuple[recipe.FusionName, ...]
+    fusions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Params:
     seed: params.Seed
     split: recipe.Split
     labels: params.Labels
-    fusion: recipe.FusionName
+    fusion: str
     image_views: recipe.ImageViews
     head: recipe.Head
     loss: recipe.Loss

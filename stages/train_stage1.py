@@ -23,7 +23,7 @@ class Params:
 
     seed: params.Seed
     labels: params.Labels
-    fusion: recipe.FusionName
+    fusion: str
     input_mode: recipe.InputMode
     image_views: recipe.ImageViews
     head: recipe.Head

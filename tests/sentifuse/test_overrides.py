@@ -71,9 +71,7 @@ def test_every_recipe_in_the_repository_changes_known_keys_to_allowed_values(fil
         *path, last = key.split(".")
         for part in path:
             section = section[part]
-        loaded = yaml.safe_load(value)
-        # DVC reads 5e-06 as a number, PyYAML as text.
-        section[last] = float(loaded) if isinstance(loaded, str) and "e-" in loaded else loaded
+        section[last] = yaml.safe_load(value) if "e-" not in value else float(value)
     for stage in (preprocess, train_stage1, ablate):
         wanted = {name: document[name] for name in stage.Params.__dataclass_fields__}
         params.parse(stage.Params, wanted, file.name)

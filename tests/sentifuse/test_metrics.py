@@ -1,0 +1,96 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sentifuse import metrics
+
+LABELS = ("negative", "neutral", "positive")
+
+# Rows are the actual classes, columns the predicted ones.
+CONFUSION = ((5, 1, 2), (1, 2, 1), (0, 2, 6))
+
+
+def arrays(confusion: tuple[tuple[int, ...], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    cells = [
+        (actual, predicted)
+        for actual, row in enumerate(confusion)
+        for predicted, times in enumerate(row)
+        for _ in range(times)
+    ]
+    targets, predicted = np.array(cells, dtype=np.int64).T
+    return targets, predicted
+
+
+def test_scores_are_those_of_the_confusion_matrix() -> None:
+    found = metrics.scores(*arrays(CONFUSION), LABELS)
+    # Columns add up to 6, 5, 9; rows to 8, 4, 8; the diagonal to 13 of 20.
+    precision = (5 / 6, 2 / 5, 6 / 9)
+    recall = (5 / 8, 2 / 4, 6 / 8)
+    f1 = (10 / 14, 4 / 9, 12 / 17)
+    assert found["samples"] == 20
+    assert math.isclose(found["accuracy"], 13 / 20)
+    assert math.isclose(found["macro_f1"], sum(f1) / 3)
+    assert math.isclose(found["weighted_f1"], (8 * f1[0] + 4 * f1[1] + 8 * f1[2]) / 20)
+    assert math.isclose(found["precision_macro"], sum(precision) / 3)
+    assert math.isclose(found["recall_macro"], sum(recall) / 3)
+    assert list(found["per_class"]) == list(LABELS)
+    for index, label in enumerate(LABELS):
+        own = found["per_class"][label]
+        assert math.isclose(own["precision"], precision[index])
+        assert math.isclose(own["recall"], recall[index])
+        assert math.isclose(own["f1"], f1[index])
+    assert [found["per_class"][label]["support"] for label in LABELS] == [8, 4, 8]
+
+
+def test_scores_are_plain_numbers_that_json_can_write() -> None:
+    found = metrics.scores(*arrays(CONFUSION), LABELS)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_keys_are_those_that_users_compare() -> None:
+    assert list(metrics.scores(*arrays(CONFUSION), LABELS)) == [
+        "samples", "accuracy", "macro_f1", "weighted_f1", "precision_macro", "recall_macro", "per_class",
+    ]  # fmt: skip
+
+
+def test_headline_agrees_with_the_scores() -> None:
+    targets, predicted = arrays(CONFUSION)
+    found = metrics.scores(targets, predicted, LABELS)
+    assert metrics.headline(targets, predicted, 3) == {
+        "accuracy": found["accuracy"],
+        "macro_f1": found["macro_f1"],
+    }
+
+
+def test_a_perfect_prediction_scores_one() -> None:
+    targets, _ = arrays(CONFUSION)
+    found = metrics.scores(targets, targets, LABELS)
+    assert {found[key] for key in ("accuracy", "macro_f1", "weighted_f1")} == {1.0}
+
+
+def test_a_class_that_is_never_predicted_counts_zero_without_a_warning() -> None:
+    targets, predicted = arrays(((3, 0, 0), (2, 0, 0), (0, 0, 5)))
+    found = metrics.scores(targets, predicted, LABELS)
+    assert found["per_class"]["neutral"] == {
+        "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2
+    }  # fmt: skip
+    assert math.isclose(found["macro_f1"], (6 / 8 + 0 + 1) / 3)
+
+
+def test_a_class_without_samples_counts_zero() -> None:
+    targets, predicted = arrays(((4, 0, 0), (0, 0, 0), (0, 0, 4)))
+    found = metrics.headline(targets, predicted, 3)
+    assert found["accuracy"] == 1.0
+    assert math.isclose(found["macro_f1"], 2 / 3)
+    assert metrics.scores(targets, predicted, LABELS)["per_class"]["neutral"]["support"] == 0
+
+
+@pytest.mark.parametrize("labels", [("b", "a"), ("1", "0")])
+def test_names_stand_for_the_positions_of_the_logits(labels: tuple[str, str]) -> None:
+    targets, predicted = arrays(((3, 1), (0, 2)))
+    found = metrics.scores(targets, predicted, labels)["per_class"]
+    assert [found[label]["support"] for label in labels] == [4, 2]
+    assert [found[label]["recall"] for label in labels] == [0.75, 1.0]

@@ -1,0 +1,303 @@
+"""Tests of the two training stages on made-up features."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import log, sqrt
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sentifuse.dataset import Parts
+from sentifuse.errors import UserError
+from sentifuse.fusion import FUSIONS
+from sentifuse.metrics import headline
+from sentifuse.model import Classifier
+from sentifuse.recipe import Head, ImageViews, Loss, Stage1, Stage2
+from sentifuse.training import predict
+from sentifuse.two_stage import (
+    Architecture,
+    Trained,
+    parameter_groups,
+    tail_weights,
+    train_stage1,
+    train_stage2,
+)
+from tests.synthetic import IMAGE_TAIL, LABELS, TEXT_TAIL, make_parts, model_config
+from tests.synthetic import tail_weights as pretrained
+
+STAGE1 = Stage1(
+    epochs=10,
+    batch_size=16,
+    lr_head=0.01,
+    lr_attn=0.01,
+    weight_decay=0.01,
+    max_grad_norm=1.0,
+    schedule="plateau",
+    warmup=0.0,
+    early_stop_patience=0,
+)
+STAGE2 = Stage2(
+    epochs=3,
+    batch_size=16,
+    lr_head=0.003,
+    lr_attn=0.003,
+    weight_decay=0.01,
+    max_grad_norm=1.0,
+    schedule="cosine",
+    warmup=0.1,
+    early_stop_patience=0,
+    lr_clip=0.003,
+    layer_decay=0.8,
+    encoder_dropout=0.1,
+    precision="fp32",
+    threads=1,
+)
+LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0)
+VIEWS = ImageViews(train="plain", predict="plain")
+WEIGHTS = {"image": pretrained(IMAGE_TAIL), "text": pretrained(TEXT_TAIL)}
+
+
+def stage1(
+    parts: Parts,
+    *,
+    fusion: str = "concat",
+    mode: str = "multimodal",
+    dropout: float = 0.0,
+    loss: Loss = LOSS,
+    seed: int = 0,
+    **schedule: Any,
+) -> Trained:
+    architecture = Architecture(fusion, mode, Head(hidden_dims=(8,), dropout=dropout))
+    return train_stage1(parts, architecture, loss, VIEWS, replace(STAGE1, **schedule), seed=seed)
+
+
+def stage2(start: Classifier, parts: Parts, *, seed: int = 0, **schedule: Any) -> Trained:
+    return train_stage2(start, parts, WEIGHTS, LOSS, VIEWS, replace(STAGE2, **schedule), seed=seed)
+
+
+def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def macro_f1(model: Classifier, parts: Parts) -> float:
+    predicted = predict(model, parts.val, "plain").argmax(dim=1)
+    return headline(parts.val.targets.numpy(), predicted.numpy(), len(LABELS))["macro_f1"]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_fusion_learns_in_stage_1_and_goes_on_in_stage_2(fusion: str) -> None:
+    parts = make_parts(noise=0.05)
+    first = stage1(parts, fusion=fusion, epochs=15)
+    assert first.fitted.val["macro_f1"] > 0.9
+    second = stage2(first.model, parts)
+    assert second.fitted.val["macro_f1"] >= first.fitted.val["macro_f1"]
+    losses = [row["train_loss"] for row in second.fitted.history]
+    assert losses[-1] < losses[0]
+
+
+def test_without_training_rows_stage_1_says_so() -> None:
+    parts = make_parts()
+    with pytest.raises(UserError, match=r"^split: no training rows$"):
+        stage1(replace(parts, train=parts.test))
+
+
+def test_the_loss_follows_the_recipe() -> None:
+    """At a rate of zero the first training loss is that of the model as it stands."""
+    parts = make_parts(train=12, val=0)
+    # Class counts 6, 4, 2.
+    rows = [0, 3, 6, 9, 0, 3, 1, 4, 7, 10, 2, 5]
+    train = replace(parts.train, rows=parts.train.rows[rows], targets=parts.train.targets[rows])
+    trained = stage1(
+        replace(parts, train=train),
+        loss=Loss(class_weights="sqrt", label_smoothing=0.2, logit_adjustment=1.5),
+        lr_head=0.0,
+        epochs=1,
+        batch_size=12,
+    )
+    counts = [6, 4, 2]
+    mean = sum(1 / count for count in counts) / 3
+    weights = [sqrt(1 / count / mean) for count in counts]
+    prior = torch.tensor([1.5 * log(count / 12) for count in counts])
+    log_p = (predict(trained.model, train, "plain") + prior).log_softmax(dim=1)
+    total = 0.0
+    for row, target in zip(log_p, train.targets.tolist(), strict=True):
+        for c in range(3):
+            total -= weights[c] * (0.8 * (c == target) + 0.2 / 3) * row[c].item()
+    expected = total / sum(weights[target] for target in train.targets.tolist())
+    assert trained.fitted.history[0]["train_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_label_smoothing_with_logit_adjustment_survives_a_class_without_samples() -> None:
+    """Such a class has no prior to take the logarithm of: the loss stays finite, or it is refused."""
+    parts = make_parts(train=12, val=6)
+    rows = [index for index in range(12) if index % 3]
+    train = replace(parts.train, rows=parts.train.rows[rows], targets=parts.train.targets[rows])
+    loss = Loss(class_weights="none", label_smoothing=0.1, logit_adjustment=1.0)
+    try:
+        trained = stage1(replace(parts, train=train), loss=loss, epochs=2)
+    except UserError as error:
+        assert "negative" in str(error)  # noqa: PT017
+    else:
+        assert all(value.isfinite().all() for value in trained.model.state_dict().values())
+
+
+def test_stage_1_keeps_a_model_without_tails() -> None:
+    model = stage1(make_parts(), epochs=1).model
+    assert model.image_tail is None
+    assert model.text_tail is None
+    assert not model.training
+
+
+def test_zero_epochs_of_stage_1_give_the_seeds_initial_weights() -> None:
+    trained = stage1(make_parts(), epochs=0, seed=3)
+    assert trained.fitted.history == []
+    torch.manual_seed(3)
+    assert same(trained.model.state_dict(), Classifier(trained.model.config).state_dict())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_seed_gives_the_same_bits_in_both_stages(precision: str) -> None:
+    parts = make_parts()
+    runs = []
+    for seed in (4, 4, 5):
+        first = stage1(parts, seed=seed, dropout=0.3, epochs=2)
+        second = stage2(first.model, parts, seed=seed, precision=precision, epochs=1)
+        runs.append((first.model.state_dict(), second.model.state_dict()))
+    for stage in range(2):
+        assert same(runs[0][stage], runs[1][stage])
+        assert not same(runs[0][stage], runs[2][stage])
+
+
+def test_zero_epochs_of_stage_2_give_stage_1s_logits_with_the_pretrained_tails() -> None:
+    parts = make_parts()
+    first = stage1(parts, epochs=3)
+    second = stage2(first.model, parts, epochs=0)
+    assert second.fitted.history == []
+    assert second.fitted.val == first.fitted.val
+    assert second.model.image_tail is not None
+    assert second.model.text_tail is not None
+    assert same(second.model.image_tail.state_dict(), WEIGHTS["image"])
+    assert same(second.model.text_tail.state_dict(), WEIGHTS["text"])
+    for part in (parts.train, parts.val):
+        torch.testing.assert_close(
+            predict(second.model, part, "plain"),
+            predict(first.model, part, "plain"),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+
+def test_stage_2_trains_head_and_tails_and_leaves_stage_1s_model_alone() -> None:
+    parts = make_parts(val=0)
+    first = stage1(parts, epochs=2).model
+    before = {key: value.clone() for key, value in first.state_dict().items()}
+    after = stage2(first, parts).model.state_dict()
+    assert same(first.state_dict(), before)
+    start = before | {f"{name}_tail.{k}": v for name in WEIGHTS for k, v in WEIGHTS[name].items()}
+    assert start.keys() == after.keys()
+    assert [key for key in after if torch.equal(after[key], start[key])] == []
+
+
+def test_a_rate_of_zero_freezes_the_tails_only() -> None:
+    parts = make_parts(val=0)
+    first = stage1(parts, epochs=2).model
+    trained = stage2(first, parts, lr_clip=0.0).model
+    assert trained.text_tail is not None
+    assert same(trained.text_tail.state_dict(), WEIGHTS["text"])
+    assert not torch.equal(trained.head[0].weight, first.head[0].weight)
+
+
+@pytest.mark.parametrize("lr", [1.0, 1e6])
+def test_stage_2_never_ends_worse_on_validation_than_it_began(lr: float) -> None:
+    parts = make_parts(noise=0.05)
+    first = stage1(parts, epochs=15)
+    assert first.fitted.val["macro_f1"] > 0.9
+    second = stage2(first.model, parts, lr_head=lr, lr_clip=lr, epochs=2, max_grad_norm=1e9)
+    assert second.fitted.history[-1]["val_macro_f1"] < first.fitted.val["macro_f1"]
+    assert second.fitted.val["macro_f1"] >= first.fitted.val["macro_f1"]
+    assert macro_f1(second.model, parts) == second.fitted.val["macro_f1"]
+
+
+@pytest.mark.parametrize(("mode", "absent"), [("text_only", "image"), ("image_only", "text")])
+def test_stage_2_finetunes_no_encoder_of_an_absent_modality(mode: str, absent: str) -> None:
+    parts = make_parts()
+    trained = stage2(stage1(parts, mode=mode, epochs=1).model, parts, epochs=1)
+    tails = {"image": trained.model.image_tail, "text": trained.model.text_tail}
+    assert [name for name, tail in tails.items() if tail is None] == [absent]
+
+
+def test_encoder_dropout_acts_in_stage_2() -> None:
+    parts = make_parts(val=0)
+    first = stage1(parts, epochs=1).model
+    losses = [
+        stage2(first, parts, encoder_dropout=rate, epochs=1).fitted.history[0]["train_loss"]
+        for rate in (0.0, 0.5)
+    ]
+    assert losses[0] != losses[1]
+
+
+def rates(model: Classifier, **values: float) -> dict[str, float]:
+    """The rate of each parameter by name; fails if one is in no group or in two."""
+    groups = parameter_groups(
+        model,
+        **{"lr_head": 1.0, "lr_attn": 2.0, "lr_clip": 3.0, "layer_decay": 1.0, **values},
+    )
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    grouped = [(names[id(p)], group["lr"]) for group in groups for p in group["params"]]
+    assert sorted(name for name, _ in grouped) == sorted(names.values())
+    return dict(grouped)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_each_parameter_has_the_rate_of_its_part(fusion: str) -> None:
+    model = Classifier(model_config(fusion=fusion, image_tail=IMAGE_TAIL, text_tail=TEXT_TAIL))
+    for name, rate in rates(model).items():
+        part = name.split(".")[0]
+        if part in ("image_tail", "text_tail"):
+            assert rate == 3.0, name
+        elif part == "fusion" and fusion == "cross_attn":
+            assert rate == 2.0, name
+        else:
+            assert rate == 1.0, name
+
+
+def test_layers_further_down_learn_more_slowly_and_what_follows_them_as_the_last() -> None:
+    model = Classifier(model_config(text_tail={**TEXT_TAIL, "layers": 3}))
+    for name, rate in rates(model, layer_decay=0.5).items():
+        expected = 3.0 if name.startswith("text_tail.") else 1.0
+        for index, factor in enumerate((0.25, 0.5, 1.0)):
+            if name.startswith(f"text_tail.layers.{index}."):
+                expected = 3.0 * factor
+        assert rate == pytest.approx(expected), name
+
+
+def test_blocks_of_a_convolutional_tail_decay_too() -> None:
+    tail = {"kind": "efficientnet-lite0", "layers": 2}
+    model = Classifier(model_config(image_dim=1280, image_token_dim=320, image_tail=tail))
+    for name, rate in rates(model, layer_decay=0.5).items():
+        expected = 3.0 if name.startswith("image_tail.") else 1.0
+        if name.startswith("image_tail.blocks.0."):
+            expected = 1.5
+        assert rate == expected, name
+
+
+def test_the_heads_group_comes_first_whatever_the_rates() -> None:
+    model = Classifier(model_config(fusion="cross_attn", text_tail=TEXT_TAIL))
+    for lr_head in (0.0, 1.0, 2.0, 3.0):
+        assert rates(model, lr_head=lr_head)["head.0.weight"] == lr_head
+        groups = parameter_groups(model, lr_head=lr_head, lr_attn=2.0, lr_clip=3.0, layer_decay=0.9)
+        assert groups[0]["lr"] == lr_head
+        assert any(parameter is model.head[0].weight for parameter in groups[0]["params"])
+
+
+def test_weights_of_the_tails_are_read_for_the_modalities_that_have_one(tmp_path: Any) -> None:
+    import safetensors.torch
+
+    safetensors.torch.save_file(WEIGHTS["text"], tmp_path / "text_tail.safetensors")
+    meta = replace(make_parts(3, 0).train.features.meta, image_tail=None)
+    weights = tail_weights(tmp_path, meta)
+    assert weights["image"] is None
+    assert weights["text"] is not None
+    assert same(weights["text"], WEIGHTS["text"])
