@@ -51,7 +51,14 @@ def load(folder: Path) -> Checkpoint:
         info: dict[str, Any] = document["info"]
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: no such checkpoint file: run `dvc repro`") from None
-    except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (
+        safetensors.SafetensorError,
+        UserError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{folder}: not a checkpoint of this version ({reason}): delete it and run `dvc repro`"

@@ -172,7 +172,8 @@ def _rows(items: Sequence[Item], encoded: Encoded, setting: Setting) -> dict[str
 
 
 def _narrow(states: Tensor, item: Item, setting: Setting) -> np.ndarray:
-    narrow: np.ndarray = states.numpy().astype(setting.hidden_dtype)
+    with np.errstate(over="ignore"):  # said below, in words
+        narrow: np.ndarray = states.numpy().astype(setting.hidden_dtype)
     if not np.isfinite(narrow).all():
         raise UserError(
             f"{item.path}: hidden states do not fit {setting.hidden_dtype}; "

@@ -77,6 +77,7 @@ class Stage2(Schedule):
     """The section `stage2`."""
 
     __pydantic_config__ = STRICT
+    restart_head: bool
     lr_clip: Rate
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     encoder_dropout: Fraction

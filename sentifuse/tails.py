@@ -84,7 +84,6 @@ class TransformerLayer(nn.Module):
             split(self.k_proj(kv)),
             split(self.v_proj(kv)),
             attn_mask=allowed,
-            dropout_p=self.dropout if self.training else 0.0,
         )
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
@@ -125,7 +124,7 @@ class TransformerTail(nn.Module):
             pool: the state that becomes the embedding: `first`, `last` real token, or the `mean`
                 over the real tokens.
             projection_dim: width of the projected embedding; None for no projection.
-            dropout: on attention weights and both residual branches, while training.
+            dropout: on both residual branches, while training.
 
         Raises:
             UserError: an activation that is not known.

@@ -1,7 +1,7 @@
 """`fit`: the one training loop, for both stages and for the ablations."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ def fit(
     seed: int,
     train_views: ViewChoice,
     predict_views: ViewChoice,
-    keep_start: bool,
+    start: Mapping[str, Tensor] | None,
     autocast: bool = False,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Fitted:
@@ -87,7 +87,7 @@ def fit(
         seed: of shuffling, dropout and drawn views.
         train_views: which views of an image a training batch has.
         predict_views: the same for validation.
-        keep_start: whether the weights before the first epoch compete for the best.
+        start: weights that compete with those of the epochs for the best on validation, as epoch 0.
         autocast: whether forward passes run in bfloat16.
         on_epoch: called with each row of the history.
     """
@@ -101,9 +101,11 @@ def fit(
     if schedule.schedule == "plateau" and len(val):
         plateau = ReduceLROnPlateau(optimizer, "max", _PLATEAU_FACTOR, _PLATEAU_PATIENCE)
     best, best_epoch, best_val = None, 0, {}
-    if keep_start and len(val):
+    if start is not None and len(val):
+        fresh, best = copy.deepcopy(model.state_dict()), copy.deepcopy(dict(start))
+        model.load_state_dict(best)
         best_val = _validate(model, val, criterion, predict_views)
-        best = copy.deepcopy(model.state_dict())
+        model.load_state_dict(fresh)
     history: list[dict[str, float]] = []
     for epoch in range(1, schedule.epochs + 1):
         lr = optimizer.param_groups[0]["lr"]

@@ -73,9 +73,10 @@ def train_stage2(
     seed: int,
     on_epoch: OnEpoch = lambda row: None,
 ) -> Trained:
-    """Finetunes the encoder tails together with fusion and head, from stage 1's weights.
+    """Finetunes the encoder tails together with fusion and head.
 
-    Never ends worse on validation than it began: the start competes for the best epoch.
+    Never ends worse on validation than stage 1 did: its weights compete for the best epoch. With
+    `schedule.restart_head` training itself starts from a new head.
 
     Args:
         start: stage 1's model.
@@ -88,6 +89,7 @@ def train_stage2(
         on_epoch: called with each row of the history.
     """
     torch.set_num_threads(schedule.threads)
+    torch.manual_seed(seed)
     meta = parts.train.features.meta
     model = Classifier(
         replace(
@@ -97,13 +99,18 @@ def train_stage2(
             tail_dropout=schedule.encoder_dropout,
         )
     )
-    model.load_state_dict(start.state_dict(), strict=False)
-    for name, tail in (("image", model.image_tail), ("text", model.text_tail)):
-        if tail is not None:
-            tail.load_state_dict(dict(weights[name] or {}))
+    pretrained = {
+        f"{name}_tail.{key}": value
+        for name, tail in (("image", model.image_tail), ("text", model.text_tail))
+        for key, value in ((weights[name] or {}) if tail is not None else {}).items()
+    }
+    stage1 = {**start.state_dict(), **pretrained}
+    fresh = schedule.restart_head and schedule.epochs > 0
+    begin = {**model.state_dict(), **pretrained} if fresh else stage1
+    model.load_state_dict(begin)
     fitted = _fit(
         model, parts, loss, views, schedule, schedule.lr_clip, schedule.layer_decay, seed, on_epoch,
-        autocast=schedule.precision == "bf16",
+        start=stage1, autocast=schedule.precision == "bf16",
     )  # fmt: skip
     return Trained(model, fitted)
 
@@ -173,6 +180,7 @@ def _fit(
     layer_decay: float,
     seed: int,
     on_epoch: OnEpoch,
+    start: Mapping[str, Tensor] | None = None,
     autocast: bool = False,
 ) -> Fitted:
     return fit(
@@ -191,7 +199,7 @@ def _fit(
         seed=seed,
         train_views=views.train,
         predict_views=views.predict,
-        keep_start=isinstance(schedule, Stage2),
+        start=start,
         autocast=autocast,
         on_epoch=on_epoch,
     )
@@ -202,5 +210,10 @@ def _criterion(parts: Parts, loss: Loss) -> Criterion:
     weights = class_weights(loss.class_weights, counts.tolist(), parts.labels)
     prior = None
     if loss.logit_adjustment:
+        if counts.min() == 0:
+            absent = parts.labels[int(counts.argmin())]
+            raise UserError(
+                f"loss.logit_adjustment: {loss.logit_adjustment}: no training sample of {absent!r}"
+            )
         prior = loss.logit_adjustment * (counts / counts.sum()).log()
     return Criterion(weights, loss.label_smoothing, prior)

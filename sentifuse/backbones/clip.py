@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from sentifuse.backbones.interface import Backbone, Encoded, TailSpec, fingerprint
@@ -23,7 +24,8 @@ class ClipText:
         self.token_dim = config.hidden_size
         self.layers = config.num_hidden_layers
         weights = {**self._tower.state_dict(), "projection": self._projection.weight}
-        self.fingerprint = fingerprint(f"CLIP text {config.to_json_string()}", weights)
+        vocabulary = tokenizer.backend_tokenizer.to_str()
+        self.fingerprint = fingerprint(f"CLIP text {config.to_json_string()} {vocabulary}", weights)
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         limit = self._config.max_position_embeddings
@@ -148,7 +150,15 @@ def load(name: str, revision: str | None) -> Backbone:
             name, revision=revision or "main", dtype=torch.float32
         ).eval()
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        # Without its files transformers makes an empty tokenizer; a CLIP vocabulary starts with the 256
+        # bytes, alone and as ends of words.
+        if len(tokenizer) < 512:
+            raise OSError(f"{name}: no tokenizer files")
         spec = _image_spec(name, revision)
+    except SafetensorError as error:
+        raise UserError(
+            f"backbone.name: {name!r}: model.safetensors is damaged ({error}): fetch it again"
+        ) from None
     except (OSError, ValueError) as error:
         raise UserError(_how_to_get(name, revision)) from error
     return Backbone(image=ClipVision(model, spec), text=ClipText(model, tokenizer))

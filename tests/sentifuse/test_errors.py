@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from sentifuse.errors import UserError, run
@@ -34,3 +36,9 @@ def test_main_is_called_once() -> None:
     calls = []
     run(lambda: calls.append("called"))
     assert calls == ["called"]
+
+
+def test_a_user_error_survives_the_way_out_of_a_worker_process() -> None:
+    back = pickle.loads(pickle.dumps(UserError("features: no such folder")))
+    assert type(back) is UserError
+    assert str(back) == "features: no such folder"

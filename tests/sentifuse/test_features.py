@@ -122,9 +122,7 @@ def test_samples_that_share_a_file_share_its_row(images: Space, texts: Space, ou
     assert kept(found.image_tokens)[:, 0, 0].tolist() == [1.25, 2.25, 1.25]
     assert found.text_embeddings[:, 0].tolist() == [2, 2, 1]
     assert kept(found.text_offsets).tolist() == [0, 3, 6, 8]
-    np.testing.assert_array_equal(
-        kept(found.text_tokens)[0:3], kept(found.text_tokens)[3:6]
-    )
+    np.testing.assert_array_equal(kept(found.text_tokens)[0:3], kept(found.text_tokens)[3:6])
 
 
 def test_views_lie_beside_the_plain_one_and_have_no_tokens(
@@ -241,7 +239,13 @@ def test_a_folder_without_features_says_what_to_run(
 def test_tails_survive_the_round_trip(images: Space, texts: Space, out: Path) -> None:
     images.append({"i": image_row(1)})
     texts.append({"t": text_row(1, 1)})
-    tail = {"kind": "transformer", "layers": 2, "eps": 1e-05, "pool": "last", "projection_dim": None}
+    tail = {
+        "kind": "transformer",
+        "layers": 2,
+        "eps": 1e-05,
+        "pool": "last",
+        "projection_dim": None,
+    }
     meta = replace(META, text_tail=tail)
     assemble.write(out, meta, ["a"], images, [["i"]], texts, ["t"])
     assert features.read(out).meta == meta

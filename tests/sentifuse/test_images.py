@@ -112,13 +112,9 @@ def test_centre_equals_a_resize_of_the_whole_image_and_a_centre_crop(
     image = noise(*size)
     width, height = size
     if width <= height:
-        whole = image.resize(
-            (spec.resize, spec.resize * height // width), Image.Resampling.BICUBIC
-        )
+        whole = image.resize((spec.resize, spec.resize * height // width), Image.Resampling.BICUBIC)
     else:
-        whole = image.resize(
-            (spec.resize * width // height, spec.resize), Image.Resampling.BICUBIC
-        )
+        whole = image.resize((spec.resize * width // height, spec.resize), Image.Resampling.BICUBIC)
     left, top = (whole.width - spec.crop) // 2, (whole.height - spec.crop) // 2
     expected = np.asarray(whole.crop((left, top, left + spec.crop, top + spec.crop)))
     result = images.centre(image, spec)

@@ -107,7 +107,9 @@ def test_the_same_seed_gives_the_same_parts_and_another_one_others() -> None:
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^split: val_size 0\.5 \+ test_size 0\.5: must be below 1"):
+    with pytest.raises(
+        UserError, match=r"^split: val_size 0\.5 \+ test_size 0\.5: must be below 1"
+    ):
         splits.assign(rows_of({"a": 40, "b": 40}), seed=1, val_size=0.5, test_size=0.5)
 
 
@@ -124,7 +126,9 @@ def test_too_few_rows_of_a_label_are_an_error_of_one_line(counts: dict[str, int]
 
 def test_the_table_keeps_file_order_and_ends_with_the_rows_to_predict() -> None:
     labelled = [LabelRow("b", "x"), LabelRow("a", "y")]
-    table = splits.table(labelled, ["test", "train"], [LabelRow("d", "null"), LabelRow("c", "null")])
+    table = splits.table(
+        labelled, ["test", "train"], [LabelRow("d", "null"), LabelRow("c", "null")]
+    )
     assert list(table.columns) == ["guid", "label", "split"]
     assert table.to_numpy().tolist() == [
         ["b", "x", "test"],

@@ -63,7 +63,7 @@ class Run:
             seed=seed,
             train_views=views,
             predict_views="plain",
-            keep_start=keep_start,
+            start=self.start if keep_start else None,
             autocast=autocast,
             on_epoch=lambda row: self.epochs.append(self.weights()),
         )
@@ -88,16 +88,16 @@ def test_a_separable_problem_is_learned() -> None:
 
 
 def test_the_first_epoch_with_the_best_macro_f1_is_kept() -> None:
-    parts = make_parts(noise=1.5)
-    run = Run(parts, lr=0.1, epochs=12)
-    scores = run.column("val_macro_f1")
-    best = run.fitted.best_epoch
-    assert best == scores.index(max(scores)) + 1
-    assert 1 < best < 12, "a best epoch at either end would not tell it from the first or last"
-    assert same(run.weights(), run.epochs[best - 1])
-    predicted = predict(run.model, parts.val, "plain").argmax(dim=1)
-    assert headline(parts.val.targets.numpy(), predicted.numpy(), 3) == run.fitted.val
-    assert run.fitted.val["macro_f1"] == max(scores)
+    parts = make_parts(noise=0.8)
+    runs = [Run(parts, lr=0.1, epochs=8, seed=seed) for seed in range(3)]
+    for run in runs:
+        scores, best = run.column("val_macro_f1"), run.fitted.best_epoch
+        assert best == scores.index(max(scores)) + 1
+        assert same(run.weights(), run.epochs[best - 1])
+        predicted = predict(run.model, parts.val, "plain").argmax(dim=1)
+        assert headline(parts.val.targets.numpy(), predicted.numpy(), 3) == run.fitted.val
+    # Else the best epoch could not be told from the first or the last.
+    assert any(1 < run.fitted.best_epoch < 8 for run in runs)
 
 
 def test_the_model_ends_in_eval_mode() -> None:
@@ -152,7 +152,7 @@ def test_a_start_that_nothing_beats_is_kept() -> None:
         seed=0,
         train_views="plain",
         predict_views="plain",
-        keep_start=True,
+        start=start,
     )
     assert fitted.best_epoch == 0
     assert fitted.val["macro_f1"] == 1.0

@@ -48,6 +48,7 @@ STAGE2 = Stage2(
     schedule="cosine",
     warmup=0.1,
     early_stop_patience=0,
+    restart_head=False,
     lr_clip=0.003,
     layer_decay=0.8,
     encoder_dropout=0.1,
@@ -129,18 +130,13 @@ def test_the_loss_follows_the_recipe() -> None:
     assert trained.fitted.history[0]["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_label_smoothing_with_logit_adjustment_survives_a_class_without_samples() -> None:
-    """Such a class has no prior to take the logarithm of: the loss stays finite, or it is refused."""
+def test_a_class_without_samples_has_no_prior_to_adjust_by() -> None:
     parts = make_parts(train=12, val=6)
     rows = [index for index in range(12) if index % 3]
     train = replace(parts.train, rows=parts.train.rows[rows], targets=parts.train.targets[rows])
     loss = Loss(class_weights="none", label_smoothing=0.1, logit_adjustment=1.0)
-    try:
-        trained = stage1(replace(parts, train=train), loss=loss, epochs=2)
-    except UserError as error:
-        assert "negative" in str(error)  # noqa: PT017
-    else:
-        assert all(value.isfinite().all() for value in trained.model.state_dict().values())
+    with pytest.raises(UserError, match=r"^loss\.logit_adjustment: .*'negative'"):
+        stage1(replace(parts, train=train), loss=loss, epochs=1)
 
 
 def test_stage_1_keeps_a_model_without_tails() -> None:
@@ -198,6 +194,33 @@ def test_stage_2_trains_head_and_tails_and_leaves_stage_1s_model_alone() -> None
     start = before | {f"{name}_tail.{k}": v for name in WEIGHTS for k, v in WEIGHTS[name].items()}
     assert start.keys() == after.keys()
     assert [key for key in after if torch.equal(after[key], start[key])] == []
+
+
+def test_a_restarted_head_owes_nothing_to_stage_1() -> None:
+    parts = make_parts(val=0)
+    first, other = (stage1(parts, epochs=2, seed=seed).model for seed in (0, 1))
+    restarted = [stage2(start, parts, restart_head=True).model for start in (first, other)]
+    continued = [stage2(start, parts, restart_head=False).model for start in (first, other)]
+    assert same(restarted[0].state_dict(), restarted[1].state_dict())
+    assert not same(continued[0].state_dict(), continued[1].state_dict())
+
+
+def test_with_a_restarted_head_stage_1s_weights_still_compete() -> None:
+    parts = make_parts(noise=0.05)
+    first = stage1(parts, epochs=15)
+    second = stage2(first.model, parts, restart_head=True, epochs=1, lr_head=0.0, lr_clip=0.0)
+    assert second.fitted.history[-1]["val_macro_f1"] < first.fitted.val["macro_f1"]
+    assert second.fitted.best_epoch == 0
+    assert macro_f1(second.model, parts) == first.fitted.val["macro_f1"]
+    for key, value in first.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[key], value)
+
+
+def test_zero_epochs_of_stage_2_keep_stage_1s_head_even_without_validation() -> None:
+    parts = make_parts(val=0)
+    first = stage1(parts, epochs=2).model
+    second = stage2(first, parts, restart_head=True, epochs=0).model
+    assert torch.equal(second.head[0].weight, first.head[0].weight)
 
 
 def test_a_rate_of_zero_freezes_the_tails_only() -> None:

@@ -1,0 +1,182 @@
+"""`dvc.yaml` against the code: what a stage imports and reads is what it declares."""
+
+import ast
+import dataclasses
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import tests.closure
+from tests.closure import ROOT, closure
+
+DOCUMENT = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+STAGES: dict[str, dict[str, Any]] = DOCUMENT["stages"]
+HEAVY = ("torch", "transformers", "pandas", "sklearn", "PIL", "matplotlib")
+
+
+def names(entries: list[Any]) -> list[str]:
+    """The paths of a list of deps or outs, of which each may be a path or a path with options."""
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+def is_code(name: str) -> bool:
+    return name.endswith(".py")
+
+
+def written(stage: str) -> set[str]:
+    kinds = ("outs", "metrics", "plots")
+    return {name for kind in kinds for name in names(STAGES[stage].get(kind, []))}
+
+
+def data_read(stage: str) -> set[str]:
+    return {name for name in names(STAGES[stage]["deps"]) if not is_code(name)}
+
+
+# Code
+
+
+def test_stages_are_the_files_in_their_folder() -> None:
+    files = {path.stem for path in (ROOT / "stages").glob("*.py")}
+    assert set(STAGES) == files
+    for name, stage in STAGES.items():
+        assert stage["cmd"] == f"python -m stages.{name}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_just_the_code_that_the_stage_imports(stage: str) -> None:
+    declared = [name for name in names(STAGES[stage]["deps"]) if is_code(name)]
+    assert len(set(declared)) == len(declared)
+    assert sorted(declared) == closure(ROOT / "stages" / f"{stage}.py")
+
+
+def test_the_closure_follows_imports_at_any_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {
+        "stages/one.py": "import os\nfrom lib import plain\n",
+        "lib/__init__.py": '"""A library."""\n',
+        "lib/plain.py": "import lib.dotted\n",
+        "lib/dotted.py": "def f():\n    if True:\n        from lib.lazy import g\n        g()\n",
+        "lib/lazy.py": "from lib import plain\ndef g():\n    import lib.deep.lazier\n",
+        "lib/deep/lazier.py": "class A:\n    from lib.deep import last as x\n",
+        "lib/deep/last.py": "",
+        "lib/other.py": "from lib import unused\n",
+    }
+    for name, source in sources.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    monkeypatch.setattr(tests.closure, "ROOT", tmp_path)
+    assert closure(tmp_path / "stages" / "one.py") == [
+        "lib/deep/last.py",
+        "lib/deep/lazier.py",
+        "lib/dotted.py",
+        "lib/lazy.py",
+        "lib/plain.py",
+        "stages/one.py",
+    ]
+
+
+def test_the_library_does_not_import_stages() -> None:
+    for path in sorted((ROOT / "sentifuse").rglob("*.py")):
+        assert not [name for name in closure(path) if name.startswith("stages/")], path
+
+
+def test_init_files_hold_a_docstring_only() -> None:
+    paths = [path for top in ("sentifuse", "stages") for path in (ROOT / top).rglob("__init__.py")]
+    assert len(paths) >= 3
+    for path in paths:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        assert len(body) == 1, path
+        assert isinstance(body[0], ast.Expr), path
+        assert ast.get_docstring(ast.Module(body, [])), path
+
+
+def test_importing_a_stage_imports_nothing_slow() -> None:
+    code = (
+        "import importlib, json, sys\n"
+        "found = {}\n"
+        "for name in sys.argv[2:]:\n"
+        "    importlib.import_module(f'stages.{name}')\n"
+        "    found[name] = [each for each in json.loads(sys.argv[1]) if each in sys.modules]\n"
+        "print(json.dumps(found))\n"
+    )
+    command = [sys.executable, "-c", code, json.dumps(HEAVY), *STAGES]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    assert json.loads(done.stdout) == {stage: [] for stage in STAGES}
+
+
+# Params
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_just_the_params_that_it_reads(stage: str) -> None:
+    kind = getattr(importlib.import_module(f"stages.{stage}"), "Params", None)
+    read = [field.name for field in dataclasses.fields(kind)] if kind else []
+    assert STAGES[stage].get("params", []) == read
+
+
+def test_every_param_is_read_by_a_stage() -> None:
+    read = {name for stage in STAGES.values() for name in stage.get("params", [])}
+    assert set(PARAMS) == read
+
+
+# Data
+
+CHAIN = {
+    "demo_data": (set(), {"data/demo"}),
+    "split": ({"${data.root}"}, {"data/manifest.csv", "data/splits.csv"}),
+    "preprocess": ({"data/manifest.csv"}, {"data/features"}),
+    "train_stage1": ({"data/features", "data/splits.csv"}, {"models/stage1"}),
+    "train_stage2": ({"data/features", "data/splits.csv", "models/stage1"}, {"models/stage2"}),
+    "evaluate": ({"data/features", "data/splits.csv", "models/stage2"}, set()),
+    "ablate": ({"data/features", "data/splits.csv"}, set()),
+    "infer": ({"data/features", "data/splits.csv", "models/stage2"}, {"data/predictions"}),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_and_writes_its_part_of_the_chain(stage: str) -> None:
+    assert (data_read(stage), set(names(STAGES[stage].get("outs", [])))) == CHAIN[stage]
+
+
+def test_everything_read_is_written_by_another_stage() -> None:
+    outs = {name: stage for stage in STAGES for name in written(stage)}
+    assert sum(len(written(stage)) for stage in STAGES) == len(outs)
+    for stage in STAGES:
+        for name in data_read(stage):
+            produced = name.replace("${data.root}", PARAMS["data"]["root"])
+            assert outs[produced] != stage
+
+
+def test_the_default_data_is_what_the_demo_stage_writes() -> None:
+    assert PARAMS["data"]["root"] == "data/demo"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_outputs_stay_in_the_run_cache(stage: str) -> None:
+    # An entry with `cache: false` or `persist: true` would keep the stage out of it.
+    assert all(isinstance(entry, str) for entry in STAGES[stage].get("outs", []))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_metrics_and_plots_are_small_files_for_git(stage: str) -> None:
+    for kind in ("metrics", "plots"):
+        for entry in STAGES[stage].get(kind, []):
+            assert isinstance(entry, dict), entry
+            assert list(entry.values()) == [{"cache": False}]
+            assert next(iter(entry)).startswith(f"{kind}/")
+
+
+def test_plots_are_drawn_of_files_that_a_stage_writes() -> None:
+    files = {name for stage in STAGES for name in written(stage)}
+    drawn = {path for plot in DOCUMENT["plots"] for entry in plot.values() for path in entry["y"]}
+    assert drawn
+    assert drawn <= files

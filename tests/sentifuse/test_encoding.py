@@ -1,0 +1,246 @@
+"""Tests of shard encoding: a sample's features depend on the sample only, to the bit."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+from PIL import Image
+
+from sentifuse.backbones import registry
+from sentifuse.backbones.interface import Backbone
+from sentifuse.encoding import Item, Modality, Setting, encode_shard, item_key, space_name
+from sentifuse.errors import UserError
+from sentifuse.images import ViewSpec
+from sentifuse.store import Row
+from tests.clip_folder import make_clip_folder
+
+SETTING = Setting(
+    image_split=2,
+    text_split=2,
+    tokens=True,
+    hidden_dtype="float16",
+    image_batch=4,
+    text_batch=3,
+    views=ViewSpec(scale_min=0.5, flip=True, jitter=0.2),
+)
+TEXTS = [
+    "the good day",
+    "",
+    "bad",
+    "day",
+    "so bad, the day was as bad as the food",
+    "good food",
+    "the bad day",
+    "the the the",
+    "good day \U0001f600",
+    "bad the day",
+]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return registry.load(str(make_clip_folder(tmp_path_factory.mktemp("clip"))), None)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Backbone:
+    return registry.load("bundled", None)
+
+
+def write_texts(folder: Path, texts: Sequence[str] = TEXTS) -> list[Item]:
+    items = []
+    for index, text in enumerate(texts):
+        path = folder / f"{index}.txt"
+        path.write_text(text, encoding="utf-8")
+        items.append(Item(f"text{index}", str(path), 0))
+    return items
+
+
+def write_images(folder: Path, count: int, views: int = 1) -> list[Item]:
+    """Noise of various sizes; `views` items for each image."""
+    rng = np.random.default_rng(0)
+    items = []
+    for index in range(count):
+        path = folder / f"{index}.png"
+        size = (40 + 9 * index, 70 - 5 * index, 3)
+        Image.fromarray(rng.integers(256, size=size, dtype=np.uint8)).save(path)
+        items += [Item(item_key(f"image{index}", v), str(path), v) for v in range(views)]
+    return items
+
+
+def assert_same(row: Row, expected: Row) -> None:
+    assert row.keys() == expected.keys()
+    for name, value in row.items():
+        assert value.dtype == expected[name].dtype
+        assert np.array_equal(value, expected[name]), name
+
+
+def check_independence(
+    backbone: Backbone, modality: Modality, items: list[Item], setting: Setting
+) -> None:
+    """Alone, in other orders and with other companions, every item has the row it has among all."""
+    together = encode_shard(backbone, setting, modality, items)
+    assert list(together) != []
+    assert len({row["embedding"].tobytes() for row in together.values()}) == len(items)
+    shuffled = [items[index] for index in np.random.default_rng(1).permutation(len(items))]
+    groups = [*([item] for item in items), items[::-1], shuffled, items[1::2], items[2:]]
+    for group in groups:
+        rows = encode_shard(backbone, setting, modality, group)
+        assert rows.keys() == {item.key for item in group}
+        for key, row in rows.items():
+            assert_same(row, together[key])
+
+
+def test_a_clip_text_does_not_depend_on_its_companions(clip: Backbone, tmp_path: Path) -> None:
+    check_independence(clip, "text", write_texts(tmp_path), SETTING)
+
+
+def test_a_clip_image_does_not_depend_on_its_companions(clip: Backbone, tmp_path: Path) -> None:
+    check_independence(clip, "image", write_images(tmp_path, 5, views=2), SETTING)
+
+
+def test_a_bundled_text_does_not_depend_on_its_companions(
+    bundled: Backbone, tmp_path: Path
+) -> None:
+    items = write_texts(tmp_path, TEXTS[:6])
+    check_independence(bundled, "text", items, replace(SETTING, text_batch=8))
+
+
+def test_a_bundled_image_does_not_depend_on_its_companions(
+    bundled: Backbone, tmp_path: Path
+) -> None:
+    check_independence(bundled, "image", write_images(tmp_path, 3), replace(SETTING, image_batch=2))
+
+
+def test_a_row_has_the_states_that_the_setting_asks_for(clip: Backbone, tmp_path: Path) -> None:
+    texts, images = write_texts(tmp_path, TEXTS[:1]), write_images(tmp_path, 1, views=2)
+    rows = encode_shard(clip, SETTING, "text", texts) | encode_shard(clip, SETTING, "image", images)
+    shapes = {
+        key: {name: (value.shape, str(value.dtype)) for name, value in row.items()}
+        for key, row in rows.items()
+    }
+    embedding = ((1, 16), "float32")
+    assert shapes == {
+        "text0": {
+            "embedding": embedding,
+            "tokens": ((5, 32), "float16"),
+            "hidden": ((5, 32), "float16"),
+        },
+        "image0": {
+            "embedding": embedding,
+            "tokens": ((17, 32), "float16"),
+            "hidden": ((17, 32), "float16"),
+        },
+        "image0.1": {  # attention looks at the plain view only
+            "embedding": embedding,
+            "tokens": ((0, 32), "float16"),
+            "hidden": ((17, 32), "float16"),
+        },
+    }
+    bare = replace(SETTING, text_split=0, image_split=0, tokens=False)
+    for modality, items in (("text", texts), ("image", images)):
+        for row in encode_shard(clip, bare, modality, items).values():
+            assert set(row) == {"embedding"}
+
+
+def test_float32_keeps_what_float16_rounds(clip: Backbone, tmp_path: Path) -> None:
+    items = write_texts(tmp_path, TEXTS[:1])
+    exact = encode_shard(clip, replace(SETTING, hidden_dtype="float32"), "text", items)["text0"]
+    half = encode_shard(clip, SETTING, "text", items)["text0"]
+    for name in ("tokens", "hidden"):
+        assert exact[name].dtype == np.float32
+        assert np.array_equal(exact[name].astype(np.float16), half[name])
+        assert not np.array_equal(exact[name], half[name])
+    assert np.array_equal(exact["embedding"], half["embedding"])
+
+
+def test_duplicates_share_a_key_and_a_row(clip: Backbone, tmp_path: Path) -> None:
+    assert item_key("content", 0) == item_key("content", 0) == "content"
+    assert len({item_key(content, view) for content in "ab" for view in range(3)}) == 6
+    first, second, third = write_texts(tmp_path, ["the day", "the day", "bad day"])
+    rows = encode_shard(clip, SETTING, "text", [first, replace(second, key=first.key), third])
+    assert set(rows) == {first.key, third.key}
+    # Which of the two files is read does not matter.
+    assert_same(encode_shard(clip, SETTING, "text", [second])[second.key], rows[first.key])
+
+
+def test_views_of_an_image_differ_and_are_the_same_every_time(
+    clip: Backbone, tmp_path: Path
+) -> None:
+    items = write_images(tmp_path, 1, views=3)
+    first, second = (encode_shard(clip, SETTING, "image", items) for _ in range(2))
+    for key, row in first.items():
+        assert_same(row, second[key])
+    assert len({row["embedding"].tobytes() for row in first.values()}) == 3
+
+
+def test_a_text_is_cleaned_before_it_is_encoded(clip: Backbone, tmp_path: Path) -> None:
+    texts = ["the good day", "  The #good\nDAY @you https://t.co/x"]
+    rows = encode_shard(clip, SETTING, "text", write_texts(tmp_path, texts))
+    assert_same(rows["text0"], rows["text1"])
+
+
+@pytest.mark.parametrize("damage", ["not an image", "empty", "cut off"])
+def test_an_image_that_cannot_be_decoded_is_named(
+    damage: str, clip: Backbone, tmp_path: Path
+) -> None:
+    items = write_images(tmp_path, 2)
+    path = Path(items[1].path)
+    raw = {"not an image": b"no image", "empty": b"", "cut off": path.read_bytes()[:500]}[damage]
+    path.write_bytes(raw)
+    with pytest.raises(UserError) as caught:
+        encode_shard(clip, SETTING, "image", items)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")  # one line says it
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_states_beyond_float16_are_refused_and_fit_float32(
+    modality: Modality, tmp_path: Path
+) -> None:
+    folder = make_clip_folder(tmp_path / "clip")
+    path = folder / "model.safetensors"
+    weights = safetensors.torch.load(path.read_bytes())
+    for norm in ("text_model.final_layer_norm", "vision_model.post_layernorm"):
+        weights[f"{norm}.weight"] *= 1e6
+    safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
+    backbone = registry.load(str(folder), None)
+    items = write_texts(tmp_path) if modality == "text" else write_images(tmp_path, 1)
+
+    with pytest.raises(UserError) as caught:
+        encode_shard(backbone, SETTING, modality, items)
+    assert str(caught.value).startswith(f"{tmp_path}")
+    assert "backbone.hidden_dtype=float32" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    rows = encode_shard(backbone, replace(SETTING, hidden_dtype="float32"), modality, items)
+    assert max(np.abs(row["tokens"]).max() for row in rows.values()) > np.finfo(np.float16).max
+
+
+def test_a_space_is_named_for_all_that_decides_its_rows(clip: Backbone) -> None:
+    def names(setting: Setting, backbone: Backbone = clip) -> tuple[str, str]:
+        return space_name("image", backbone, setting), space_name("text", backbone, setting)
+
+    image, text = names(SETTING)
+    assert image.startswith("image-")
+    assert text.startswith("text-")
+    assert names(replace(SETTING)) == (image, text)
+    for changes, new_image, new_text in (
+        ({"tokens": False}, True, True),
+        ({"hidden_dtype": "float32"}, True, True),
+        ({"image_split": 1}, True, False),
+        ({"image_batch": 8}, True, False),
+        ({"views": replace(SETTING.views, jitter=0.3)}, True, False),
+        ({"text_split": 1}, False, True),
+        ({"text_batch": 8}, False, True),
+    ):
+        changed = names(replace(SETTING, **changes))
+        assert (changed[0] != image, changed[1] != text) == (new_image, new_text), changes
+
+
+def test_another_encoder_has_another_space(clip: Backbone, bundled: Backbone) -> None:
+    for modality in ("image", "text"):
+        assert space_name(modality, clip, SETTING) != space_name(modality, bundled, SETTING)

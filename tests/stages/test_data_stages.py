@@ -1,0 +1,153 @@
+"""Tests of `demo_data`, `split` and `preprocess`, stages that make data."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from sentifuse.errors import UserError
+from stages import demo_data, preprocess, split
+from tests.pipeline.project import LABELS, ROOT, Project
+
+COUNTS = {"negative": 20, "neutral": 10, "positive": 30}
+
+
+@pytest.fixture
+def raw(workspace: Project) -> Path:
+    """60 labelled and 2 unlabelled samples in `raw/`, to which the params point."""
+    workspace.set({"data.root": "raw"})
+    tags = [tag for tag, count in COUNTS.items() for _ in range(count)]
+    root = workspace.folder / "raw"
+    (root / "data").mkdir(parents=True)
+    for number in range(62):
+        Image.new("RGB", (3, 3), (number, 0, 0)).save(root / "data" / f"s{number}.png")
+        (root / "data" / f"s{number}.txt").write_text(f"text {number}", encoding="utf-8")
+    rows = [f"s{7 * number % 60},{tag}" for number, tag in enumerate(tags)]
+    (root / "train.txt").write_text("\n".join(["guid,tag", *rows]), encoding="utf-8")
+    (root / "test_without_label.txt").write_text("guid,tag\ns61,null\ns60,null\n", encoding="utf-8")
+    return root
+
+
+def table(name: str) -> pd.DataFrame:
+    return pd.read_csv(f"data/{name}.csv", dtype=str, keep_default_na=False)
+
+
+# demo_data
+
+
+def test_demo_data_has_the_sizes_of_the_params(
+    workspace: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.set({"demo.labelled": 31, "demo.unlabelled": 3})
+    demo_data.main()
+    root = workspace.folder / "data" / "demo"
+    assert len((root / "train.txt").read_text(encoding="utf-8").splitlines()) == 32
+    assert len((root / "test_without_label.txt").read_text(encoding="utf-8").splitlines()) == 4
+    assert len(list((root / "data").iterdir())) == 2 * 34
+    assert capsys.readouterr().out == "data/demo: 31 labelled and 3 unlabelled pairs\n"
+
+
+def test_demo_data_replaces_what_was_there(workspace: Project) -> None:
+    workspace.set({"demo.labelled": 30, "demo.unlabelled": 0})
+    left_over = workspace.folder / "data" / "demo" / "data" / "999999.jpg"
+    left_over.parent.mkdir(parents=True)
+    left_over.touch()
+    demo_data.main()
+    assert not left_over.exists()
+
+
+def test_too_few_demo_samples_are_refused_before_anything_is_deleted(workspace: Project) -> None:
+    workspace.set({"demo.labelled": 29})
+    old = workspace.folder / "data" / "demo" / "train.txt"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    with pytest.raises(UserError, match=r"demo\.labelled: 29: .*greater than or equal to 30"):
+        demo_data.main()
+    assert old.exists()
+
+
+# split
+
+
+def test_split_lists_every_sample_and_its_part(
+    raw: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split.main()
+    splits, manifest = table("splits"), table("manifest")
+    assert Counter(splits["split"]) == {"train": 48, "val": 6, "test": 6, "predict": 2}
+    assert list(splits["guid"][-2:]) == ["s61", "s60"]
+    assert set(manifest["guid"]) == set(splits["guid"])
+    assert set(manifest["image"].str.split("/").str[0]) == {"raw"}
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0].split() == [
+        "label",
+        "negative",
+        "neutral",
+        "positive",
+        "unlabelled",
+    ]
+    assert "predict" in shown
+
+
+def test_neither_seed_nor_sizes_nor_label_order_change_the_manifest(
+    raw: Path, workspace: Project
+) -> None:
+    split.main()
+    manifest, splits = (Path("data", name).read_bytes() for name in ("manifest.csv", "splits.csv"))
+    workspace.set({"split.seed": 1, "split.val_size": 0.2, "labels": list(reversed(LABELS))})
+    split.main()
+    assert Path("data/manifest.csv").read_bytes() == manifest
+    assert Path("data/splits.csv").read_bytes() != splits
+
+
+def test_a_changed_file_changes_just_its_row_of_the_manifest(raw: Path) -> None:
+    split.main()
+    before = table("manifest").set_index("guid")
+    (raw / "data" / "s5.txt").write_text("another text", encoding="utf-8")
+    split.main()
+    after = table("manifest").set_index("guid")
+    changed = (before != after).any(axis=1)
+    assert list(changed[changed].index) == ["s5"]
+    assert before.loc["s5", "image_sha256"] == after.loc["s5", "image_sha256"]
+
+
+def test_a_mistake_in_the_data_leaves_no_outputs(raw: Path) -> None:
+    (raw / "data" / "s5.png").unlink()
+    with pytest.raises(UserError, match=r"^raw: 1 bad rows: guid s5: "):
+        split.main()
+    assert not Path("data").exists()
+
+
+def test_a_mistake_is_one_line_and_exit_status_1(raw: Path, workspace: Project) -> None:
+    workspace.set({"split.val_size": -0.1})
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.split"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "error: params.yaml: split.val_size: -0.1: input should be greater than or equal to 0\n"
+    )
+
+
+# preprocess
+
+
+def test_a_backbone_that_is_not_there_says_how_to_get_it(
+    raw: Path, workspace: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    workspace.set({"backbone.name": "./nowhere"})
+    split.main()
+    with pytest.raises(UserError, match=r"^backbone\.name: './nowhere': no such folder"):
+        preprocess.main()
+    assert not Path("data/features").exists()
