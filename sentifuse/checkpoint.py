@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sentifuse.errors import UserError
 from sentifuse.files import write_json
-from sentifuse.model import Classifier, ModelConfig
+from sentifuse.model import Classifier, Ensemble, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,32 @@ class Checkpoint:
         info: what training noted: best epoch, validation scores, how views are used.
     """
 
-    model: Classifier
+    model: Classifier | Ensemble
     info: dict[str, Any]
 
+    def single(self) -> Classifier:
+        """The model, which must not be an ensemble.
 
-def save(folder: Path, model: Classifier, info: dict[str, Any]) -> None:
+        Raises:
+            UserError: it is one.
+        """
+        if isinstance(self.model, Ensemble):
+            raise UserError("an ensemble of models where a single one is expected")
+        return self.model
+
+
+def save(folder: Path, model: Classifier | Ensemble, info: dict[str, Any]) -> None:
     """Writes the model; the same weights give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
+    members = len(model.members) if isinstance(model, Ensemble) else 1
     weights: dict[str, Tensor] = {
         key: value.detach().contiguous() for key, value in model.state_dict().items()
     }
     # Through bytes: safetensors' own file writer makes files that only their owner can read.
     (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
-    write_json(folder / "config.json", {"model": asdict(model.config), "info": info})
+    write_json(
+        folder / "config.json", {"model": asdict(model.config), "members": members, "info": info}
+    )
 
 
 def load(folder: Path) -> Checkpoint:
@@ -46,7 +59,9 @@ def load(folder: Path) -> Checkpoint:
     """
     try:
         document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model = Classifier(ModelConfig(**document["model"]))
+        config = ModelConfig(**document["model"])
+        classifiers = [Classifier(config) for _ in range(document["members"])]
+        model = classifiers[0] if len(classifiers) == 1 else Ensemble(classifiers)
         model.load_state_dict(safetensors.torch.load((folder / "model.safetensors").read_bytes()))
         info: dict[str, Any] = document["info"]
     except FileNotFoundError as error:

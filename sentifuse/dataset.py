@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sentifuse.errors import UserError
 from sentifuse.features import Array, Features
-from sentifuse.model import Batch, Classifier
+from sentifuse.model import Batch, Classifier, Ensemble
 
 Rows = NDArray[np.int64]
 # Which views of an image a batch holds: the plain one, one drawn at random, or all, to be averaged.
@@ -33,7 +33,7 @@ class Needs:
     image_hidden: bool
 
     @staticmethod
-    def of(model: Classifier) -> "Needs":
+    def of(model: Classifier | Ensemble) -> "Needs":
         """What `model` reads."""
         return Needs(model.needs_tokens, model.text_tail is not None, model.image_tail is not None)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sentifuse.dataset import Dataset, Parts, ViewChoice
 from sentifuse.metrics import scores
-from sentifuse.model import Classifier
+from sentifuse.model import Classifier, Ensemble
 from sentifuse.training import predict
 
 
@@ -29,7 +29,7 @@ class Evaluation:
     confusion: pd.DataFrame
 
 
-def evaluate(model: Classifier, parts: Parts, views: ViewChoice) -> Evaluation:
+def evaluate(model: Classifier | Ensemble, parts: Parts, views: ViewChoice) -> Evaluation:
     """Scores `model` on validation and test, whichever is not empty."""
     # One thread, so that the last digits do not depend on the number of cores.
     torch.set_num_threads(1)
@@ -60,7 +60,7 @@ def counts(confusion: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
     )
 
 
-def probabilities(model: Classifier, data: Dataset, views: ViewChoice) -> Tensor:
+def probabilities(model: Classifier | Ensemble, data: Dataset, views: ViewChoice) -> Tensor:
     """Softmax probabilities (N, C) in float64, so that the rows sum to 1 to the last digit written."""
     torch.set_num_threads(1)
     return predict(model, data, views).double().softmax(dim=1)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,12 @@ def write(fitted: Fitted, path: Path) -> None:
     write_text(path, out.getvalue())
 
 
-def info(fitted: Fitted, predict_views: str) -> dict[str, Any]:
-    """What a checkpoint notes of its training."""
+def info(members: Sequence[Fitted], predict_views: str) -> dict[str, Any]:
+    """What a checkpoint notes of its training, and how its images are to be viewed."""
     return {
-        "best_epoch": fitted.best_epoch,
-        "epochs": len(fitted.history),
-        "val": fitted.val,
+        "training": [
+            {"best_epoch": fitted.best_epoch, "epochs": len(fitted.history), "val": fitted.val}
+            for fitted in members
+        ],
         "predict_views": predict_views,
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +151,40 @@ class Classifier(nn.Module):
             return batch.text, batch.text_tokens
         embedding, tokens = self.text_tail(batch.text_hidden, batch.text_mask, self.needs_tokens)
         return embedding, tokens
+
+
+class Ensemble(nn.Module):
+    """Classifiers of one architecture that vote: the mean of their probabilities."""
+
+    def __init__(self, members: Sequence[Classifier]) -> None:
+        """Takes over `members`, at least one."""
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.config = members[0].config
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether the fusion reads token states."""
+        return self._first.needs_tokens
+
+    @property
+    def text_tail(self) -> nn.Module | None:
+        """The text tail of the first member: all have one, or none."""
+        return self._first.text_tail
+
+    @property
+    def image_tail(self) -> nn.Module | None:
+        """The image tail of the first member: all have one, or none."""
+        return self._first.image_tail
+
+    @property
+    def _first(self) -> Classifier:
+        return cast(Classifier, self.members[0])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns the logarithm of the mean probabilities (B, C), whose softmax is that mean."""
+        probabilities = [member(batch).softmax(dim=1) for member in self.members]
+        return torch.stack(probabilities).mean(dim=0).log()
 
 
 def _tail(config: dict[str, Any] | None, model: ModelConfig) -> nn.Module | None:

@@ -78,6 +78,7 @@ class Stage2(Schedule):
 
     __pydantic_config__ = STRICT
     restart_head: bool
+    members: PositiveInt
     lr_clip: Rate
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     encoder_dropout: Fraction

@@ -14,7 +14,7 @@ from sentifuse import memory
 from sentifuse.dataset import Dataset, Needs, ViewChoice
 from sentifuse.losses import loss
 from sentifuse.metrics import headline
-from sentifuse.model import Classifier
+from sentifuse.model import Classifier, Ensemble
 from sentifuse.recipe import Schedule
 
 # Rows of the training history, in the order of the columns of the CSV file.
@@ -134,7 +134,7 @@ def fit(
 
 
 @torch.inference_mode()
-def predict(model: Classifier, data: Dataset, views: ViewChoice) -> Tensor:
+def predict(model: Classifier | Ensemble, data: Dataset, views: ViewChoice) -> Tensor:
     """Logits (N, C) of every sample of `data`, in order; the model ends in eval mode."""
     model.eval()
     needs = Needs.of(model)

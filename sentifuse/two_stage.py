@@ -13,7 +13,7 @@ from sentifuse.dataset import Parts
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
 from sentifuse.losses import class_weights
-from sentifuse.model import Classifier, ModelConfig
+from sentifuse.model import Classifier, Ensemble, ModelConfig
 from sentifuse.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
 from sentifuse.training import Criterion, Fitted, fit
 
@@ -113,6 +113,33 @@ def train_stage2(
         start=stage1, autocast=schedule.precision == "bf16",
     )  # fmt: skip
     return Trained(model, fitted)
+
+
+def train_members(
+    start: Classifier,
+    parts: Parts,
+    weights: Mapping[str, Mapping[str, Tensor] | None],
+    loss: Loss,
+    views: ImageViews,
+    schedule: Stage2,
+    *,
+    seed: int,
+    on_epoch: OnEpoch = lambda row: None,
+) -> tuple[Classifier | Ensemble, list[Fitted]]:
+    """Runs `train_stage2` with `schedule.members` seeds, `seed` and those after it.
+
+    Returns:
+        The model, an ensemble if there are several, and how each member was trained.
+    """
+    trained = [
+        train_stage2(
+            start, parts, weights, loss, views, schedule, seed=seed + member, on_epoch=on_epoch
+        )
+        for member in range(schedule.members)
+    ]
+    models = [member.model for member in trained]
+    model = models[0] if len(models) == 1 else Ensemble(models)
+    return model, [member.fitted for member in trained]
 
 
 def tail_weights(folder: Path, meta: Meta) -> dict[str, dict[str, Tensor] | None]:

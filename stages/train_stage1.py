@@ -49,7 +49,7 @@ def main() -> None:
             on_epoch=on_epoch,
         )
     history.write(trained.fitted, HISTORY)
-    checkpoint.save(OUT, trained.model, history.info(trained.fitted, p.image_views.predict))
+    checkpoint.save(OUT, trained.model, history.info([trained.fitted], p.image_views.predict))
 
 
 if __name__ == "__main__":

@@ -31,16 +31,20 @@ class Params:
 
 
 def main() -> None:
-    """Finetunes, and writes the checkpoint with the best macro-F1 on validation."""
+    """Finetunes, and writes the weights with the best macro-F1 on validation.
+
+    Of several members all are in the checkpoint, and the first one's epochs in the history.
+    """
     p = params.load(Params)
     from sentifuse import checkpoint, dataset, features, history, splits
-    from sentifuse.two_stage import tail_weights, train_stage2
+    from sentifuse.two_stage import tail_weights, train_members
 
     data = features.read(FEATURES)
-    start = checkpoint.load(STAGE1).model
+    start = checkpoint.load(STAGE1).single()
     parts = dataset.load_parts(data, splits.read(SPLITS), start.config.labels)
-    with history.shown("stage 2", p.stage2.epochs) as on_epoch:
-        trained = train_stage2(
+    epochs = p.stage2.members * p.stage2.epochs
+    with history.shown("stage 2", epochs) as on_epoch:
+        model, fitted = train_members(
             start,
             parts,
             tail_weights(FEATURES, data.meta),
@@ -50,8 +54,8 @@ def main() -> None:
             seed=p.seed,
             on_epoch=on_epoch,
         )
-    history.write(trained.fitted, HISTORY)
-    checkpoint.save(OUT, trained.model, history.info(trained.fitted, p.image_views.predict))
+    history.write(fitted[0], HISTORY)
+    checkpoint.save(OUT, model, history.info(fitted, p.image_views.predict))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sentifuse import ablation
+from sentifuse import ablation, params
 from sentifuse.ablation import Run, Variant
 from sentifuse.errors import UserError
-from sentifuse.recipe import Head, ImageViews, Loss, Stage1, Stage2
+from stages import ablate
+from tests.closure import ROOT
 
 RUNS = [
     Run("multimodal", 42, 0.8, 0.6),
@@ -19,22 +20,17 @@ RUNS = [
 
 
 def setting(splits: Path) -> ablation.Setting:
-    schedule = {
-        "epochs": 1, "batch_size": 8, "lr_head": 0.01, "lr_attn": 0.01, "weight_decay": 0.0,
-        "max_grad_norm": 1.0, "schedule": "plateau", "warmup": 0.0, "early_stop_patience": 0,
-    }  # fmt: skip
-    more = {
-        "restart_head": False, "lr_clip": 0.0, "layer_decay": 1.0, "encoder_dropout": 0.0, "precision": "fp32", "threads": 1
-    }  # fmt: skip
+    """The project's own params, with features that do not exist."""
+    own = params.load(ablate.Params, ROOT / "params.yaml")
     return ablation.Setting(
         features=splits.parent / "features",
         splits=splits,
-        labels=("a", "b"),
-        head=Head((), 0.0),
-        loss=Loss("none", 0.0, 0.0),
-        image_views=ImageViews("plain", "plain"),
-        stage1=Stage1(**schedule),
-        stage2=Stage2(**schedule, **more),
+        labels=own.labels,
+        head=own.head,
+        loss=own.loss,
+        image_views=own.image_views,
+        stage1=own.stage1,
+        stage2=own.stage2,
         finetune=False,
         resplit=None,
     )

@@ -13,7 +13,7 @@ import torch
 from sentifuse import checkpoint
 from sentifuse.dataset import Needs
 from sentifuse.errors import UserError
-from sentifuse.model import Classifier
+from sentifuse.model import Classifier, Ensemble
 from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, make_parts, model_config
 
 
@@ -140,3 +140,14 @@ def test_nothing_in_a_checkpoint_is_pickled(folder: Path) -> None:
     json.loads((folder / "config.json").read_text(encoding="utf-8"))
     header = (folder / "model.safetensors").read_bytes()[8:]
     assert header.startswith(b"{")
+
+
+def test_an_ensemble_keeps_its_members_and_is_no_single_model(tmp_path: Path) -> None:
+    model = Ensemble([make_model(seed).eval() for seed in (0, 1)])
+    checkpoint.save(tmp_path, model, {})
+    loaded = checkpoint.load(tmp_path)
+    batch = make_parts(6, 0).train.batch(np.arange(6), Needs.of(model))
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(batch), model(batch))
+    with pytest.raises(UserError, match="ensemble"):
+        loaded.single()

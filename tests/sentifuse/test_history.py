@@ -40,10 +40,12 @@ def test_without_epochs_there_is_a_header_for_the_plots(tmp_path: Path) -> None:
 
 def test_a_checkpoint_notes_the_best_epoch_and_how_views_are_used() -> None:
     val = {"accuracy": 0.5, "macro_f1": 0.4}
-    assert history.info(Fitted([ROW, ROW, ROW], 2, val), "mean") == {
-        "best_epoch": 2,
-        "epochs": 3,
-        "val": val,
+    members = [Fitted([ROW, ROW, ROW], 2, val), Fitted([ROW], 1, {})]
+    assert history.info(members, "mean") == {
+        "training": [
+            {"best_epoch": 2, "epochs": 3, "val": val},
+            {"best_epoch": 1, "epochs": 1, "val": {}},
+        ],
         "predict_views": "mean",
     }
 

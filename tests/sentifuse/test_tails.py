@@ -100,6 +100,21 @@ def test_dropout_acts_in_training_only(kind: str) -> None:
     assert torch.equal(first, second)
 
 
+@torch.no_grad()
+def test_dropout_acts_on_both_residual_branches() -> None:
+    torch.manual_seed(0)
+    for other in ("fc2", "out_proj"):
+        layer = tails.TransformerLayer(8, 2, 16, "gelu", 1e-5, pre_norm=True, dropout=0.5)
+        silent = layer.get_submodule(other)
+        silent.weight.zero_()
+        silent.bias.zero_()
+        dropped = layer(hidden(), None) - hidden()
+        scaled = 2 * (layer.eval()(hidden(), None) - hidden())
+        kept = dropped != 0
+        assert 0.3 < kept.float().mean() < 0.7
+        torch.testing.assert_close(dropped[kept], scaled[kept], rtol=1e-4, atol=1e-5)
+
+
 def test_an_unknown_activation_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(UserError, match=r"'swiglu': not one of gelu, .*quick_gelu"):
         tails.build(config("causal", activation="swiglu"))

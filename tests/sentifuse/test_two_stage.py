@@ -13,7 +13,7 @@ from sentifuse.dataset import Parts
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS
 from sentifuse.metrics import headline
-from sentifuse.model import Classifier
+from sentifuse.model import Classifier, Ensemble
 from sentifuse.recipe import Head, ImageViews, Loss, Stage1, Stage2
 from sentifuse.training import predict
 from sentifuse.two_stage import (
@@ -21,6 +21,7 @@ from sentifuse.two_stage import (
     Trained,
     parameter_groups,
     tail_weights,
+    train_members,
     train_stage1,
     train_stage2,
 )
@@ -49,6 +50,7 @@ STAGE2 = Stage2(
     warmup=0.1,
     early_stop_patience=0,
     restart_head=False,
+    members=1,
     lr_clip=0.003,
     layer_decay=0.8,
     encoder_dropout=0.1,
@@ -221,6 +223,28 @@ def test_zero_epochs_of_stage_2_keep_stage_1s_head_even_without_validation() -> 
     first = stage1(parts, epochs=2).model
     second = stage2(first, parts, restart_head=True, epochs=0).model
     assert torch.equal(second.head[0].weight, first.head[0].weight)
+
+
+def test_members_differ_by_their_seed_and_average_their_probabilities() -> None:
+    parts = make_parts()
+    first = stage1(parts, epochs=1).model
+    schedule = replace(STAGE2, members=2, restart_head=True)
+    model, fitted = train_members(first, parts, WEIGHTS, LOSS, VIEWS, schedule, seed=5)
+    assert isinstance(model, Ensemble)
+    assert len(fitted) == 2
+    alone = [stage2(first, parts, restart_head=True, seed=seed).model for seed in (5, 6)]
+    votes = [predict(member, parts.val, "plain").softmax(dim=1) for member in alone]
+    assert not torch.equal(votes[0], votes[1])
+    torch.testing.assert_close(
+        predict(model, parts.val, "plain").softmax(dim=1), (votes[0] + votes[1]) / 2
+    )
+
+
+def test_one_member_is_the_model_itself() -> None:
+    parts = make_parts()
+    first = stage1(parts, epochs=1).model
+    model, _ = train_members(first, parts, WEIGHTS, LOSS, VIEWS, STAGE2, seed=5)
+    assert same(model.state_dict(), stage2(first, parts, seed=5).model.state_dict())
 
 
 def test_a_rate_of_zero_freezes_the_tails_only() -> None:
