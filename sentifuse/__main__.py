@@ -1,13 +1,13 @@
 """The command line: `python -m sentifuse COMMAND`.
 
 python -m sentifuse recipe recipes/course.yaml    # the -S options for `dvc exp run`
+python -m sentifuse compare EXP_A EXP_B           # paired difference over splits
 """
 
 import argparse
 from pathlib import Path
 
 from sentifuse.errors import run
-from sentifuse.overrides import as_options
 
 
 def main() -> None:
@@ -20,8 +20,34 @@ def main() -> None:
         "recipe", help="print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)"
     )
     recipe.add_argument("file", type=Path, help="a YAML file with some of the keys of params.yaml")
+    compare = commands.add_parser(
+        "compare", help="the paired difference between two experiments' ablation runs"
+    )
+    compare.add_argument("first", help="an experiment, branch or commit, or `workspace`")
+    compare.add_argument("second", help="what to compare it with")
+    compare.add_argument("--variant", default="multimodal", help="which variant of both")
     arguments = parser.parse_args()
-    print(" ".join(as_options(arguments.file)))
+    if arguments.command == "recipe":
+        _recipe(arguments.file)
+    else:
+        _compare(arguments.first, arguments.second, arguments.variant)
+
+
+def _recipe(file: Path) -> None:
+    from sentifuse.overrides import as_options
+
+    print(" ".join(as_options(file)))
+
+
+def _compare(first: str, second: str, variant: str) -> None:
+    from sentifuse import comparison
+
+    found = comparison.compare(comparison.read_runs(first), comparison.read_runs(second), variant)
+    for score, points in found.items():
+        print(
+            f"{score}: {points.mean:+.2f} points (SE {points.standard_error:.2f}), "
+            f"better on {points.wins} of {points.splits} splits"
+        )
 
 
 if __name__ == "__main__":

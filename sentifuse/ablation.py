@@ -23,7 +23,6 @@ from sentifuse.training import predict
 from sentifuse.two_stage import Architecture, tail_weights, train_stage1, train_stage2
 
 SCORES = ("accuracy", "macro_f1")
-MODES = ("multimodal", "text_only", "image_only")
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,16 @@ class Run:
     macro_f1: float
 
 
-def variants(fusion: str, fusions: Sequence[str]) -> list[Variant]:
-    """The three input modes of `fusion`, then each other one of `fusions`.
+def variants(fusion: str, modes: Sequence[str], fusions: Sequence[str]) -> list[Variant]:
+    """`fusion` in each of `modes`, then each other one of `fusions` on both modalities.
 
     An attending fusion cannot run on one modality; its unimodal variants use `concat`.
     """
     unimodal = "concat" if fusion == "cross_attn" else fusion
-    out = [Variant(mode, fusion if mode == "multimodal" else unimodal, mode) for mode in MODES]
+    out = [
+        Variant(mode, fusion if mode == "multimodal" else unimodal, mode)
+        for mode in dict.fromkeys(modes)
+    ]
     return out + [
         Variant(name, name, "multimodal") for name in dict.fromkeys(fusions) if name != fusion
     ]

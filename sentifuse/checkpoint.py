@@ -60,6 +60,8 @@ def load(folder: Path) -> Checkpoint:
     try:
         document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config = ModelConfig(**document["model"])
+        if document["members"] < 1:
+            raise ValueError(f"members {document['members']}")
         classifiers = [Classifier(config) for _ in range(document["members"])]
         model = classifiers[0] if len(classifiers) == 1 else Ensemble(classifiers)
         model.load_state_dict(safetensors.torch.load((folder / "model.safetensors").read_bytes()))

@@ -1,5 +1,6 @@
 """The classifier: encoder tails (stage 2), layer norms, fusion, classification head."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -183,8 +184,9 @@ class Ensemble(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Returns the logarithm of the mean probabilities (B, C), whose softmax is that mean."""
-        probabilities = [member(batch).softmax(dim=1) for member in self.members]
-        return torch.stack(probabilities).mean(dim=0).log()
+        votes = torch.stack([member(batch).log_softmax(dim=1) for member in self.members])
+        # The mean in log space: a class that all members all but rule out must not become log 0.
+        return votes.logsumexp(dim=0) - math.log(len(votes))
 
 
 def _tail(config: dict[str, Any] | None, model: ModelConfig) -> nn.Module | None:

@@ -28,6 +28,7 @@ class Ablate:
     repeats: params.PositiveInt
     resplit: bool
     finetune: bool
+    modes: tuple[recipe.InputMode, ...]
     fusions: tuple[str, ...]
 
 
@@ -65,7 +66,9 @@ def main() -> None:
         resplit=(p.split.val_size, p.split.test_size) if p.ablate.resplit else None,
     )
     seeds = [p.seed + repeat for repeat in range(p.ablate.repeats)]
-    runs = ablation.ablate(setting, ablation.variants(p.fusion, p.ablate.fusions), seeds)
+    runs = ablation.ablate(
+        setting, ablation.variants(p.fusion, p.ablate.modes, p.ablate.fusions), seeds
+    )
     ablation.write(runs, METRICS, BARS, RUNS)
     plots.ablation(ablation.scores(runs, "macro_f1"), "macro-F1", PICTURE)
 

@@ -30,7 +30,9 @@ class ClipText:
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         limit = self._config.max_position_embeddings
         encoded = self._tokenizer(texts, truncation=True, max_length=limit)
-        return [list(ids) for ids in encoded["input_ids"]]
+        # A text may spell out the end-of-text token; CLIP pools the first one.
+        end = self._tokenizer.eos_token_id
+        return [list(ids[: ids.index(end) + 1]) for ids in encoded["input_ids"]]
 
     @torch.inference_mode()
     def encode(self, ids: Tensor, split: int) -> Encoded:

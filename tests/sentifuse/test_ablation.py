@@ -11,6 +11,8 @@ from sentifuse.errors import UserError
 from stages import ablate
 from tests.closure import ROOT
 
+MODES = ("multimodal", "text_only", "image_only")
+
 RUNS = [
     Run("multimodal", 42, 0.8, 0.6),
     Run("multimodal", 43, 0.9, 0.8),
@@ -36,9 +38,15 @@ def setting(splits: Path) -> ablation.Setting:
     )
 
 
+def test_one_mode_alone_can_be_asked_for_and_a_repeated_one_counts_once() -> None:
+    assert ablation.variants("film", ["multimodal", "multimodal"], []) == [
+        Variant("multimodal", "film", "multimodal")
+    ]
+
+
 @pytest.mark.parametrize("fusion", ["concat", "gated", "film"])
 def test_each_modality_is_left_out_in_turn(fusion: str) -> None:
-    assert ablation.variants(fusion, []) == [
+    assert ablation.variants(fusion, MODES, []) == [
         Variant("multimodal", fusion, "multimodal"),
         Variant("text_only", fusion, "text_only"),
         Variant("image_only", fusion, "image_only"),
@@ -46,7 +54,9 @@ def test_each_modality_is_left_out_in_turn(fusion: str) -> None:
 
 
 def test_a_fusion_that_attends_is_compared_with_unimodal_concat() -> None:
-    assert [(each.fusion, each.input_mode) for each in ablation.variants("cross_attn", [])] == [
+    assert [
+        (each.fusion, each.input_mode) for each in ablation.variants("cross_attn", MODES, [])
+    ] == [
         ("cross_attn", "multimodal"),
         ("concat", "text_only"),
         ("concat", "image_only"),
@@ -54,7 +64,7 @@ def test_a_fusion_that_attends_is_compared_with_unimodal_concat() -> None:
 
 
 def test_other_fusions_follow_in_the_order_given_without_the_models_own() -> None:
-    found = ablation.variants("gated", ["film", "gated", "concat"])[3:]
+    found = ablation.variants("gated", MODES, ["film", "gated", "concat"])[3:]
     assert found == [
         Variant("film", "film", "multimodal"),
         Variant("concat", "concat", "multimodal"),
@@ -62,7 +72,7 @@ def test_other_fusions_follow_in_the_order_given_without_the_models_own() -> Non
 
 
 def test_a_fusion_that_is_named_twice_is_trained_once() -> None:
-    found = ablation.variants("concat", ["gated", "film", "gated"])
+    found = ablation.variants("concat", MODES, ["gated", "film", "gated"])
     assert [variant.name for variant in found[3:]] == ["gated", "film"]
 
 
@@ -127,10 +137,10 @@ def splits_file(tmp_path: Path, parts: list[str]) -> Path:
 def test_without_a_test_part_nothing_is_trained(tmp_path: Path) -> None:
     # There are no features to train on: it would fail if it tried.
     path = splits_file(tmp_path, ["train", "val", "predict"])
-    assert ablation.ablate(setting(path), ablation.variants("concat", []), [1, 2]) == []
+    assert ablation.ablate(setting(path), ablation.variants("concat", MODES, []), [1, 2]) == []
 
 
 def test_an_unknown_fusion_is_named_before_any_training(tmp_path: Path) -> None:
     path = splits_file(tmp_path, ["train", "test"])
     with pytest.raises(UserError, match=r"^ablate\.fusions: 'sum': not one of concat, "):
-        ablation.ablate(setting(path), ablation.variants("concat", ["sum"]), [1])
+        ablation.ablate(setting(path), ablation.variants("concat", MODES, ["sum"]), [1])
