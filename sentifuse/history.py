@@ -26,7 +26,7 @@ def shown(what: str, epochs: int) -> Iterator[Callable[[dict[str, float]], None]
 
 
 def write(fitted: Fitted, path: Path) -> None:
-    """Writes a row an epoch, with the columns that it has; six decimals, as plots need no more."""
+    """Writes a row an epoch, with the columns that it has; six significant digits, as plots need no more."""
     columns = [name for name in HISTORY if not fitted.history or name in fitted.history[0]]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")

@@ -143,6 +143,19 @@ def test_every_labelled_row_needs_a_part() -> None:
         splits.table([LabelRow("b", "x")], [], [])
 
 
+def test_labelled_rows_are_assigned_anew_as_with_that_seed_and_the_rest_stays() -> None:
+    rows = rows_of({"a": 40, "b": 40})
+    predict = [LabelRow("p2", "null"), LabelRow("p1", "null")]
+    sizes = {"val_size": 0.1, "test_size": 0.2}
+    first, other = (
+        splits.table(rows, splits.assign(rows, seed=seed, **sizes), predict) for seed in (1, 2)
+    )
+    before = first.copy()
+    assert splits.reassign(first, seed=2, **sizes).equals(other)
+    assert first.equals(before)
+    assert not first.equals(other)
+
+
 def test_the_table_reads_back_as_strings(tmp_path: Path) -> None:
     table = splits.table(
         [LabelRow("007", "NA"), LabelRow("1e3", "null")], ["train", "val"], [LabelRow("9", "null")]
