@@ -74,12 +74,15 @@ class Dataset:
 
         Raises:
             UserError: a state that `preprocess` was not asked to keep.
+            ValueError: `draw` without a generator.
         """
         f, rows = self.features, self.rows[index]
         view_rows: tuple[Rows, Rows | slice]
         if views == "mean":
             view_rows = (rows, slice(None))
-        elif views == "draw" and rng is not None:
+        elif views == "draw":
+            if rng is None:
+                raise ValueError("drawing views needs a random generator")
             view_rows = (rows[:, None], rng.integers(f.meta.views, size=(len(rows), 1)))
         else:
             view_rows = (rows, slice(0, 1))

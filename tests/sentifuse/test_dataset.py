@@ -199,3 +199,8 @@ def test_a_label_that_params_lack_is_named() -> None:
 def test_a_sample_without_features_is_named() -> None:
     with pytest.raises(UserError, match=r"^guid 3 .*dvc repro preprocess"):
         load_parts(make_features([0] * 3, noise=1.0), make_splits(), LABELS)
+
+
+def test_drawing_without_a_generator_is_refused(data: Dataset) -> None:
+    with pytest.raises(ValueError, match="generator"):
+        data.batch(np.arange(2), NOTHING, "draw")
