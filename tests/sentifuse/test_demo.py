@@ -9,8 +9,9 @@ from random import Random
 import pytest
 from PIL import Image, ImageStat
 
+from sentifuse.demo.camera import SIDES
 from sentifuse.demo.generate import LABEL_NOISE, generate, merge, plan, quotas
-from sentifuse.demo.scenes import SCENES, SIDES, paint
+from sentifuse.demo.scenes import SCENES, paint
 from sentifuse.demo.text import FOREIGN, Encoding, Sentiment, compose
 
 LABELLED, UNLABELLED = 120, 16
