@@ -93,7 +93,9 @@ def _check_depth(key: str, split: int, encoder: Encoder) -> None:
     if split > encoder.layers:
         raise UserError(f"{key}: {split}: the encoder has {encoder.layers} layers")
     if split == encoder.layers:
-        print(f"{key}: {split} is the whole encoder: stage 2 gains little from the cache and is slow")
+        print(
+            f"{key}: {split} is the whole encoder: stage 2 gains little from the cache and is slow"
+        )
 
 
 def _save_weights(weights: dict[str, Tensor], path: Path) -> None:
