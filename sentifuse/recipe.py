@@ -18,7 +18,7 @@ class Split:
     seed: Seed
     val_size: Fraction
     test_size: Fraction
-    group_duplicates: Literal[False]
+    group_duplicates: bool
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,51 @@
-"""Which sample is for what: `train`, `val`, `test`, or `predict` where the label is unknown."""
+"""Which sample is for what: `train`, `val`, `test`, or `predict` where the label is unknown.
+
+Samples of one group, such as copies of one picture, go to one part: a model could repeat in the test what
+it has learnt by heart from a twin in train.
+"""
 
 import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from sentifuse.errors import UserError
 from sentifuse.files import write_text
 from sentifuse.manifest import LabelRow
 
-COLUMNS = ["guid", "label", "split"]
+COLUMNS = ["guid", "label", "split", "group"]
+PARTS = ("train", "val", "test", "predict")
 
 
-def assign(rows: list[LabelRow], *, seed: int, val_size: float, test_size: float) -> list[str]:
-    """Assigns each labelled row to a part, stratified by label.
+def assign(
+    rows: list[LabelRow],
+    groups: Mapping[str, str],
+    *,
+    seed: int,
+    val_size: float,
+    test_size: float,
+) -> list[str]:
+    """Assigns each labelled row to a part, stratified by label, whole groups at a time.
 
     Two calls of `train_test_split`, as is usual: first train against the rest, then the rest into
-    validation and test, both with the same seed, on the rows in their given order.
+    validation and test, both with the same seed, on the groups in the order of their first rows. A
+    group counts as one with its most frequent label, the first in the alphabet of equally frequent
+    ones. Where every row stands alone, that is the plain stratified split.
 
     Args:
         rows: labelled rows, in file order.
+        groups: guid -> name of its group; a guid that it lacks stands alone.
         seed: `random_state` of both splits.
-        val_size: share of the rows for validation; 0 for none.
-        test_size: share of the rows for the test; 0 for none.
+        val_size: share of the groups for validation; 0 for none.
+        test_size: share of the groups for the test; 0 for none.
 
     Returns:
         The part of each row: `train`, `val` or `test`.
 
     Raises:
-        UserError: the shares leave nothing to train on, or a label has too few rows for them.
+        UserError: the shares leave nothing to train on, or a label has too few groups for them.
     """
     # 0.1 + 0.2 is 0.30000000000000004, which would round up to one row too many.
     held_out = round(val_size + test_size, 9)
@@ -37,13 +53,16 @@ def assign(rows: list[LabelRow], *, seed: int, val_size: float, test_size: float
         raise UserError(
             f"split: val_size {val_size} + test_size {test_size}: must be below 1, to leave rows to train on"
         )
-    parts = ["train"] * len(rows)
+    names = [groups.get(row.guid, row.guid) for row in rows]
     if held_out == 0:
-        return parts
-    tags = [row.tag for row in rows]
+        return ["train"] * len(rows)
+    # Late, for it is slow: every stage reads the table, few make one.
+    from sklearn.model_selection import train_test_split
+
+    tags = _tags(rows, names)
     try:
         _, rest = train_test_split(
-            range(len(rows)), test_size=held_out, random_state=seed, stratify=tags
+            list(tags), test_size=held_out, random_state=seed, stratify=list(tags.values())
         )
         if val_size == 0 or test_size == 0:
             val, test = ([], rest) if val_size == 0 else (rest, [])
@@ -52,34 +71,65 @@ def assign(rows: list[LabelRow], *, seed: int, val_size: float, test_size: float
                 rest,
                 test_size=math.ceil(round(len(rest) * test_size / held_out, 6)),
                 random_state=seed,
-                stratify=[tags[index] for index in rest],
+                stratify=[tags[name] for name in rest],
             )
     except ValueError as error:
+        grouped = f" in {len(tags)} groups" if len(tags) < len(rows) else ""
         raise UserError(
-            f"split: {len(rows)} labelled rows cannot be split with val_size {val_size} and "
+            f"split: {len(rows)} labelled rows{grouped} cannot be split with val_size {val_size} and "
             f"test_size {test_size}: {error}"
         ) from None
-    for index in val:
-        parts[index] = "val"
-    for index in test:
-        parts[index] = "test"
-    return parts
+    parts = dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
+    return [parts.get(name, "train") for name in names]
 
 
-def table(labelled: list[LabelRow], parts: list[str], predict: list[LabelRow]) -> pd.DataFrame:
-    """The split table: labelled rows, then the rows to predict (label empty), in file order."""
+def make(
+    labelled: list[LabelRow],
+    predict: list[LabelRow],
+    groups: Mapping[str, str],
+    *,
+    seed: int,
+    val_size: float,
+    test_size: float,
+) -> pd.DataFrame:
+    """The split table of these rows: `table` of what `assign` says."""
+    parts = assign(labelled, groups, seed=seed, val_size=val_size, test_size=test_size)
+    return table(labelled, parts, predict, groups)
+
+
+def table(
+    labelled: list[LabelRow], parts: list[str], predict: list[LabelRow], groups: Mapping[str, str]
+) -> pd.DataFrame:
+    """The split table: labelled rows, then the rows to predict (label empty), in file order.
+
+    The column `group` names each row's group; a row that stands alone is its own.
+    """
     rows = [(row.guid, row.tag, part) for row, part in zip(labelled, parts, strict=True)]
     rows += [(row.guid, "", "predict") for row in predict]
-    return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+    named = [(*row, groups.get(row[0], row[0])) for row in rows]
+    return pd.DataFrame(named, columns=COLUMNS, dtype=str)
 
 
 def reassign(splits: pd.DataFrame, *, seed: int, val_size: float, test_size: float) -> pd.DataFrame:
     """The same table with the labelled rows assigned anew, as `assign` does with `seed`."""
     labelled = splits["split"] != "predict"
     rows = [LabelRow(guid, tag) for guid, tag in splits.loc[labelled, ["guid", "label"]].to_numpy()]
+    groups = dict(zip(splits["guid"], splits["group"], strict=True))
     out = splits.copy()
-    out.loc[labelled, "split"] = assign(rows, seed=seed, val_size=val_size, test_size=test_size)
+    out.loc[labelled, "split"] = assign(
+        rows, groups, seed=seed, val_size=val_size, test_size=test_size
+    )
     return out
+
+
+def counts(splits: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Part -> label -> number of samples, without zeros; samples to predict are `unlabelled`."""
+    found = {}
+    for part in PARTS:
+        labels = splits.loc[splits["split"] == part, "label"].replace("", "unlabelled")
+        if len(labels):
+            found[part] = dict(sorted(Counter(labels).items()))
+    return found
 
 
 def write(splits: pd.DataFrame, path: Path) -> None:
@@ -90,3 +140,11 @@ def write(splits: pd.DataFrame, path: Path) -> None:
 def read(path: Path) -> pd.DataFrame:
     """Reads what `write` wrote; every column is a string."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _tags(rows: list[LabelRow], names: list[str]) -> dict[str, str]:
+    """Group -> its most frequent label, in the order of the groups' first rows."""
+    labels: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row, name in zip(rows, names, strict=True):
+        labels[name][row.tag] += 1
+    return {name: min(found, key=lambda tag: (-found[tag], tag)) for name, found in labels.items()}

@@ -71,7 +71,7 @@ def test_the_projects_own_params_load(stage: Any) -> None:
         ("stage1.schedule", "step", "'plateau' or 'cosine'"),
         ("stage2.precision", "fp16", "'fp32' or 'bf16'"),
         ("backbone.hidden_dtype", "bfloat16", "'float16' or 'float32'"),
-        ("split.group_duplicates", True, "False"),
+        ("split.group_duplicates", "yes", "boolean"),
         ("stage1.lr_head", -0.001, "greater than or equal to 0"),
         ("stage2.lr_clip", -1, "greater than or equal to 0"),
         ("stage1.weight_decay", -0.1, "greater than or equal to 0"),

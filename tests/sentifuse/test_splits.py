@@ -1,4 +1,8 @@
-from collections import Counter
+import math
+import random
+import subprocess
+import sys
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -8,7 +12,8 @@ from sentifuse import manifest, splits
 from sentifuse.errors import UserError
 from sentifuse.manifest import LabelRow
 
-REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "mvsa"
+ROOT = Path(__file__).resolve().parents[2]
+REAL_DATA = ROOT.parent / "shared" / "data" / "mvsa"
 LABELS = ("negative", "neutral", "positive")
 REAL_COUNTS = {"positive": 2388, "negative": 1193, "neutral": 419}
 
@@ -40,7 +45,7 @@ def test_the_split_is_that_of_two_calls_of_train_test_split_in_file_order(seed: 
         rest, test_size=0.5, random_state=seed, stratify=[tags[guid] for guid in rest]
     )
     expected = {"train": set(train), "val": set(val), "test": set(test)}
-    parts = splits.assign(rows, seed=seed, val_size=0.1, test_size=0.1)
+    parts = splits.assign(rows, {}, seed=seed, val_size=0.1, test_size=0.1)
     for name, members in expected.items():
         own = {row.guid for row, part in zip(rows, parts, strict=True) if part == name}
         assert own == members
@@ -48,7 +53,7 @@ def test_the_split_is_that_of_two_calls_of_train_test_split_in_file_order(seed: 
 
 def test_4000_rows_give_3200_400_and_400_stratified() -> None:
     rows = rows_of(REAL_COUNTS)
-    found = counted(rows, splits.assign(rows, seed=42, val_size=0.1, test_size=0.1))
+    found = counted(rows, splits.assign(rows, {}, seed=42, val_size=0.1, test_size=0.1))
     assert {name: part.total() for name, part in found.items()} == {
         "train": 3200, "val": 400, "test": 400
     }  # fmt: skip
@@ -75,7 +80,7 @@ def test_parts_have_the_sizes_that_the_shares_say(
     count: int, val_size: float, test_size: float, val: int, test: int
 ) -> None:
     rows = rows_of({"a": count // 2, "b": count // 2})
-    parts = Counter(splits.assign(rows, seed=1, val_size=val_size, test_size=test_size))
+    parts = Counter(splits.assign(rows, {}, seed=1, val_size=val_size, test_size=test_size))
     assert (parts["val"], parts["test"], parts["train"]) == (val, test, count - val - test)
 
 
@@ -91,7 +96,7 @@ def test_a_part_of_size_zero_is_empty(
     val_size: float, test_size: float, expected: dict[str, int]
 ) -> None:
     rows = rows_of({"a": 40, "b": 20})
-    parts = splits.assign(rows, seed=1, val_size=val_size, test_size=test_size)
+    parts = splits.assign(rows, {}, seed=1, val_size=val_size, test_size=test_size)
     assert Counter(parts) == expected
     for part in counted(rows, parts).values():
         assert part["a"] == 2 * part["b"]
@@ -100,7 +105,7 @@ def test_a_part_of_size_zero_is_empty(
 def test_the_same_seed_gives_the_same_parts_and_another_one_others() -> None:
     rows = rows_of({"a": 40, "b": 40})
     first, again, other = (
-        splits.assign(rows, seed=seed, val_size=0.1, test_size=0.1) for seed in (1, 1, 2)
+        splits.assign(rows, {}, seed=seed, val_size=0.1, test_size=0.1) for seed in (1, 1, 2)
     )
     assert first == again
     assert first != other
@@ -110,13 +115,13 @@ def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:
     with pytest.raises(
         UserError, match=r"^split: val_size 0\.5 \+ test_size 0\.5: must be below 1"
     ):
-        splits.assign(rows_of({"a": 40, "b": 40}), seed=1, val_size=0.5, test_size=0.5)
+        splits.assign(rows_of({"a": 40, "b": 40}), {}, seed=1, val_size=0.5, test_size=0.5)
 
 
 @pytest.mark.parametrize("counts", [{"a": 1, "b": 30}, {"a": 2, "b": 2}, {"a": 3, "b": 3}])
 def test_too_few_rows_of_a_label_are_an_error_of_one_line(counts: dict[str, int]) -> None:
     with pytest.raises(UserError) as error:
-        splits.assign(rows_of(counts), seed=1, val_size=0.1, test_size=0.1)
+        splits.assign(rows_of(counts), {}, seed=1, val_size=0.1, test_size=0.1)
     text = str(error.value)
     assert text.startswith(
         f"split: {sum(counts.values())} labelled rows cannot be split with val_size 0.1"
@@ -124,32 +129,117 @@ def test_too_few_rows_of_a_label_are_an_error_of_one_line(counts: dict[str, int]
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_group_never_stands_in_two_parts_and_every_label_is_in_each(seed: int) -> None:
+    rows = rows_of({"a": 200, "b": 90, "c": 60})
+    rng = random.Random(seed)
+    groups = {row.guid: f"group{int(rng.paretovariate(0.6))}" for row in rows if rng.random() < 0.6}
+    assert max(Counter(groups.values()).values()) > 10
+    parts = splits.assign(rows, groups, seed=seed, val_size=0.15, test_size=0.2)
+    where: defaultdict[str, set[str]] = defaultdict(set)
+    for row, part in zip(rows, parts, strict=True):
+        where[groups.get(row.guid, row.guid)].add(part)
+    assert max(len(found) for found in where.values()) == 1
+    units = Counter(part for found in where.values() for part in found)
+    assert units["val"] + units["test"] == math.ceil(0.35 * len(where))
+    assert units["test"] == pytest.approx(0.2 * len(where), abs=1)
+    for part in ("train", "val", "test"):
+        assert set(counted(rows, parts)[part]) == {"a", "b", "c"}
+
+
+def test_names_of_groups_change_nothing_and_groups_of_one_are_none() -> None:
+    rows = rows_of({"a": 60, "b": 40})
+    sizes = {"seed": 3, "val_size": 0.1, "test_size": 0.1}
+    plain = splits.assign(rows, {}, **sizes)
+    assert splits.assign(rows, {row.guid: f"x{row.guid}" for row in rows}, **sizes) == plain
+    pairs = {row.guid: str(index // 2) for index, row in enumerate(rows)}
+    renamed = {guid: f"{99 - int(name)}" for guid, name in pairs.items()}
+    grouped = splits.assign(rows, pairs, **sizes)
+    assert splits.assign(rows, renamed, **sizes) == grouped
+    assert grouped[::2] == grouped[1::2]
+    assert grouped != plain
+
+
+def test_a_group_is_stratified_by_its_most_frequent_label() -> None:
+    # 20 groups of labels a, a, b and 20 of b, b, a: half of each in every part, by groups.
+    tags = {True: "aab", False: "bba"}
+    rows = [
+        LabelRow(f"{group}-{index}", tag)
+        for group in range(40)
+        for index, tag in enumerate(tags[group % 2 == 0])
+    ]
+    groups = {row.guid: row.guid.split("-")[0] for row in rows}
+    parts = splits.assign(rows, groups, seed=5, val_size=0.1, test_size=0.1)
+    assert counted(rows, parts)["test"] == {"a": 6, "b": 6}
+    assert counted(rows, parts)["val"] == {"a": 6, "b": 6}
+
+
+def test_the_order_of_the_rows_of_a_group_with_a_tie_does_not_matter() -> None:
+    single = rows_of({"a": 30, "b": 30})
+    sizes = {"seed": 0, "val_size": 0.2, "test_size": 0.2}
+    found = []
+    for tags in ("ba", "ab"):
+        twins = [LabelRow(f"t{tag}", tag) for tag in tags]
+        parts = splits.assign([*twins, *single], {"ta": "t", "tb": "t"}, **sizes)
+        found.append(parts)
+    assert found[0] == found[1]
+
+
+def test_too_few_groups_of_a_label_are_counted_as_groups() -> None:
+    rows = [*rows_of({"a": 30}), *(LabelRow(f"t{index}", "b") for index in range(20))]
+    groups = {row.guid: "t" for row in rows if row.tag == "b"}
+    assert splits.assign(rows, {}, seed=1, val_size=0.1, test_size=0.1)
+    with pytest.raises(
+        UserError, match=r"^split: 50 labelled rows in 31 groups cannot be split with val_size 0\.1"
+    ):
+        splits.assign(rows, groups, seed=1, val_size=0.1, test_size=0.1)
+
+
+def test_samples_are_counted_by_part_and_label() -> None:
+    rows = rows_of({"b": 40, "a": 20})
+    table = splits.make(rows, [LabelRow("p", "null")], {}, seed=1, val_size=0.1, test_size=0.0)
+    assert splits.counts(table) == {
+        "train": {"a": 18, "b": 36},
+        "val": {"a": 2, "b": 4},
+        "predict": {"unlabelled": 1},
+    }
+    assert list(splits.counts(table)) == ["train", "val", "predict"]
+    assert list(splits.counts(table)["train"]) == ["a", "b"]
+
+
+def test_reading_the_table_does_not_import_sklearn() -> None:
+    code = "import sys, sentifuse.splits; sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_the_table_keeps_file_order_and_ends_with_the_rows_to_predict() -> None:
     labelled = [LabelRow("b", "x"), LabelRow("a", "y")]
     table = splits.table(
-        labelled, ["test", "train"], [LabelRow("d", "null"), LabelRow("c", "null")]
+        labelled,
+        ["test", "train"],
+        [LabelRow("d", "null"), LabelRow("c", "null")],
+        {"b": "b", "c": "b"},
     )
-    assert list(table.columns) == ["guid", "label", "split"]
+    assert list(table.columns) == ["guid", "label", "split", "group"]
     assert table.to_numpy().tolist() == [
-        ["b", "x", "test"],
-        ["a", "y", "train"],
-        ["d", "", "predict"],
-        ["c", "", "predict"],
+        ["b", "x", "test", "b"],
+        ["a", "y", "train", "a"],
+        ["d", "", "predict", "d"],
+        ["c", "", "predict", "b"],
     ]
 
 
 def test_every_labelled_row_needs_a_part() -> None:
     with pytest.raises(ValueError, match="zip"):
-        splits.table([LabelRow("b", "x")], [], [])
+        splits.table([LabelRow("b", "x")], [], [], {})
 
 
 def test_labelled_rows_are_assigned_anew_as_with_that_seed_and_the_rest_stays() -> None:
     rows = rows_of({"a": 40, "b": 40})
     predict = [LabelRow("p2", "null"), LabelRow("p1", "null")]
     sizes = {"val_size": 0.1, "test_size": 0.2}
-    first, other = (
-        splits.table(rows, splits.assign(rows, seed=seed, **sizes), predict) for seed in (1, 2)
-    )
+    groups = {"p1": rows[0].guid, rows[3].guid: rows[0].guid}
+    first, other = (splits.make(rows, predict, groups, seed=seed, **sizes) for seed in (1, 2))
     before = first.copy()
     assert splits.reassign(first, seed=2, **sizes).equals(other)
     assert first.equals(before)
@@ -158,12 +248,15 @@ def test_labelled_rows_are_assigned_anew_as_with_that_seed_and_the_rest_stays() 
 
 def test_the_table_reads_back_as_strings(tmp_path: Path) -> None:
     table = splits.table(
-        [LabelRow("007", "NA"), LabelRow("1e3", "null")], ["train", "val"], [LabelRow("9", "null")]
+        [LabelRow("007", "NA"), LabelRow("1e3", "null")],
+        ["train", "val"],
+        [LabelRow("9", "null")],
+        {"9": "007"},
     )
     path = tmp_path / "new" / "splits.csv"
     splits.write(table, path)
     assert splits.read(path).equals(table)
-    assert path.read_bytes().startswith(b"guid,label,split\n007,NA,train\n")
+    assert path.read_bytes().startswith(b"guid,label,split,group\n007,NA,train,007\n")
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data beside this checkout")
@@ -171,6 +264,6 @@ def test_the_real_data_split_as_expected() -> None:
     labelled, predict = manifest.read_labels(REAL_DATA, LABELS)
     assert Counter(row.tag for row in labelled) == REAL_COUNTS
     assert len(predict) == 511
-    parts = splits.assign(labelled, seed=42, val_size=0.1, test_size=0.1)
+    parts = splits.assign(labelled, {}, seed=42, val_size=0.1, test_size=0.1)
     assert Counter(parts) == {"train": 3200, "val": 400, "test": 400}
     assert counted(labelled, parts)["test"] == {"negative": 119, "neutral": 42, "positive": 239}
