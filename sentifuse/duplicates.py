@@ -30,7 +30,7 @@ def find(manifest: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row a sample, in the same order: `guid`, `group` (the smallest guid in it, in string order),
-        `image`, and the columns of `LINKS`.
+        `image`, and the columns of `LINKS`, where near-identical pictures have one `image_hash`.
     """
     found = manifest[["guid", "image", "image_sha256"]].reset_index(drop=True)
     found["image_hash"] = merge_close(hash_files(list(manifest["image"])))

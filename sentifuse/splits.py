@@ -74,7 +74,9 @@ def assign(
                 stratify=[tags[name] for name in rest],
             )
     except ValueError as error:
-        grouped = f" in {len(tags)} groups" if len(tags) < len(rows) else ""
+        grouped = (
+            f" in {len(tags)} groups (split.group_duplicates)" if len(tags) < len(rows) else ""
+        )
         raise UserError(
             f"split: {len(rows)} labelled rows{grouped} cannot be split with val_size {val_size} and "
             f"test_size {test_size}: {error}"

@@ -135,7 +135,10 @@ def finish(folder: Path) -> Project:
 
 
 def _draw_raw_data(root: Path) -> None:
-    """30 labelled and 4 unlabelled pairs; texts in three encodings, images in five formats."""
+    """30 labelled and 4 unlabelled pairs; texts in three encodings, images in five formats.
+
+    Two labelled samples have one text, and a labelled one has the picture of one to predict.
+    """
     rng = random.Random(1)
     pixels = np.random.default_rng(1)
     (root / "data").mkdir(parents=True)
@@ -148,8 +151,12 @@ def _draw_raw_data(root: Path) -> None:
         image = Image.fromarray(base.astype(np.uint8)).convert(mode)
         image.save(root / "data" / f"{guid}{suffix}")
         words = _WORDS[label][number // 3 % 5]
-        line = f"{words} {guid}" if rng.random() < 0.5 else words
+        line = f"{words} {guid}" if rng.random() < 0.5 else f"{guid} {words}"
         (root / "data" / f"{guid}.txt").write_bytes(_encode(line, number))
+    for one, other, suffix in ((0, 3, ".txt"), (1, 31, ".png")):
+        shutil.copy(
+            root / "data" / f"{guids[one]}{suffix}", root / "data" / f"{guids[other]}{suffix}"
+        )
     tables = {
         "train.txt": [f"{guid},{label}" for guid, label in rows[:30]],
         "test_without_label.txt": [f"{guid},null" for guid, _ in rows[30:]],

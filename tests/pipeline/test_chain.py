@@ -140,9 +140,27 @@ def test_the_split_table_holds_every_sample_once(finished: Project) -> None:
     counts = {name: sum(row["split"] == name for row in rows) for name in ("train", "val", "test")}
     assert counts == {"train": 24, "val": 3, "test": 3}
     assert {row["label"] for row in rows if row["split"] == "predict"} == {""}
+    assert len({row["group"] for row in rows}) == 32
     manifest = table(finished.folder / "data" / "manifest.csv")
     assert [row["guid"] for row in manifest] == sorted(row["guid"] for row in rows)
     assert len({row["image"].rpartition(".")[2] for row in manifest}) == 4
+
+
+def test_twins_are_listed_and_counted(finished: Project) -> None:
+    rows = table(finished.folder / "data" / "duplicates.csv")
+    assert [row["group"] for row in rows] == [rows[0]["guid"]] * 2 + [rows[2]["guid"]] * 2
+    assert rows[0]["split"] == rows[1]["split"] != "predict"
+    assert rows[0]["clean_text"] == rows[1]["clean_text"]
+    assert rows[2]["image_sha256"] == rows[3]["image_sha256"]
+    assert sum(row["split"] == "predict" for row in rows) == 1
+    found = metrics(finished, "data")
+    assert found["samples"] == {
+        **{part: dict.fromkeys(LABELS, n) for part, n in (("train", 8), ("val", 1), ("test", 1))},
+        "predict": {"unlabelled": 4},
+    }
+    assert (found["duplicates"]["groups"], found["duplicates"]["samples"]) == (1, 2)
+    assert found["duplicates"]["groups_with_unlabelled"] == 1
+    assert found["duplicates"]["label_agreement"]["image_file"] is None
 
 
 def test_features_are_finite_and_in_the_order_of_the_manifest(finished: Project) -> None:
@@ -193,7 +211,7 @@ def test_another_split_seed_does_not_encode_again(copied: Project) -> None:
     assert stages_run(copied.dvc("repro", "preprocess")) == ["split"]
     after = copied.contents()
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"data/splits.csv"}
+    assert changed == {"data/splits.csv", "data/duplicates.csv", "metrics/data.json"}
     assert "train_stage1" in copied.dvc("status")
 
 

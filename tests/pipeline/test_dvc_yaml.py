@@ -132,7 +132,10 @@ def test_every_param_is_read_by_a_stage() -> None:
 
 CHAIN = {
     "demo_data": (set(), {"data/demo"}),
-    "split": ({"${data.root}"}, {"data/manifest.csv", "data/splits.csv"}),
+    "split": (
+        {"${data.root}"},
+        {"data/manifest.csv", "data/splits.csv", "data/duplicates.csv"},
+    ),
     "preprocess": ({"data/manifest.csv"}, {"data/features"}),
     "train_stage1": ({"data/features", "data/splits.csv"}, {"models/stage1"}),
     "train_stage2": ({"data/features", "data/splits.csv", "models/stage1"}, {"models/stage2"}),

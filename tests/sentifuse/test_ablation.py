@@ -128,9 +128,9 @@ def test_without_runs_there_is_a_note_and_headers(tmp_path: Path) -> None:
 
 
 def splits_file(tmp_path: Path, parts: list[str]) -> Path:
-    rows = [(f"g{index}", "a", part) for index, part in enumerate(parts)]
+    rows = [(f"g{index}", "a", part, f"g{index}") for index, part in enumerate(parts)]
     path = tmp_path / "splits.csv"
-    pd.DataFrame(rows, columns=["guid", "label", "split"]).to_csv(path, index=False)
+    pd.DataFrame(rows, columns=["guid", "label", "split", "group"]).to_csv(path, index=False)
     return path
 
 

@@ -1,6 +1,8 @@
 """Tests of `demo_data`, `split` and `preprocess`, stages that make data."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -103,6 +105,51 @@ def test_neither_seed_nor_sizes_nor_label_order_change_the_manifest(
     split.main()
     assert Path("data/manifest.csv").read_bytes() == manifest
     assert Path("data/splits.csv").read_bytes() != splits
+
+
+def test_twins_stand_in_one_part_unless_the_split_is_to_be_plain(
+    raw: Path, workspace: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split.main()
+    assert table("duplicates").empty
+    assert "duplicates: 0 groups of 0 labelled samples" in capsys.readouterr().out
+    for first in range(0, 20, 2):
+        shutil.copy(raw / "data" / f"s{first}.txt", raw / "data" / f"s{first + 1}.txt")
+    shutil.copy(raw / "data" / "s60.txt", raw / "data" / "s59.txt")
+    split.main()
+    grouped, twins = table("splits"), table("duplicates")
+    assert len(twins) == 22
+    assert list(twins.columns[:4]) == ["guid", "group", "label", "split"]
+    labelled = grouped[grouped["split"] != "predict"]
+    assert labelled["group"].nunique() == 50
+    assert set(labelled.groupby("group")["split"].nunique()) == {1}
+    assert set(grouped["group"][grouped["guid"].isin(["s59", "s60"])]) == {"s59"}
+    report = json.loads(Path("metrics/data.json").read_text(encoding="utf-8"))
+    assert report["duplicates"]["twins_in_train"]["this_split"] == {"val": 0, "test": 0}
+    plain_twins = report["duplicates"]["twins_in_train"]["ungrouped_split"]
+    assert sum(plain_twins.values()) > 0
+    workspace.set({"split.group_duplicates": False})
+    split.main()
+    plain = table("splits")
+    assert list(plain["group"]) == list(plain["guid"])
+    assert Counter(plain["split"]) == {"train": 48, "val": 6, "test": 6, "predict": 2}
+    report = json.loads(Path("metrics/data.json").read_text(encoding="utf-8"))
+    assert report["duplicates"]["twins_in_train"]["this_split"] == plain_twins
+    # The groups do not depend on the split.
+    assert table("duplicates").drop(columns="split").equals(twins.drop(columns="split"))
+
+
+def test_split_is_the_same_whatever_the_number_of_cores(
+    raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("data/manifest.csv", "data/splits.csv", "data/duplicates.csv", "metrics/data.json")
+    shutil.copy(raw / "data" / "s1.png", raw / "data" / "s2.png")
+    found = []
+    for cores in (1, 5):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
+        split.main()
+        found.append([Path(name).read_bytes() for name in names])
+    assert found[0] == found[1]
 
 
 def test_a_changed_file_changes_just_its_row_of_the_manifest(raw: Path) -> None:

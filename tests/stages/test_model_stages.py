@@ -41,10 +41,10 @@ def write_features(folder: Path, count: int) -> None:
 def write_splits(path: Path, sizes: dict[str, int]) -> None:
     parts = [name for name, size in sizes.items() for _ in range(size)]
     rows = [
-        f"{index},{'' if part == 'predict' else LABELS[index % 3]},{part}"
+        f"{index},{'' if part == 'predict' else LABELS[index % 3]},{part},{index}"
         for index, part in enumerate(parts)
     ]
-    write_text(path, "\n".join(["guid,label,split", *rows]) + "\n")
+    write_text(path, "\n".join(["guid,label,split,group", *rows]) + "\n")
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_attention_without_token_states_says_what_to_set(ready: Project) -> None
 
 def test_a_sample_without_features_is_named(ready: Project) -> None:
     with Path("data/splits.csv").open("a", encoding="utf-8") as file:
-        file.write("new,neutral,train\n")
+        file.write("new,neutral,train,new\n")
     with pytest.raises(UserError, match=r"guid new has no features: run `dvc repro preprocess`"):
         train_stage1.main()
 
