@@ -1,0 +1,22 @@
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.browser import Browser
+
+
+@pytest.fixture(scope="session")
+def _chromium(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
+    from tests.browser import start  # selenium is for the few tests that ask for it
+
+    browser = start(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(_chromium: "Browser") -> "Browser":
+    """A headless Chromium, one a worker: `tests/browser.py`. Skips where there is none."""
+    return _chromium
