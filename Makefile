@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: repro test
 
-repro: .venv/installed
+repro: .venv/installed .dvc/plots/offline.html
 	dvc repro
 
 test: .venv/installed-dev
@@ -13,6 +13,10 @@ test: .venv/installed-dev
 	ruff format --check .
 	mypy
 	pytest
+
+# Lets `dvc plots` work offline; where a page of the user's own is set, that stays.
+.dvc/plots/offline.html: .venv/installed sentifuse/offline_plots.py
+	-python -m sentifuse offline-plots && touch $@
 
 .venv/installed: requirements.txt constraints.txt
 	command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=/path/to/python3.11"; exit 1; }

@@ -2,6 +2,7 @@
 
 python -m sentifuse recipe recipes/course.yaml    # the -S options for `dvc exp run`
 python -m sentifuse compare EXP_A EXP_B           # paired difference over splits
+python -m sentifuse offline-plots                 # `dvc plots` pages that need no network
 """
 
 import argparse
@@ -26,11 +27,14 @@ def main() -> None:
     compare.add_argument("first", help="an experiment, branch or commit, or `workspace`")
     compare.add_argument("second", help="what to compare it with")
     compare.add_argument("--variant", default="multimodal", help="which variant of both")
+    commands.add_parser("offline-plots", help="let `dvc plots` make pages that need no network")
     arguments = parser.parse_args()
     if arguments.command == "recipe":
         _recipe(arguments.file)
-    else:
+    elif arguments.command == "compare":
         _compare(arguments.first, arguments.second, arguments.variant)
+    else:
+        _offline_plots()
 
 
 def _recipe(file: Path) -> None:
@@ -48,6 +52,13 @@ def _compare(first: str, second: str, variant: str) -> None:
             f"{score}: {points.mean:+.2f} points (SE {points.standard_error:.2f}), "
             f"better on {points.wins} of {points.splits} splits"
         )
+
+
+def _offline_plots() -> None:
+    from sentifuse import offline_plots
+
+    page = offline_plots.install(Path())
+    print(f"`dvc plots` pages need no network now: made with {page}")
 
 
 if __name__ == "__main__":

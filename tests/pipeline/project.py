@@ -94,8 +94,8 @@ class Project:
         return Project(folder)
 
 
-def finish(folder: Path) -> Project:
-    """Makes a project in `folder`, runs `dvc repro` there and commits the results."""
+def lay_out(folder: Path) -> Project:
+    """Makes a project in `folder` with the code and no data; nothing is committed yet."""
     project = Project(folder / "project")
     project.folder.mkdir()
     project.git("init", "--quiet")
@@ -107,7 +107,16 @@ def finish(folder: Path) -> Project:
             shutil.copytree(source, project.folder / name, ignore=ignored)
         else:
             shutil.copy(source, project.folder / name)
-    shutil.copy(ROOT / ".dvc" / "config", project.folder / ".dvc" / "config")
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, project.folder / ".dvc" / name)
+    ignored = shutil.ignore_patterns("offline.html")
+    shutil.copytree(ROOT / ".dvc" / "plots", project.folder / ".dvc" / "plots", ignore=ignored)
+    return project
+
+
+def finish(folder: Path) -> Project:
+    """Makes a project in `folder`, runs `dvc repro` there and commits the results."""
+    project = lay_out(folder)
     _draw_raw_data(project.folder / "raw")
     clip = make_clip_folder(folder / "clip")
     project.set(
