@@ -49,8 +49,9 @@ def _compare(first: str, second: str, variant: str) -> None:
     found = comparison.compare(comparison.read_runs(first), comparison.read_runs(second), variant)
     for score, points in found.items():
         print(
-            f"{score}: {points.mean:+.2f} points (SE {points.standard_error:.2f}), "
-            f"better on {points.wins} of {points.splits} splits"
+            f"{score}: {points.mean:+.2f} points ({points.low:+.2f} to {points.high:+.2f}, "
+            f"SE {points.standard_error:.2f}, p {points.p_value:.3f}), "
+            f"better on {points.wins} of {points.pairs} splits"
         )
 
 

@@ -1,172 +1,163 @@
-"""Trains the model without one modality, or with another fusion, several times over."""
+"""What it costs to leave a modality out, or to fuse otherwise: scores over runs, paired differences."""
 
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from sentifuse import features, splits
-from sentifuse.dataset import load_parts
+from sentifuse import significance
 from sentifuse.errors import UserError
-from sentifuse.files import write_json, write_text
+from sentifuse.files import write_csv, write_json
 from sentifuse.fusion import FUSIONS
-from sentifuse.metrics import headline
-from sentifuse.progress import progress
-from sentifuse.recipe import Head, ImageViews, Loss, Stage1, Stage2
-from sentifuse.training import predict
-from sentifuse.two_stage import Architecture, tail_weights, train_stage1, train_stage2
+from sentifuse.metrics import COMPARED, headline
+from sentifuse.recipe import InputMode, Interval
+from sentifuse.significance import Difference
+from sentifuse.variants import Run, Variant, of_mode
 
-SCORES = ("accuracy", "macro_f1")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One thing to train: `name` is an input mode or a fusion."""
-
-    name: str
-    fusion: str
-    input_mode: str
+# What every other variant is compared with.
+REFERENCE = "multimodal"
+NOTE = "test_size is 0: there is nothing to compare on"
+_BAR_COLUMNS = ["variant", *COMPARED]
+_RUN_COLUMNS = ["variant", "seed", "split_seed", "train_samples", "test_samples", *COMPARED]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What all runs share; the fields are sections of `params.yaml`.
-
-    Attributes:
-        finetune: whether stage 2 follows stage 1.
-        resplit: share for validation and for the test if every run draws a split of its own; None
-            for the split at hand.
-    """
-
-    features: Path
-    splits: Path
-    labels: Sequence[str]
-    head: Head
-    loss: Loss
-    image_views: ImageViews
-    stage1: Stage1
-    stage2: Stage2
-    finetune: bool
-    resplit: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class Run:
-    """The scores of one run on the test part, 0..1."""
-
-    variant: str
-    seed: int
-    accuracy: float
-    macro_f1: float
-
-
-def variants(fusion: str, modes: Sequence[str], fusions: Sequence[str]) -> list[Variant]:
+def variants(fusion: str, modes: Sequence[InputMode], fusions: Sequence[str]) -> list[Variant]:
     """`fusion` in each of `modes`, then each other one of `fusions` on both modalities.
 
-    An attending fusion cannot run on one modality; its unimodal variants use `concat`.
+    Raises:
+        UserError: one of `fusions` is not known.
     """
-    unimodal = "concat" if fusion == "cross_attn" else fusion
-    out = [
-        Variant(mode, fusion if mode == "multimodal" else unimodal, mode)
-        for mode in dict.fromkeys(modes)
-    ]
+    for name in fusions:
+        if name not in FUSIONS:
+            raise UserError(f"ablate.fusions: {name!r}: not one of {', '.join(FUSIONS)}")
+    out = [of_mode(fusion, mode) for mode in dict.fromkeys(modes)]
     return out + [
         Variant(name, name, "multimodal") for name in dict.fromkeys(fusions) if name != fusion
     ]
 
 
-def ablate(setting: Setting, wanted: Sequence[Variant], seeds: Sequence[int]) -> list[Run]:
-    """Trains every variant with every seed, runs side by side on the cores.
-
-    Returns:
-        Variants in the given order, seeds in the given order within each; nothing where there is
-        no test part.
-
-    Raises:
-        UserError: a fusion that is not known.
-    """
-    if not (splits.read(setting.splits)["split"] == "test").any():
-        return []
-    for variant in wanted:
-        if variant.fusion not in FUSIONS:
-            raise UserError(f"ablate.fusions: {variant.name!r}: not one of {', '.join(FUSIONS)}")
-    jobs = [(variant, seed) for variant in wanted for seed in seeds]
-    workers = min(len(os.sched_getaffinity(0)), len(jobs))
-    # One thread each: two runs side by side are faster than one after the other on two threads.
-    with (
-        progress("ablate", len(jobs), "runs") as shown,
-        ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
-    ):
-        futures = {pool.submit(_train, setting, *job): job for job in jobs}
-        for _ in as_completed(futures):
-            shown.advance(1)
-        return [future.result() for future in futures]
-
-
-def summary(runs: Sequence[Run]) -> dict[str, Any]:
-    """Variant -> `runs` and, for each score, `mean` and `sd` (sample standard deviation; 0 for one)."""
-    out: dict[str, Any] = {}
-    for score in SCORES:
-        for name, values in scores(runs, score).items():
-            row = out.setdefault(name, {"runs": len(values)})
-            row[score] = {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else 0.0}
-    return out
+def table(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a run: its `variant`, `seed`, `split_seed` (empty where all runs share a split), sizes
+    `train_samples` and `test_samples`, and `COMPARED`, 0..1."""
+    rows = [
+        {
+            "variant": run.variant.name,
+            "seed": run.seed,
+            "split_seed": run.split_seed,
+            "train_samples": run.train_samples,
+            "test_samples": len(run.targets),
+            **headline(run.targets, run.predicted, run.logits.shape[1]),
+        }
+        for run in runs
+    ]
+    out = pd.DataFrame(rows, columns=_RUN_COLUMNS)
+    return out.astype({"split_seed": "Int64"})
 
 
 def scores(runs: Sequence[Run], score: str) -> dict[str, list[float]]:
     """Variant -> `score` of each of its runs."""
     out: dict[str, list[float]] = {}
-    for run in runs:
-        out.setdefault(run.variant, []).append(getattr(run, score))
+    for name, value in table(runs)[["variant", score]].itertuples(index=False):
+        out.setdefault(name, []).append(value)
     return out
 
 
-def write(runs: Sequence[Run], metrics: Path, bars: Path, every: Path) -> None:
-    """Writes the summary as JSON, its means as a CSV for bars, and every run as a CSV."""
-    found = summary(runs)
-    write_json(metrics, found or {"note": "test_size is 0: there is nothing to compare on"})
-    means = [
-        {"variant": name, "accuracy": row["accuracy"]["mean"], "macro_f1": row["macro_f1"]["mean"]}
-        for name, row in found.items()
-    ]
-    for path, rows, columns in (
-        (bars, means, ["variant", "accuracy", "macro_f1"]),
-        (every, [asdict(run) for run in runs], ["variant", "seed", "accuracy", "macro_f1"]),
-    ):
-        table = pd.DataFrame(rows, columns=columns)
-        write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
-    for name, row in found.items():
-        cells = [f"{score} {row[score]['mean']:.3f} +- {row[score]['sd']:.3f}" for score in SCORES]
-        print(f"{name:>12}: {', '.join(cells)} ({row['runs']} runs)")
+def summary(runs: Sequence[Run], interval: Interval, *, resplit: bool, seed: int) -> dict[str, Any]:
+    """Scores by variant, and their paired differences to `REFERENCE`.
 
+    Args:
+        runs: the same seeds of every variant.
+        interval: level of the intervals, resamples of the bootstrap.
+        resplit: whether each seed had a split of its own. Then the differences are tested over splits
+            (`significance.corrected_t_test`), else over test samples (`significance.over_samples`).
+        seed: of the bootstrap.
 
-def _train(setting: Setting, variant: Variant, seed: int) -> Run:
-    data = features.read(setting.features)
-    table = splits.read(setting.splits)
-    if setting.resplit is not None:
-        val_size, test_size = setting.resplit
-        table = splits.reassign(table, seed=seed, val_size=val_size, test_size=test_size)
-    parts = load_parts(data, table, setting.labels)
-    architecture = Architecture(variant.fusion, variant.input_mode, setting.head)
-    trained = train_stage1(
-        parts, architecture, setting.loss, setting.image_views, setting.stage1, seed=seed
-    )
-    if setting.finetune:
-        trained = train_stage2(
-            trained.model,
-            parts,
-            tail_weights(setting.features, data.meta),
-            setting.loss,
-            setting.image_views,
-            setting.stage2,
-            seed=seed,
+    Returns:
+        Variant -> `runs`; for each of `COMPARED` its `mean` and `sd` (sample standard deviation; 0 for
+        one run); and, for all but the reference, `minus_multimodal` with the `method` and the fields
+        of `significance.Difference` that are known.
+    """
+    out: dict[str, Any] = {}
+    for score in COMPARED:
+        for name, values in scores(runs, score).items():
+            row = out.setdefault(name, {"runs": len(values)})
+            row[score] = {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else 0.0}
+    own = {name: [run for run in runs if run.variant.name == name] for name in out}
+    for name in out:
+        if name == REFERENCE or REFERENCE not in own:
+            continue
+        found = (
+            _over_splits(own[name], own[REFERENCE], interval)
+            if resplit
+            else _over_samples(own[name], own[REFERENCE], interval, seed)
         )
-    logits = predict(trained.model, parts.test, setting.image_views.predict)
-    found = headline(parts.test.targets.numpy(), logits.argmax(dim=1).numpy(), len(setting.labels))
-    return Run(variant.name, seed, **found)
+        out[name][f"minus_{REFERENCE}"] = {
+            "method": significance.CORRECTED_T if resplit else significance.BOOTSTRAP,
+            **{score: _known(difference) for score, difference in found.items()},
+        }
+    return out
+
+
+def write(
+    runs: Sequence[Run], summarised: dict[str, Any], metrics: Path, bars: Path, every: Path
+) -> None:
+    """Writes the summary as JSON, its means as a CSV for bars, and every run as a CSV; prints it."""
+    write_json(metrics, summarised or {"note": NOTE})
+    means = [
+        {"variant": name, **{score: row[score]["mean"] for score in COMPARED}}
+        for name, row in summarised.items()
+    ]
+    write_csv(bars, pd.DataFrame(means, columns=_BAR_COLUMNS))
+    write_csv(every, table(runs))
+    print("\n".join(_told(name, row) for name, row in summarised.items()) or NOTE)
+
+
+def _over_splits(
+    first: Sequence[Run], second: Sequence[Run], interval: Interval
+) -> dict[str, Difference]:
+    # Grouped splits differ by a few samples in size.
+    ratio = float(np.mean([len(run.targets) / run.train_samples for run in first]))
+    one, other = table(first), table(second)
+    return {
+        score: significance.corrected_t_test(
+            (one[score] - other[score]).to_numpy(), ratio, interval.level
+        )
+        for score in COMPARED
+    }
+
+
+def _over_samples(
+    first: Sequence[Run], second: Sequence[Run], interval: Interval, seed: int
+) -> dict[str, Difference]:
+    found = significance.over_samples(
+        first[0].targets,
+        np.stack([run.predicted for run in first]),
+        np.stack([run.predicted for run in second]),
+        first[0].logits.shape[1],
+        level=interval.level,
+        resamples=interval.resamples,
+        seed=seed,
+    )
+    return {score: found[score] for score in COMPARED}
+
+
+def _known(difference: Difference) -> dict[str, float]:
+    return {name: value for name, value in asdict(difference).items() if value is not None}
+
+
+def _told(name: str, row: dict[str, Any]) -> str:
+    cells = []
+    for score in COMPARED:
+        cell = f"{score} {row[score]['mean']:.3f} +- {row[score]['sd']:.3f}"
+        difference = row.get(f"minus_{REFERENCE}", {}).get(score, {})
+        if "low" in difference:
+            cell += (
+                f" ({100 * difference['mean']:+.1f} points, {100 * difference['low']:+.1f} to "
+                f"{100 * difference['high']:+.1f}, p {difference['p_value']:.3f})"
+            )
+        cells.append(cell)
+    return f"{name:>12}: {', '.join(cells)} ({row['runs']} runs)"

@@ -1,39 +1,21 @@
 """Compares two experiments run by run: the paired difference over the splits that both have seen."""
 
 import io
-from dataclasses import dataclass
 
 import pandas as pd
 
 from sentifuse.errors import UserError
+from sentifuse.metrics import COMPARED
+from sentifuse.significance import Difference, corrected_t_test
 
 RUNS = "plots/ablate_runs.csv"
-SCORES = ("accuracy", "macro_f1")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The paired difference of one score, in points (hundredths).
-
-    Attributes:
-        mean: of the differences over the splits.
-        standard_error: sample standard deviation of the differences over the root of their number.
-            Splits overlap, so the true error is somewhat larger (Nadeau and Bengio 2003).
-        wins: splits on which the first is better.
-        splits: how many splits both have.
-    """
-
-    mean: float
-    standard_error: float
-    wins: int
-    splits: int
 
 
 def read_runs(rev: str) -> pd.DataFrame:
     """The runs that `ablate` wrote in experiment, branch or commit `rev`; `workspace` for here.
 
     Raises:
-        UserError: no such revision, or no runs in it.
+        UserError: no such revision, no runs in it, or runs of a version that did not note the splits.
     """
     import dvc.api
     from dvc.exceptions import DvcException
@@ -42,35 +24,51 @@ def read_runs(rev: str) -> pd.DataFrame:
         text = dvc.api.read(RUNS, rev=None if rev == "workspace" else rev)
     except (DvcException, FileNotFoundError) as error:
         raise UserError(f"{rev}: no {RUNS} in it ({error}); see `dvc exp show`") from None
-    return pd.read_csv(io.StringIO(str(text)))
+    runs = pd.read_csv(io.StringIO(str(text)))
+    if "split_seed" not in runs:
+        raise UserError(
+            f"{rev}: {RUNS} has no column split_seed: an older version wrote it: run `dvc repro ablate` there"
+        )
+    return runs
 
 
-def compare(first: pd.DataFrame, second: pd.DataFrame, variant: str) -> dict[str, Difference]:
-    """The difference `first` - `second` of each score, paired by seed.
+def compare(
+    first: pd.DataFrame, second: pd.DataFrame, variant: str, level: float = 0.95
+) -> dict[str, Difference]:
+    """The difference `first` - `second` of each score, paired by split, in points (hundredths).
 
     Args:
-        first: runs with columns `variant`, `seed` and `SCORES`; with `ablate.resplit` a seed is a split.
+        first: runs as of `ablation.table`, over splits of their own.
         second: the same of another experiment.
         variant: which variant to compare, such as `multimodal`.
+        level: of the interval, 0..1.
 
     Raises:
-        UserError: fewer than two seeds in common.
+        UserError: runs that share one split, fewer than two splits in common, or other data.
     """
+    if first["split_seed"].isna().any() or second["split_seed"].isna().any():
+        raise UserError(
+            f"{variant}: runs over one split say nothing of others: set ablate.resplit=true"
+        )
     both = pd.merge(
         first[first["variant"] == variant],
         second[second["variant"] == variant],
-        on="seed",
+        on="split_seed",
         suffixes=("_first", "_second"),
     )
     if len(both) < 2:
-        raise UserError(f"{variant}: {len(both)} seeds in common: at least 2 are needed to compare")
-    found = {}
-    for score in SCORES:
-        points = 100 * (both[f"{score}_first"] - both[f"{score}_second"])
-        found[score] = Difference(
-            mean=float(points.mean()),
-            standard_error=float(points.std(ddof=1) / len(points) ** 0.5),
-            wins=int((points > 0).sum()),
-            splits=len(points),
+        raise UserError(
+            f"{variant}: {len(both)} splits in common: at least 2 are needed to compare"
         )
-    return found
+    for part in ("train_samples", "test_samples"):
+        if (both[f"{part}_first"] != both[f"{part}_second"]).any():
+            raise UserError(
+                f"{variant}: {part} differ: the two ran on other splits: same data, split sizes and grouping?"
+            )
+    ratio = float((both["test_samples_first"] / both["train_samples_first"]).mean())
+    return {
+        score: corrected_t_test(
+            100 * (both[f"{score}_first"] - both[f"{score}_second"]).to_numpy(), ratio, level
+        )
+        for score in COMPARED
+    }

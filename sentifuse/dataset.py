@@ -32,6 +32,11 @@ class Needs:
     text_hidden: bool
     image_hidden: bool
 
+    @property
+    def text_states(self) -> bool:
+        """Whether a batch holds padded text states, so that texts of like length belong together."""
+        return self.tokens or self.text_hidden
+
     @staticmethod
     def of(model: Classifier | Ensemble) -> "Needs":
         """What `model` reads."""
@@ -87,7 +92,7 @@ class Dataset:
         else:
             view_rows = (rows, slice(0, 1))
         text_mask = text_tokens = text_hidden = image_tokens = image_hidden = None
-        if needs.tokens or needs.text_hidden:
+        if needs.text_states:
             offsets = _kept(f.text_offsets)
             starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
             text_mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
@@ -122,8 +127,7 @@ class Dataset:
         if not by_length:
             yield from _chunks(order, batch_size)
             return
-        offsets = _kept(self.features.text_offsets)
-        lengths = (offsets[1:] - offsets[:-1])[self.rows]
+        lengths = self._text_lengths()
         batches = [
             batch
             for pool in _chunks(order, batch_size * _BATCHES_A_POOL)
@@ -131,6 +135,18 @@ class Dataset:
         ]
         for index in rng.permutation(len(batches)):
             yield batches[index]
+
+    def in_order(self, batch_size: int, by_length: bool) -> list[Rows]:
+        """All positions, `batch_size` at a time: as they stand or, `by_length`, short texts first."""
+        order = np.arange(len(self))
+        if by_length:
+            order = np.argsort(self._text_lengths(), kind="stable")
+        return _chunks(order, batch_size)
+
+    def _text_lengths(self) -> Rows:
+        offsets = _kept(self.features.text_offsets)
+        lengths: Rows = (offsets[1:] - offsets[:-1])[self.rows]
+        return lengths
 
 
 @dataclass(frozen=True)

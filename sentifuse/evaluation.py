@@ -1,66 +1,253 @@
-"""Scores a checkpoint on the parts that have labels."""
+"""Scores a model on the parts that have labels, beside baselines on the same test samples."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from sentifuse.dataset import Dataset, Parts, ViewChoice
-from sentifuse.metrics import scores
-from sentifuse.model import Classifier, Ensemble
+from sentifuse import bootstrap, calibration
+from sentifuse.attribution import Attribution, attribute
+from sentifuse.baselines import logistic_regression, majority
+from sentifuse.calibration import softmax
+from sentifuse.checkpoint import Checkpoint
+from sentifuse.dataset import Parts
+from sentifuse.metrics import COMPARED, HEADLINE, Array, Labels, scores, summary
+from sentifuse.recipe import Interval
 from sentifuse.training import predict
+from sentifuse.variants import Run
+
+NOTE = "val_size and test_size are 0: there is nothing to evaluate on"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How uncertainty and calibration are measured.
+
+    Attributes:
+        interval: level of the intervals, resamples of the bootstrap.
+        bins: of the reliability diagram and the calibration error.
+        seed: of the bootstrap.
+    """
+
+    interval: Interval
+    bins: int
+    seed: int
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """What `evaluate` found; without a test part all but `metrics` have no rows.
 
     Attributes:
-        metrics: part name (`val`, `test`) -> `metrics.scores`; without such parts, a `note` only.
-        confusion: a row a sample of the test part, columns `actual` and `predicted`, by class name.
+        metrics: part name (`val`, `test`) -> as of `score`; `test` also has `calibration`; and
+            `baselines`, as of `compare`. Without either part, a `note` only.
+        confusion: a row a test sample, columns `actual` and `predicted`, by class name.
+        reliability: as of `calibration.reliability`, with a column `temperature`: `before`, `after` it.
+        risk_coverage: as of `calibration.risk_coverage`.
+        samples: a row a test sample, as of `sample_table`.
     """
 
     metrics: dict[str, Any]
     confusion: pd.DataFrame
+    reliability: pd.DataFrame
+    risk_coverage: pd.DataFrame
+    samples: pd.DataFrame
 
 
-def evaluate(model: Classifier | Ensemble, parts: Parts, views: ViewChoice) -> Evaluation:
-    """Scores `model` on validation and test, whichever is not empty."""
-    # One thread, so that the last digits do not depend on the number of cores.
-    torch.set_num_threads(1)
+def evaluate(
+    trained: Checkpoint, parts: Parts, unimodal: Sequence[Run], scale: Scale
+) -> Evaluation:
+    """Scores `trained` on validation and test, whichever is not empty.
+
+    Args:
+        trained: the model, with the temperature that was fitted on validation.
+        parts: the data.
+        unimodal: text alone and image alone, trained and applied to the same parts.
+        scale: how uncertainty and calibration are measured.
+    """
+    model, info, labels = trained.model, trained.info, parts.labels
+    views, temperature = info["predict_views"], info["temperature"]
     metrics: dict[str, Any] = {}
-    confusion = pd.DataFrame(columns=["actual", "predicted"])
-    for name, data in (("val", parts.val), ("test", parts.test)):
-        if not len(data):
-            continue
-        predicted = predict(model, data, views).argmax(dim=1)
-        metrics[name] = scores(data.targets.numpy(), predicted.numpy(), parts.labels)
-        if name == "test":
-            confusion = pd.DataFrame(
-                {
-                    "actual": [parts.labels[target] for target in data.targets],
-                    "predicted": [parts.labels[guess] for guess in predicted],
-                }
-            )
-    if not metrics:
-        metrics["note"] = "val_size and test_size are 0: there is nothing to evaluate on"
-    return Evaluation(metrics, confusion)
+    if len(parts.val):
+        probabilities = softmax(predict(model, parts.val, views).numpy(), temperature)
+        metrics["val"] = score(parts.val.targets.numpy(), probabilities, labels, scale)
+    if not len(parts.test):
+        tables = (["actual", "predicted"], [*calibration.RELIABILITY, "temperature"],
+                  calibration.RISK_COVERAGE, ["guid", "label", "predicted"])  # fmt: skip
+        return Evaluation(metrics or {"note": NOTE}, *(pd.DataFrame(columns=t) for t in tables))
+    targets = parts.test.targets.numpy()
+    found = attribute(model, parts.test, views, temperature)
+    alone = {run.variant.name: softmax(run.logits, run.temperature) for run in unimodal}
+    baselines = {
+        "majority": majority(parts),
+        **alone,
+        "logistic_regression": logistic_regression(parts, views, scale.seed),
+    }
+    trust, reliability, risk_coverage = calibrate(targets, found.logits, temperature, scale.bins)
+    metrics["test"] = score(targets, found.probabilities, labels, scale)
+    metrics["test"]["calibration"] = trust
+    metrics["baselines"] = compare(targets, found.probabilities, baselines, labels, scale)
+    samples = sample_table(parts.test.guids, targets, labels, found, alone)
+    confusion = samples[["label", "predicted"]].rename(columns={"label": "actual"})
+    return Evaluation(metrics, confusion, reliability, risk_coverage, samples)
 
 
-def counts(confusion: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
-    """The confusion matrix (C, C) of `Evaluation.confusion`: rows are actual classes."""
-    table = pd.crosstab(confusion["actual"], confusion["predicted"])
-    return table.reindex(index=list(labels), columns=list(labels), fill_value=0).to_numpy(
-        dtype=np.int64
+def score(
+    targets: Labels, probabilities: Array, labels: Sequence[str], scale: Scale
+) -> dict[str, Any]:
+    """The scores of one part: those of `metrics.scores`, and an `interval` for each headline figure.
+
+    Args:
+        targets: (N,) class indices, N > 0.
+        probabilities: (N, C).
+        labels: C class names.
+        scale: level and resamples of the bootstrap.
+    """
+    predicted = probabilities.argmax(axis=1)
+    drawn = _resampled(targets, predicted[None], len(labels), scale)
+    return {
+        **scores(targets, predicted, labels),
+        "interval": {
+            name: asdict(bootstrap.interval(drawn[name][:, 0], scale.interval.level))
+            for name in HEADLINE
+        },
+    }
+
+
+def compare(
+    targets: Labels,
+    model: Array,
+    baselines: Mapping[str, Array],
+    labels: Sequence[str],
+    scale: Scale,
+) -> dict[str, Any]:
+    """What baselines reach on the same samples, and what the model has on them.
+
+    Args:
+        targets: (N,) class indices, N > 0.
+        model: (N, C) probabilities of the model.
+        baselines: name -> (N, C) probabilities.
+        labels: C class names.
+        scale: level and resamples of the bootstrap.
+
+    Returns:
+        Name -> each figure of `COMPARED`, its `interval`, and under `model_minus` the paired difference
+        with `mean`, `low`, `high` and `p_value`, all from the same resamples.
+    """
+    predicted = np.stack([each.argmax(axis=1) for each in (model, *baselines.values())])
+    drawn = _resampled(targets, predicted, len(labels), scale)
+    plain = [scores(targets, row, labels) for row in predicted]
+    out: dict[str, Any] = {}
+    for place, name in enumerate(baselines, start=1):
+        own: dict[str, Any] = {score: plain[place][score] for score in COMPARED}
+        own["interval"], own["model_minus"] = {}, {}
+        for score in COMPARED:
+            of_model, of_baseline = drawn[score][:, 0], drawn[score][:, place]
+            own["interval"][score] = asdict(bootstrap.interval(of_baseline, scale.interval.level))
+            differences = of_model - of_baseline
+            own["model_minus"][score] = {
+                "mean": plain[0][score] - plain[place][score],
+                **asdict(bootstrap.interval(differences, scale.interval.level)),
+                "p_value": bootstrap.p_value(differences),
+            }
+        out[name] = own
+    return out
+
+
+def calibrate(
+    targets: Labels, logits: NDArray[np.float32], temperature: float, bins: int
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Measures how far confidence is to be trusted.
+
+    Args:
+        targets: (N,) class indices, N > 0.
+        logits: (N, C), of samples that did not choose `temperature`.
+        temperature: divides the logits.
+        bins: of the reliability diagram.
+
+    Returns:
+        `temperature`, `aurc`, and `before` and `after` it `ece`, `log_loss` and `brier`; the
+        reliability table; the risk-coverage curve, after it.
+    """
+    found: dict[str, Any] = {"temperature": temperature}
+    tables = []
+    for when, used in (("before", 1.0), ("after", temperature)):
+        probabilities = calibration.softmax(logits, used)
+        confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+        table = calibration.reliability(confidence, correct, bins)
+        tables.append(table.assign(temperature=when))
+        found[when] = {
+            "ece": calibration.expected_calibration_error(table),
+            "log_loss": calibration.log_loss(probabilities, targets),
+            "brier": calibration.brier_score(probabilities, targets),
+        }
+    found["aurc"] = calibration.area_under_risk_coverage(confidence, correct)
+    return found, pd.concat(tables), calibration.risk_coverage(confidence, correct)
+
+
+def sample_table(
+    guids: Sequence[str],
+    targets: Labels,
+    labels: Sequence[str],
+    model: Attribution,
+    others: Mapping[str, Array],
+) -> pd.DataFrame:
+    """A row a test sample, for a closer look.
+
+    Args:
+        guids: N.
+        targets: (N,) class indices.
+        labels: C class names.
+        model: the model's probabilities and what they owe to each modality.
+        others: name -> (N, C) probabilities of other models.
+
+    Returns:
+        `guid`, `label`, `predicted`, `p_<label>` for each class, `text_contribution` and
+        `image_contribution` to the predicted class, and `<name>.p_<label>` of the other models.
+    """
+    best = model.probabilities.argmax(axis=1)
+    rows = np.arange(len(best))
+    columns: dict[str, Any] = {
+        "guid": list(guids),
+        "label": [labels[index] for index in targets],
+        "predicted": [labels[index] for index in best],
+        **{f"p_{label}": model.probabilities[:, place] for place, label in enumerate(labels)},
+        "text_contribution": model.text[rows, best],
+        "image_contribution": model.image[rows, best],
+    }
+    for name, probabilities in others.items():
+        for place, label in enumerate(labels):
+            columns[f"{name}.p_{label}"] = probabilities[:, place]
+    return pd.DataFrame(columns)
+
+
+def told(metrics: Mapping[str, Any]) -> str:
+    """`Evaluation.metrics` in a few lines for people."""
+    if "note" in metrics:
+        return str(metrics["note"])
+    rows = {name: metrics[name] for name in ("val", "test") if name in metrics}
+    rows |= metrics.get("baselines", {})
+    lines = []
+    for name, row in rows.items():
+        cells = [
+            f"{figure} {row[figure]:.3f} ({row['interval'][figure]['low']:.3f} to "
+            f"{row['interval'][figure]['high']:.3f})"
+            for figure in COMPARED
+        ]
+        size = f" ({row['samples']} samples)" if "samples" in row else ""
+        lines.append(f"{name}: {', '.join(cells)}{size}")
+    return "\n".join(lines)
+
+
+def _resampled(
+    targets: Labels, predictions: Labels, classes: int, scale: Scale
+) -> dict[str, Array]:
+    """Score -> (B, M) values on the resamples."""
+    return summary(
+        bootstrap.resample(
+            targets, predictions, classes, resamples=scale.interval.resamples, seed=scale.seed
+        )
     )
-
-
-def probabilities(model: Classifier | Ensemble, data: Dataset, views: ViewChoice) -> Tensor:
-    """Softmax probabilities (N, C) in float64, so that the rows sum to 1 to the last digit written."""
-    torch.set_num_threads(1)
-    return predict(model, data, views).double().softmax(dim=1)

@@ -3,8 +3,14 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sentifuse.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_text(path: Path, text: str) -> None:
@@ -18,6 +24,36 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically; NaN is an error, since JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """Writes `table` without its index, atomically; numbers with six decimals."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
+
+
+def read_csv(path: Path, text: Sequence[str]) -> "pd.DataFrame":
+    """Reads what `write_csv` wrote; the columns `text`, where there are any, are not taken for numbers."""
+    import pandas as pd
+
+    # A class may be called "NA" or "1": no text is read as a missing value or as a number.
+    return pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        UserError: no such file, or not a JSON object.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: run `dvc repro`") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}): delete it and run `dvc repro`") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: not a JSON object: delete it and run `dvc repro`")
+    return document
 
 
 def sha256(raw: bytes) -> str:

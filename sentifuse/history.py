@@ -37,12 +37,14 @@ def write(fitted: Fitted, path: Path) -> None:
     write_text(path, out.getvalue())
 
 
-def info(members: Sequence[Fitted], predict_views: str) -> dict[str, Any]:
-    """What a checkpoint notes of its training, and how its images are to be viewed."""
+def info(members: Sequence[Fitted], predict_views: str, temperature: float = 1.0) -> dict[str, Any]:
+    """What a checkpoint notes of its training, and how its answers come about: which views of an image
+    it sees, and the temperature that makes logits probabilities."""
     return {
         "training": [
             {"best_epoch": fitted.best_epoch, "epochs": len(fitted.history), "val": fitted.val}
             for fitted in members
         ],
         "predict_views": predict_views,
+        "temperature": temperature,
     }

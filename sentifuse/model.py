@@ -1,7 +1,7 @@
 """The classifier: encoder tails (stage 2), layer norms, fusion, classification head."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,7 +12,12 @@ from sentifuse import tails
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS, Dims, Tokens
 
-INPUT_MODES = ("multimodal", "text_only", "image_only")
+# `input_mode` -> the modalities that such a model never reads.
+INPUT_MODES: dict[str, frozenset[str]] = {
+    "multimodal": frozenset(),
+    "text_only": frozenset({"image"}),
+    "image_only": frozenset({"text"}),
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class ModelConfig:
     Attributes:
         labels: class names in the order of the logits, C.
         fusion: a key of `FUSIONS`.
-        input_mode: one of `INPUT_MODES`; an absent modality is zeros after its layer norm.
+        input_mode: a key of `INPUT_MODES`.
         hidden_dims: widths of the head's hidden layers.
         dropout: in the head, 0..1.
         image_dim: width of the image embeddings.
@@ -91,11 +96,9 @@ class Classifier(nn.Module):
                 "to the other and needs input_mode 'multimodal'"
             )
         # An absent modality needs no encoder.
-        reads_image, reads_text = (
-            config.input_mode != mode for mode in ("text_only", "image_only")
-        )
-        self.image_tail = _tail(config.image_tail if reads_image else None, config)
-        self.text_tail = _tail(config.text_tail if reads_text else None, config)
+        self.absent = INPUT_MODES[config.input_mode]
+        self.image_tail = _tail(None if "image" in self.absent else config.image_tail, config)
+        self.text_tail = _tail(None if "text" in self.absent else config.text_tail, config)
         image_dim = config.text_dim if fusion.equal_dims else config.image_dim
         self.image_proj = (
             nn.Identity()
@@ -116,25 +119,47 @@ class Classifier(nn.Module):
         """Whether the fusion reads token states."""
         return self.fusion.needs_tokens
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Returns logits (B, C)."""
-        v, image_tokens = self._image(batch)
-        t, text_tokens = self._text(batch)
-        v = self.image_norm(self.image_proj(v))
-        t = self.text_norm(t)
-        if self.config.input_mode == "text_only":
-            v = torch.zeros_like(v)
-        if self.config.input_mode == "image_only":
-            t = torch.zeros_like(t)
+    def forward(self, batch: Batch, absent: Collection[str] = ()) -> Tensor:
+        """Classifies the batch.
+
+        Args:
+            batch: B samples.
+            absent: the modalities to do without, of `image` and `text`, beside those that the input
+                mode leaves out. An absent modality is zeros after its layer norm, and so are its tokens.
+
+        Returns:
+            Logits (B, C).
+        """
+        gone = self.absent.union(absent)
+        image_tokens: Tensor | None
+        text_tokens: Tensor | None
+        size = len(batch.text)
+        if "image" in gone:
+            v, image_tokens = self._zeros(size, self.image_norm, self.config.image_token_dim)
+        else:
+            v, image_tokens = self._image(batch)
+            v = self.image_norm(self.image_proj(v))
+        text_mask = batch.text_mask
+        if "text" in gone:
+            t, text_tokens = self._zeros(size, self.text_norm, self.config.text_token_dim)
+            text_mask = torch.ones(size, 1, dtype=torch.bool, device=t.device)
+        else:
+            t, text_tokens = self._text(batch)
+            t = self.text_norm(t)
         tokens = None
         if self.needs_tokens:
-            if image_tokens is None or text_tokens is None or batch.text_mask is None:
+            if image_tokens is None or text_tokens is None or text_mask is None:
                 raise UserError(
                     f"fusion: {self.config.fusion!r} needs token states: set backbone.tokens=true"
                 )
-            tokens = Tokens(image_tokens, text_tokens, batch.text_mask)
+            tokens = Tokens(image_tokens, text_tokens, text_mask)
         logits: Tensor = self.head(self.fusion(v, t, tokens))
         return logits
+
+    def _zeros(self, size: int, norm: nn.LayerNorm, token_dim: int) -> tuple[Tensor, Tensor]:
+        """The embedding (B, D) and a single token (B, 1, H) of an absent modality."""
+        weight = norm.weight
+        return weight.new_zeros(size, len(weight)), weight.new_zeros(size, 1, token_dim)
 
     def _image(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         if self.image_tail is None:
@@ -182,9 +207,9 @@ class Ensemble(nn.Module):
     def _first(self) -> Classifier:
         return cast(Classifier, self.members[0])
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch, absent: Collection[str] = ()) -> Tensor:
         """Returns the logarithm of the mean probabilities (B, C), whose softmax is that mean."""
-        votes = torch.stack([member(batch).log_softmax(dim=1) for member in self.members])
+        votes = torch.stack([member(batch, absent).log_softmax(dim=1) for member in self.members])
         # The mean in log space: a class that all members all but rule out must not become log 0.
         return votes.logsumexp(dim=0) - math.log(len(votes))
 

@@ -5,26 +5,42 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from sentifuse.files import write_text
+from sentifuse.attribution import Attribution
+from sentifuse.files import write_csv
 
 
 def write(
-    folder: Path, guids: Sequence[str], labels: Sequence[str], probabilities: NDArray[np.float64]
+    folder: Path,
+    guids: Sequence[str],
+    labels: Sequence[str],
+    found: Attribution,
+    min_confidence: float,
 ) -> None:
-    """Writes `submission.txt` (`guid,tag`) and `predictions.csv` (and a probability a class).
+    """Writes `submission.txt` (`guid,tag`) and `predictions.csv`, which says more.
+
+    Its further columns: `p_<label>` for each class; `confidence`, the largest of them; `uncertain`,
+    `true` where that is below `min_confidence`; `text_contribution` and `image_contribution` to the
+    probability of the predicted class. The submission has a tag for every row, uncertain or not.
 
     Args:
         folder: made if need be.
         guids: N, in the order of the test file.
         labels: C class names.
-        probabilities: (N, C), written with six decimals.
+        found: (N, C) probabilities and contributions, written with six decimals.
+        min_confidence: 0..1.
     """
-    tags = [labels[best] for best in probabilities.argmax(axis=1)]
-    table = pd.DataFrame({"guid": list(guids), "tag": tags}, dtype=str)
-    write_text(folder / "submission.txt", table.to_csv(index=False, lineterminator="\n"))
-    for index, label in enumerate(labels):
-        table[f"p_{label}"] = probabilities[:, index]
-    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6f")
-    write_text(folder / "predictions.csv", text)
+    best = found.probabilities.argmax(axis=1)
+    rows = np.arange(len(best))
+    tags = pd.DataFrame({"guid": list(guids), "tag": [labels[index] for index in best]}, dtype=str)
+    write_csv(folder / "submission.txt", tags)
+    confidence = found.probabilities[rows, best]
+    more = {f"p_{label}": found.probabilities[:, place] for place, label in enumerate(labels)}
+    table = tags.assign(
+        **more,
+        confidence=confidence,
+        uncertain=np.where(confidence < min_confidence, "true", "false"),
+        text_contribution=found.text[rows, best],
+        image_contribution=found.image[rows, best],
+    )
+    write_csv(folder / "predictions.csv", table)

@@ -22,6 +22,15 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """The section `interval`."""
+
+    __pydantic_config__ = STRICT
+    level: Annotated[float, Field(gt=0, lt=1)]
+    resamples: Annotated[int, Field(ge=100)]
+
+
+@dataclass(frozen=True)
 class ImageViews:
     """The section `image_views`."""
 

@@ -1,7 +1,7 @@
 """`fit`: the one training loop, for both stages and for the ablations."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,16 +133,37 @@ def fit(
     return Fitted(history, best_epoch, {k: v for k, v in best_val.items() if k != "loss"})
 
 
-@torch.inference_mode()
 def predict(model: Classifier | Ensemble, data: Dataset, views: ViewChoice) -> Tensor:
     """Logits (N, C) of every sample of `data`, in order; the model ends in eval mode."""
+    logits: Tensor = predict_without(model, data, views, [()])
+    return logits.squeeze(0)
+
+
+@torch.inference_mode()
+def predict_without(
+    model: Classifier | Ensemble,
+    data: Dataset,
+    views: ViewChoice,
+    absences: Sequence[Collection[str]],
+) -> Tensor:
+    """What `predict` gives when modalities are absent.
+
+    Args:
+        model: the classifier, or several that vote.
+        data: N samples, gathered once, a batch at a time.
+        views: which views of an image the model sees.
+        absences: A sets of modalities to do without, each of `image` and `text`.
+
+    Returns:
+        Logits (A, N, C).
+    """
     model.eval()
     needs = Needs.of(model)
-    out = [
-        model(data.batch(np.arange(start, min(start + _EVALUATION_BATCH, len(data))), needs, views))
-        for start in range(0, len(data), _EVALUATION_BATCH)
-    ]
-    return torch.cat(out) if out else torch.zeros(0, len(model.config.labels))
+    out = torch.empty(len(absences), len(data), len(model.config.labels))
+    for index in data.in_order(_EVALUATION_BATCH, by_length=needs.text_states):
+        batch = data.batch(index, needs, views)
+        out[:, index] = torch.stack([model(batch, absent) for absent in absences])
+    return out
 
 
 def _epoch(

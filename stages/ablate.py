@@ -1,4 +1,4 @@
-"""Asks what each modality gives: trains without one of them, several seeds each.
+"""Asks what each modality gives: trains without one of them, over several splits and seeds.
 
     python -m stages.ablate
 
@@ -45,15 +45,16 @@ class Params:
     loss: recipe.Loss
     stage1: recipe.Stage1
     stage2: recipe.Stage2
+    interval: recipe.Interval
     ablate: Ablate
 
 
 def main() -> None:
-    """Trains every variant `ablate.repeats` times and writes means and standard deviations."""
+    """Trains every variant `ablate.repeats` times; writes means, deviations and paired differences."""
     p = params.load(Params)
-    from sentifuse import ablation, plots
+    from sentifuse import ablation, plots, splits, variants
 
-    setting = ablation.Setting(
+    setting = variants.Setting(
         features=FEATURES,
         splits=SPLITS,
         labels=p.labels,
@@ -66,11 +67,13 @@ def main() -> None:
         resplit=(p.split.val_size, p.split.test_size) if p.ablate.resplit else None,
     )
     seeds = [p.seed + repeat for repeat in range(p.ablate.repeats)]
-    runs = ablation.ablate(
-        setting, ablation.variants(p.fusion, p.ablate.modes, p.ablate.fusions), seeds
-    )
-    ablation.write(runs, METRICS, BARS, RUNS)
-    plots.ablation(ablation.scores(runs, "macro_f1"), "macro-F1", PICTURE)
+    wanted = ablation.variants(p.fusion, p.ablate.modes, p.ablate.fusions)
+    tested = (splits.read(SPLITS)["split"] == "test").any()
+    jobs = [(variant, seed) for variant in wanted for seed in seeds] if tested else []
+    runs = variants.train_all("ablate", setting, jobs)
+    found = ablation.summary(runs, p.interval, resplit=p.ablate.resplit, seed=p.seed)
+    ablation.write(runs, found, METRICS, BARS, RUNS)
+    plots.save(plots.ablation(ablation.scores(runs, "macro_f1"), "macro-F1"), PICTURE)
 
 
 if __name__ == "__main__":

@@ -1,42 +1,92 @@
-"""Scores the finetuned model on validation and test.
+"""Scores the finetuned model, beside baselines on the same split, with intervals and calibration.
 
     python -m stages.evaluate
 
-Reads `data/features/`, `data/splits.csv` and `models/stage2/`; writes `metrics/evaluate.json` and
-`plots/confusion.csv` and `.png`.
+Reads `data/features/`, `data/splits.csv` and `models/stage2/`; writes `metrics/evaluate.json`,
+`plots/confusion.csv` and `.png`, `plots/reliability.csv`, `plots/risk_coverage.csv`, and a row a test
+sample in `data/evaluation/test.csv`, for the report's gallery.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from sentifuse import params, recipe
 from sentifuse.errors import run
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
 MODEL = Path("models/stage2")
 METRICS = Path("metrics/evaluate.json")
-CONFUSION = Path("plots/confusion.csv")
-PICTURE = Path("plots/confusion.png")
+PLOTS = Path("plots")
+SAMPLES = Path("data/evaluation/test.csv")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """The section `evaluate`."""
+
+    __pydantic_config__ = params.STRICT
+    finetune: bool
+    bins: params.PositiveInt
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of `params.yaml`."""
+
+    seed: params.Seed
+    fusion: str
+    image_views: recipe.ImageViews
+    head: recipe.Head
+    loss: recipe.Loss
+    stage1: recipe.Stage1
+    stage2: recipe.Stage2
+    interval: recipe.Interval
+    evaluate: Evaluate
 
 
 def main() -> None:
-    """Writes the scores by part and class name, and a row a test sample for the confusion matrix."""
-    from sentifuse import checkpoint, dataset, evaluation, features, files, plots, splits
+    """Trains text alone and image alone by the same recipe, and writes what all of them reach."""
+    p = params.load(Params)
+    from sentifuse import (
+        checkpoint,
+        dataset,
+        evaluation,
+        features,
+        files,
+        metrics,
+        plots,
+        splits,
+        variants,
+    )
 
     loaded = checkpoint.load(MODEL)
     labels = loaded.model.config.labels
+    setting = variants.Setting(
+        features=FEATURES,
+        splits=SPLITS,
+        labels=labels,
+        head=p.head,
+        loss=p.loss,
+        image_views=p.image_views,
+        stage1=p.stage1,
+        stage2=p.stage2,
+        finetune=p.evaluate.finetune,
+        resplit=None,
+    )
     parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), labels)
-    found = evaluation.evaluate(loaded.model, parts, loaded.info["predict_views"])
+    alone = [(variants.of_mode(p.fusion, mode), p.seed) for mode in ("text_only", "image_only")]
+    unimodal = variants.train_all("baselines", setting, alone if len(parts.test) else [])
+    scale = evaluation.Scale(p.interval, p.evaluate.bins, p.seed)
+    found = evaluation.evaluate(loaded, parts, unimodal, scale)
     files.write_json(METRICS, found.metrics)
-    files.write_text(CONFUSION, found.confusion.to_csv(index=False, lineterminator="\n"))
-    plots.confusion_matrix(evaluation.counts(found.confusion, labels), labels, PICTURE)
-    for name, scores in found.metrics.items():
-        if name == "note":
-            print(scores)
-        else:
-            print(
-                f"{name}: accuracy {scores['accuracy']:.3f}, macro-F1 {scores['macro_f1']:.3f} "
-                f"({scores['samples']} samples)"
-            )
+    files.write_csv(SAMPLES, found.samples)
+    for name in ("confusion", "reliability", "risk_coverage"):
+        files.write_csv(PLOTS / f"{name}.csv", getattr(found, name))
+    actual, predicted = (list(found.confusion[name]) for name in ("actual", "predicted"))
+    matrix = metrics.confusion_by_name(actual, predicted, labels)
+    plots.save(plots.confusion_matrix(matrix, labels), PLOTS / "confusion.png")
+    print(evaluation.told(found.metrics))
 
 
 if __name__ == "__main__":

@@ -31,12 +31,12 @@ class Params:
 
 
 def main() -> None:
-    """Finetunes, and writes the weights with the best macro-F1 on validation.
+    """Finetunes, and writes the weights with the best macro-F1 on validation, and a temperature.
 
     Of several members all are in the checkpoint, and the first one's epochs in the history.
     """
     p = params.load(Params)
-    from sentifuse import checkpoint, dataset, features, history, splits
+    from sentifuse import calibration, checkpoint, dataset, features, history, splits, training
     from sentifuse.two_stage import tail_weights, train_members
 
     data = features.read(FEATURES)
@@ -55,7 +55,10 @@ def main() -> None:
             on_epoch=on_epoch,
         )
     history.write(fitted[0], HISTORY)
-    checkpoint.save(OUT, model, history.info(fitted, p.image_views.predict))
+    # On validation, as the best epoch was: a number more to choose, and all that calibration takes.
+    logits = training.predict(model, parts.val, p.image_views.predict)
+    temperature = calibration.fit_temperature(logits.numpy(), parts.val.targets.numpy())
+    checkpoint.save(OUT, model, history.info(fitted, p.image_views.predict, temperature))
 
 
 if __name__ == "__main__":

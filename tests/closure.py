@@ -4,11 +4,13 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+TEMPLATE = ".j2"
 
 
 def closure(script: Path) -> list[str]:
     """The project's files that `script` imports, itself included, directly or not, at any depth of
-    nesting; `__init__.py` files are left out: they hold a docstring only."""
+    nesting, and the templates that these name; `__init__.py` files are left out: they hold a
+    docstring only."""
     seen: set[Path] = set()
     todo = [script]
     while todo:
@@ -16,7 +18,8 @@ def closure(script: Path) -> list[str]:
         if path in seen:
             continue
         seen.add(path)
-        todo += [ROOT / name for name in _imports(path)]
+        if path.suffix == ".py":
+            todo += [ROOT / name for name in _imports(path)]
     return sorted(path.relative_to(ROOT).as_posix() for path in seen)
 
 
@@ -24,6 +27,10 @@ def _imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
+        if isinstance(node, ast.Constant) and str(node.value).endswith(TEMPLATE):
+            template = path.parent / str(node.value)
+            assert template.is_file(), f"{path}: {node.value}: no such template beside it"
+            found.add(template.relative_to(ROOT).as_posix())
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -134,6 +134,7 @@ def finish(folder: Path) -> Project:
             "stage1.batch_size": 8,
             "stage2.epochs": 2,
             "stage2.batch_size": 8,
+            "interval.resamples": 100,
             "ablate.repeats": 1,
         }
     )

@@ -7,7 +7,6 @@ import json
 import math
 import re
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +14,13 @@ import numpy as np
 import pytest
 import yaml
 
-from sentifuse import ablation
+from sentifuse import variants
 from sentifuse.engines import local
-from tests.pipeline.project import LABELS, STAGES, Project
+from tests.pipeline.project import LABELS, OUTPUTS, STAGES, Project
+from tests.serial_pool import SerialPool
 
 WITHOUT_DVC = (".git", ".dvc")
 RunStages = Callable[..., str]
-
-
-class SerialPool(Executor):
-    """Does the work of `ProcessPoolExecutor` in this process, in which torch is loaded already."""
-
-    def __init__(
-        self,
-        max_workers: int,
-        *,
-        mp_context: object,
-        initializer: Callable[..., None] = lambda: None,
-        initargs: tuple[Any, ...] = (),
-    ) -> None:
-        initializer(*initargs)
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
 
 
 @pytest.fixture
@@ -50,7 +31,7 @@ def run_stages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         monkeypatch.chdir(project.folder)
         monkeypatch.delenv("DVC_ROOT", raising=False)
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-        for module in (ablation, local):
+        for module in (variants, local):
             monkeypatch.setattr(module, "ProcessPoolExecutor", SerialPool)
         capsys.readouterr()
         for name in names:
@@ -96,16 +77,23 @@ def check_predictions(project: Project, labels: tuple[str, ...] = LABELS) -> Non
     assert [(row["guid"], row["tag"]) for row in rows] == [
         (row["guid"], row["tag"]) for row in submission
     ]
+    assert list(rows[0]) == [
+        "guid", "tag", *(f"p_{label}" for label in labels),
+        "confidence", "uncertain", "text_contribution", "image_contribution",
+    ]  # fmt: skip
     for row in rows:
         found = {label: float(row[f"p_{label}"]) for label in labels}
         assert math.isclose(sum(found.values()), 1, abs_tol=3e-6)
-        assert found[row["tag"]] == max(found.values())
+        assert found[row["tag"]] == max(found.values()) == float(row["confidence"])
+        assert row["uncertain"] == "false"
 
 
 def check_metrics(found: dict[str, Any], part: str) -> None:
     assert set(found[part]["per_class"]) == set(LABELS)
     assert found[part]["samples"] == 3
     assert 0 <= found[part]["macro_f1"] <= 1
+    for figure, ends in found[part]["interval"].items():
+        assert 0 <= ends["low"] <= ends["high"] <= 1, figure
 
 
 # A run through DVC
@@ -186,9 +174,56 @@ def test_predictions_are_in_the_order_of_the_test_file(finished: Project) -> Non
 def test_metrics_are_keyed_by_class_name(finished: Project) -> None:
     for part in ("val", "test"):
         check_metrics(metrics(finished), part)
-    ablate = metrics(finished, "ablate")
-    assert list(ablate) == ["multimodal", "text_only", "image_only"]
-    assert {row["runs"] for row in ablate.values()} == {1}
+
+
+def test_a_model_stands_beside_baselines_on_the_same_samples(finished: Project) -> None:
+    found = metrics(finished)
+    assert list(found["baselines"]) == [
+        "majority", "text_only", "image_only", "logistic_regression"
+    ]  # fmt: skip
+    for baseline in found["baselines"].values():
+        for score in ("accuracy", "macro_f1"):
+            expected = found["test"][score] - baseline[score]
+            assert math.isclose(baseline["model_minus"][score]["mean"], expected)
+    # Three classes alike: the first of them is answered to one sample of each.
+    assert math.isclose(found["baselines"]["majority"]["accuracy"], 1 / 3)
+    assert set(found["test"]["calibration"]) == {"temperature", "before", "after", "aurc"}
+
+
+def test_variants_are_compared_with_the_model_that_sees_both(finished: Project) -> None:
+    found = metrics(finished, "ablate")
+    assert list(found) == ["multimodal", "text_only", "image_only"]
+    assert {row["runs"] for row in found.values()} == {1}
+    assert "minus_multimodal" not in found["multimodal"]
+    for name in ("text_only", "image_only"):
+        difference = found[name]["minus_multimodal"]
+        assert difference["method"].startswith("corrected resampled t-test over splits")
+        for score in ("accuracy", "macro_f1"):
+            mean = found[name][score]["mean"] - found["multimodal"][score]["mean"]
+            # One pair of runs gives no interval.
+            assert set(difference[score]) == {"mean", "wins", "pairs"}
+            assert math.isclose(difference[score]["mean"], mean)
+    runs = table(finished.folder / "plots" / "ablate_runs.csv")
+    assert [row["variant"] for row in runs] == list(found)
+    assert {(row["seed"], row["split_seed"], row["train_samples"]) for row in runs} == {
+        ("42", "42", "24")
+    }
+
+
+def test_every_test_sample_can_be_looked_at(finished: Project) -> None:
+    rows = table(finished.folder / "data" / "evaluation" / "test.csv")
+    splits = table(finished.folder / "data" / "splits.csv")
+    assert [(row["guid"], row["label"]) for row in rows] == [
+        (row["guid"], row["label"]) for row in splits if row["split"] == "test"
+    ]
+    confusion = table(finished.folder / "plots" / "confusion.csv")
+    assert [(row["label"], row["predicted"]) for row in rows] == [
+        (row["actual"], row["predicted"]) for row in confusion
+    ]
+    for row in rows:
+        for model in ("", "text_only.", "image_only."):
+            shares = [float(row[f"{model}p_{label}"]) for label in LABELS]
+            assert math.isclose(sum(shares), 1, abs_tol=3e-6)
 
 
 def test_plots_have_a_row_an_epoch_and_a_row_a_test_sample(finished: Project) -> None:
@@ -243,7 +278,7 @@ def test_everything_comes_out_the_same_without_caches_dvc_and_worker_processes(
 ) -> None:
     again = finished.copy(
         tmp_path / "elsewhere",
-        without=(*WITHOUT_DVC, ".sentifuse", "data", "models", "metrics", "plots"),
+        without=(*WITHOUT_DVC, ".sentifuse", *OUTPUTS),
     )
     assert again.contents() == {}
     run_stages(again, *STAGES)
@@ -264,7 +299,9 @@ def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
     assert metrics(plain) == {"note": note}
     assert note in output
     assert metrics(plain, "ablate") == {"note": "test_size is 0: there is nothing to compare on"}
-    assert table(plain.folder / "plots" / "confusion.csv") == []
+    for name in ("confusion", "reliability", "risk_coverage", "ablate", "ablate_runs"):
+        assert table(plain.folder / "plots" / f"{name}.csv") == [], name
+    assert table(plain.folder / "data" / "evaluation" / "test.csv") == []
     assert {row["split"] for row in table(plain.folder / "data" / "splits.csv")} == {
         "train", "predict"
     }  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import tests.closure
-from tests.closure import ROOT, closure
+from tests.closure import ROOT, TEMPLATE, closure
 
 DOCUMENT = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -27,7 +27,7 @@ def names(entries: list[Any]) -> list[str]:
 
 
 def is_code(name: str) -> bool:
-    return name.endswith(".py")
+    return name.endswith((".py", TEMPLATE))
 
 
 def written(stage: str) -> set[str]:
@@ -130,7 +130,7 @@ def test_every_param_is_read_by_a_stage() -> None:
 
 # Data
 
-CHAIN = {
+CHAIN: dict[str, tuple[set[str], set[str]]] = {
     "demo_data": (set(), {"data/demo"}),
     "split": (
         {"${data.root}"},
@@ -139,7 +139,7 @@ CHAIN = {
     "preprocess": ({"data/manifest.csv"}, {"data/features"}),
     "train_stage1": ({"data/features", "data/splits.csv"}, {"models/stage1"}),
     "train_stage2": ({"data/features", "data/splits.csv", "models/stage1"}, {"models/stage2"}),
-    "evaluate": ({"data/features", "data/splits.csv", "models/stage2"}, set()),
+    "evaluate": ({"data/features", "data/splits.csv", "models/stage2"}, {"data/evaluation"}),
     "ablate": ({"data/features", "data/splits.csv"}, set()),
     "infer": ({"data/features", "data/splits.csv", "models/stage2"}, {"data/predictions"}),
 }

@@ -176,6 +176,40 @@ def test_batches_by_length_do_not_come_from_short_to_long() -> None:
     assert longest != sorted(longest)
 
 
+def text_lengths(data: Dataset) -> np.ndarray:
+    offsets = data.features.text_offsets
+    assert offsets is not None
+    return np.diff(offsets)
+
+
+@pytest.mark.parametrize("by_length", [False, True])
+def test_in_order_every_sample_comes_once(by_length: bool) -> None:
+    data = whole(50)
+    batches = data.in_order(16, by_length)
+    assert [len(batch) for batch in batches] == [16, 16, 16, 2]
+    order = np.concatenate(batches)
+    lengths = text_lengths(data)
+    # Of equal lengths the first comes first.
+    expected = sorted(range(50), key=lambda row: lengths[row]) if by_length else range(50)
+    assert order.tolist() == list(expected)
+
+
+def test_lengths_are_those_of_the_rows_at_hand() -> None:
+    data = whole(50)
+    lengths = text_lengths(data)
+    rows = np.argsort(-lengths, kind="stable")[:20]
+    some = Dataset(data.features, rows, data.targets[:20], data.guids[:20])
+    [order] = some.in_order(20, by_length=True)
+    assert (np.diff(lengths[rows[order]]) >= 0).all()
+    assert order[0] > 10
+
+
+@pytest.mark.parametrize("by_length", [False, True])
+def test_no_sample_makes_no_batch(by_length: bool) -> None:
+    none = replace(whole(3), rows=np.arange(0))
+    assert none.in_order(16, by_length) == []
+
+
 def make_splits() -> pd.DataFrame:
     rows = [("3", "positive", "train"), ("1", "negative", "train"), ("0", "neutral", "val")]
     rows += [("2", "", "predict")]

@@ -38,16 +38,21 @@ def test_without_epochs_there_is_a_header_for_the_plots(tmp_path: Path) -> None:
     )
 
 
-def test_a_checkpoint_notes_the_best_epoch_and_how_views_are_used() -> None:
+def test_a_checkpoint_notes_the_best_epoch_and_how_answers_come_about() -> None:
     val = {"accuracy": 0.5, "macro_f1": 0.4}
     members = [Fitted([ROW, ROW, ROW], 2, val), Fitted([ROW], 1, {})]
-    assert history.info(members, "mean") == {
+    assert history.info(members, "mean", 1.5) == {
         "training": [
             {"best_epoch": 2, "epochs": 3, "val": val},
             {"best_epoch": 1, "epochs": 1, "val": {}},
         ],
         "predict_views": "mean",
+        "temperature": 1.5,
     }
+
+
+def test_without_a_fit_the_temperature_changes_nothing() -> None:
+    assert history.info([Fitted([ROW], 1, {})], "plain")["temperature"] == 1.0
 
 
 @pytest.mark.parametrize(

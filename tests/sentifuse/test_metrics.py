@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
 
 from sentifuse import metrics
 
@@ -86,6 +87,79 @@ def test_a_class_without_samples_counts_zero() -> None:
     assert found["accuracy"] == 1.0
     assert math.isclose(found["macro_f1"], 2 / 3)
     assert metrics.scores(targets, predicted, LABELS)["per_class"]["neutral"]["support"] == 0
+
+
+def random_inputs(seed: int) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """2 to 6 classes, of which some have no samples or are never predicted; 1 to 60 samples."""
+    rng = np.random.default_rng(seed)
+    classes, samples = int(rng.integers(2, 7)), int(rng.integers(1, 61))
+    shares = rng.dirichlet(np.full(classes, 0.5), size=2)
+    targets, guesses = (rng.choice(classes, size=samples, p=each) for each in shares)
+    return classes, targets, np.where(rng.random(samples) < 0.5, targets, guesses)
+
+
+RANDOM = [random_inputs(seed) for seed in range(200)]
+
+
+def test_random_inputs_have_classes_without_samples_and_never_predicted() -> None:
+    absent = [set(range(classes)) - set(targets) for classes, targets, _ in RANDOM]
+    silent = [set(range(classes)) - set(predicted) for classes, _, predicted in RANDOM]
+    pairs = list(zip(absent, silent, strict=True))
+    assert sum(bool(one - other) for one, other in pairs) > 10
+    assert sum(bool(other - one) for one, other in pairs) > 10
+    assert sum(bool(one & other) for one, other in pairs) > 10
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    for classes, targets, predicted in RANDOM:
+        names = [f"c{index}" for index in range(classes)]
+        report = classification_report(
+            targets,
+            predicted,
+            labels=range(classes),
+            target_names=names,
+            output_dict=True,
+            zero_division=0,
+        )
+        found = metrics.scores(targets, predicted, names)
+        macro, weighted = report["macro avg"], report["weighted avg"]
+        assert found == {
+            "samples": len(targets),
+            "accuracy": pytest.approx(accuracy_score(targets, predicted)),
+            "macro_f1": pytest.approx(macro["f1-score"]),
+            "weighted_f1": pytest.approx(weighted["f1-score"]),
+            "precision_macro": pytest.approx(macro["precision"]),
+            "recall_macro": pytest.approx(macro["recall"]),
+            "per_class": {
+                name: {
+                    "precision": pytest.approx(report[name]["precision"]),
+                    "recall": pytest.approx(report[name]["recall"]),
+                    "f1": pytest.approx(report[name]["f1-score"]),
+                    "support": report[name]["support"],
+                }
+                for name in names
+            },
+        }
+
+
+def test_the_confusion_matrix_is_that_of_scikit_learn() -> None:
+    for classes, targets, predicted in RANDOM:
+        expected = confusion_matrix(targets, predicted, labels=range(classes))
+        assert np.array_equal(metrics.confusion(targets, predicted, classes), expected)
+
+
+def test_many_matrices_at_once_are_scored_as_each_of_them() -> None:
+    counts = np.random.default_rng(0).integers(0, 4, size=(5, 2, 3, 3))
+    counts[0, 0] = np.diag([1, 0, 0])
+    together, of_class = metrics.summary(counts), metrics.per_class(counts)
+    assert tuple(together) == metrics.HEADLINE
+    assert {values.shape for values in together.values()} == {(5, 2)}
+    assert {values.shape for values in of_class.values()} == {(5, 2, 3)}
+    for place in np.ndindex(5, 2):
+        alone = metrics.summary(counts[place])
+        assert {name: values[place] for name, values in together.items()} == alone
+        for name, values in metrics.per_class(counts[place]).items():
+            assert np.array_equal(of_class[name][place], values)
 
 
 @pytest.mark.parametrize("labels", [("b", "a"), ("1", "0")])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS
-from sentifuse.model import Batch, Classifier
+from sentifuse.model import Batch, Classifier, Ensemble
 from tests.synthetic import (
     IMAGE_DIM,
     IMAGE_TAIL,
@@ -65,6 +65,85 @@ def test_an_absent_modality_is_zeros_behind_its_norm() -> None:
     batch = make_batch()
     fused = torch.cat([torch.zeros(3, IMAGE_DIM), model.text_norm(batch.text)], dim=1)
     torch.testing.assert_close(model(batch), model.head(fused))
+
+
+class Zeros(nn.Module):
+    """Stands in for a layer norm that has nothing to say."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("tails", [False, True])
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("absent", [("image",), ("text",), ("image", "text")])
+def test_to_do_without_a_modality_is_to_have_zeros_for_its_normed_embedding_and_tokens(
+    absent: tuple[str, ...], fusion: str, tails: bool
+) -> None:
+    torch.manual_seed(0)
+    changes = {"image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL} if tails else {}
+    model = Classifier(model_config(fusion=fusion, **changes)).eval()
+    for norm in (model.image_norm, model.text_norm):
+        nn.init.normal_(norm.bias)
+    batch = make_batch(views=2)
+    logits = model(batch, absent)
+    # The same by hand: tails that give zeros for tokens, norms that give zeros for embeddings.
+    silent = {"image_tokens": torch.zeros(3, 4, IMAGE_TOKEN_DIM)} if "image" in absent else {}
+    if "text" in absent:
+        silent["text_tokens"] = torch.zeros(3, 4, TEXT_TOKEN_DIM)
+    for name in absent:
+        setattr(model, f"{name}_norm", Zeros())
+        setattr(model, f"{name}_tail", None)
+    torch.testing.assert_close(logits, model(replace(batch, **silent)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("tails", [False, True])
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("absent", ["image", "text"])
+def test_what_the_model_does_without_changes_nothing(absent: str, fusion: str, tails: bool) -> None:
+    torch.manual_seed(0)
+    changes = {"image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL} if tails else {}
+    model = Classifier(model_config(fusion=fusion, **changes)).eval()
+    batch, other = make_batch(seed=0), make_batch(seed=1)
+    own = {name: getattr(other, name) for name in vars(other) if name.startswith(absent)}
+    logits = model(batch, [absent])
+    assert torch.equal(model(replace(batch, **own), [absent]), logits)
+    # Nor need it be there: an embedding only tells how many samples there are.
+    gone = {name: None for name in own if name != absent}
+    assert torch.equal(model(replace(batch, **gone), [absent]), logits)
+    assert not torch.allclose(model(batch), logits)
+
+
+@pytest.mark.parametrize(("mode", "left_out"), [("text_only", "image"), ("image_only", "text")])
+def test_a_unimodal_model_does_without_the_other_modality_anyway(mode: str, left_out: str) -> None:
+    model = Classifier(model_config(input_mode=mode))
+    batch = make_batch()
+    assert torch.equal(model(batch, [left_out]), model(batch))
+    both = model(batch, ["image", "text"])
+    assert torch.equal(both, both[:1].expand(3, -1))
+    # Without the one that it reads, it has nothing: it does not fall back on the other.
+    read = "text" if left_out == "image" else "image"
+    assert torch.equal(model(batch, [read]), both)
+    assert not torch.allclose(both, model(batch))
+
+
+def test_a_unimodal_model_is_the_multimodal_one_without_the_other_modality() -> None:
+    multimodal, unimodal = (
+        Classifier(model_config()),
+        Classifier(model_config(input_mode="text_only")),
+    )
+    unimodal.load_state_dict(multimodal.state_dict())
+    batch = make_batch()
+    assert torch.equal(multimodal(batch, ["image"]), unimodal(batch))
+
+
+def test_members_of_an_ensemble_do_without_the_same_modality() -> None:
+    torch.manual_seed(0)
+    members = [Classifier(model_config()) for _ in range(2)]
+    batch = make_batch()
+    votes = [member(batch, ["image"]).softmax(dim=1) for member in members]
+    found = Ensemble(members)(batch, ["image"]).softmax(dim=1)
+    torch.testing.assert_close(found, (votes[0] + votes[1]) / 2)
 
 
 @pytest.mark.parametrize(("mode", "absent"), [("text_only", "image"), ("image_only", "text")])

@@ -4,44 +4,92 @@ import numpy as np
 import pandas as pd
 
 from sentifuse import predictions
+from sentifuse.attribution import Attribution
 
 LABELS = ("negative", "neutral", "positive")
 PROBABILITIES = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25], [1 / 3, 1 / 3 + 1e-9, 1 / 3 - 1e-9]])
+HEADER = (
+    b"guid,tag,p_negative,p_neutral,p_positive,confidence,uncertain,"
+    b"text_contribution,image_contribution"
+)
+
+
+def of(probabilities: np.ndarray) -> Attribution:
+    """A third of the gap to an even guess comes from the text, the rest from the image."""
+    gap = probabilities - 1 / probabilities.shape[1]
+    return Attribution(
+        logits=np.log(probabilities).astype(np.float32),
+        probabilities=probabilities,
+        base=probabilities - gap,
+        text=gap / 3,
+        image=2 * gap / 3,
+    )
+
+
+def write(
+    folder: Path,
+    guids: list[str],
+    probabilities: np.ndarray = PROBABILITIES,
+    labels: tuple[str, ...] = LABELS,
+    min_confidence: float = 0.0,
+) -> None:
+    predictions.write(folder, guids, labels, of(probabilities), min_confidence)
 
 
 def test_the_submission_has_the_rows_in_the_order_given(tmp_path: Path) -> None:
-    predictions.write(tmp_path / "new", ["9", "007", "a"], LABELS, PROBABILITIES)
+    write(tmp_path / "new", ["9", "007", "a"])
     expected = b"guid,tag\n9,positive\n007,negative\na,neutral\n"
     assert (tmp_path / "new" / "submission.txt").read_bytes() == expected
 
 
-def test_the_table_adds_a_probability_for_each_class_by_name(tmp_path: Path) -> None:
-    predictions.write(tmp_path, ["9", "007", "a"], LABELS, PROBABILITIES)
+def test_the_table_adds_probabilities_by_name_and_what_the_predicted_class_owes_to_whom(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, ["9", "007", "a"])
     assert (tmp_path / "predictions.csv").read_bytes().splitlines() == [
-        b"guid,tag,p_negative,p_neutral,p_positive",
-        b"9,positive,0.100000,0.200000,0.700000",
-        b"007,negative,0.500000,0.250000,0.250000",
-        b"a,neutral,0.333333,0.333333,0.333333",
+        HEADER,
+        b"9,positive,0.100000,0.200000,0.700000,0.700000,false,0.122222,0.244444",
+        b"007,negative,0.500000,0.250000,0.250000,0.500000,false,0.055556,0.111111",
+        b"a,neutral,0.333333,0.333333,0.333333,0.333333,false,0.000000,0.000000",
     ]
+
+
+def test_rows_strictly_below_the_least_confidence_are_uncertain(tmp_path: Path) -> None:
+    write(tmp_path, ["9", "007", "a"], min_confidence=0.5)
+    table = pd.read_csv(tmp_path / "predictions.csv", dtype=str)
+    assert table["uncertain"].tolist() == ["false", "false", "true"]
+    write(tmp_path, ["9", "007", "a"], min_confidence=np.nextafter(0.5, 1))
+    table = pd.read_csv(tmp_path / "predictions.csv", dtype=str)
+    assert table["uncertain"].tolist() == ["false", "true", "true"]
+
+
+def test_the_submission_does_not_know_of_uncertainty(tmp_path: Path) -> None:
+    for name, least in (("all", 0.0), ("none", 1.0)):
+        write(tmp_path / name, ["9", "007", "a"], min_confidence=least)
+    plain, marked = ((tmp_path / name / "submission.txt").read_bytes() for name in ("all", "none"))
+    assert plain == marked
+    assert plain.count(b"\n") == 4
+    table = pd.read_csv(tmp_path / "none" / "predictions.csv", dtype=str)
+    assert table["uncertain"].tolist() == ["true"] * 3
+    assert table["tag"].tolist() == ["positive", "negative", "neutral"]
 
 
 def test_written_probabilities_sum_to_one(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).dirichlet([1, 1, 1], size=200)
-    predictions.write(tmp_path, [str(row) for row in range(200)], LABELS, rows)
+    write(tmp_path, [str(row) for row in range(200)], rows)
     table = pd.read_csv(tmp_path / "predictions.csv")
-    sums = table[[f"p_{label}" for label in LABELS]].sum(axis=1)
+    probabilities = table[[f"p_{label}" for label in LABELS]]
     # Three roundings of half a millionth each.
-    assert np.abs(sums - 1).max() <= 1.5e-6 + 1e-12
+    assert np.abs(probabilities.sum(axis=1) - 1).max() <= 1.5e-6 + 1e-12
+    assert table["confidence"].tolist() == probabilities.max(axis=1).tolist()
 
 
 def test_of_equal_probabilities_the_first_class_is_taken(tmp_path: Path) -> None:
-    predictions.write(tmp_path, ["1"], ("b", "a"), np.array([[0.5, 0.5]]))
+    write(tmp_path, ["1"], np.array([[0.5, 0.5]]), ("b", "a"))
     assert (tmp_path / "submission.txt").read_text(encoding="utf-8") == "guid,tag\n1,b\n"
 
 
 def test_nothing_to_predict_leaves_the_headers(tmp_path: Path) -> None:
-    predictions.write(tmp_path, [], LABELS, np.zeros((0, 3)))
+    write(tmp_path, [], np.zeros((0, 3)), min_confidence=0.5)
     assert (tmp_path / "submission.txt").read_bytes() == b"guid,tag\n"
-    assert (tmp_path / "predictions.csv").read_bytes() == (
-        b"guid,tag,p_negative,p_neutral,p_positive\n"
-    )
+    assert (tmp_path / "predictions.csv").read_bytes() == HEADER + b"\n"

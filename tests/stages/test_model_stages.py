@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 
+from sentifuse import variants
 from sentifuse.errors import UserError
 from sentifuse.files import write_json, write_text
-from stages import evaluate, infer, train_stage1, train_stage2
+from stages import ablate, evaluate, infer, train_stage1, train_stage2
 from tests.pipeline.project import LABELS, Project
+from tests.serial_pool import SerialPool
 from tests.synthetic import make_features, tail_weights
 
 TRAIN, VAL, TEST, PREDICT = 60, 9, 9, 4
@@ -48,8 +52,9 @@ def write_splits(path: Path, sizes: dict[str, int]) -> None:
 
 
 @pytest.fixture
-def ready(workspace: Project) -> Project:
+def ready(workspace: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A folder in which `preprocess` has run."""
+    monkeypatch.setattr(variants, "ProcessPoolExecutor", SerialPool)
     sizes = {"train": TRAIN, "val": VAL, "test": TEST, "predict": PREDICT}
     write_features(workspace.folder / "data" / "features", sum(sizes.values()))
     write_splits(workspace.folder / "data" / "splits.csv", sizes)
@@ -66,6 +71,7 @@ def ready(workspace: Project) -> Project:
             "augment.views": 0,
             "image_views.train": "plain",
             "image_views.predict": "plain",
+            "interval.resamples": 100,
         }
     )
     return workspace
@@ -88,7 +94,10 @@ def test_both_stages_learn_what_is_easy(ready: Project, capsys: pytest.CaptureFi
     assert metrics["test"]["samples"] == TEST
     assert metrics["val"]["accuracy"] == metrics["test"]["accuracy"] == 1.0
     out = capsys.readouterr().out
-    assert "test: accuracy 1.000, macro-F1 1.000 (9 samples)\n" in out
+    assert (
+        "test: accuracy 1.000 (1.000 to 1.000), macro_f1 1.000 (1.000 to 1.000) (9 samples)\n"
+        "majority: accuracy 0.333 (0.333 to 0.333), macro_f1 0.167 (0.167 to 0.167)\n"
+    ) in out
     assert "data/predictions/submission.txt: 4 rows\n" in out
     first = TRAIN + VAL + TEST
     assert rows("data/predictions/submission.txt") == [
@@ -110,7 +119,8 @@ def test_the_order_of_the_labels_is_that_of_the_params(ready: Project) -> None:
     ]  # fmt: skip
     assert read("metrics/evaluate.json")["test"]["accuracy"] == 1.0
     assert list(rows("data/predictions/predictions.csv")[0])[2:] == [
-        "p_positive", "p_negative", "p_neutral"
+        "p_positive", "p_negative", "p_neutral",
+        "confidence", "uncertain", "text_contribution", "image_contribution",
     ]  # fmt: skip
 
 
@@ -146,6 +156,181 @@ def test_another_seed_gives_another_model(ready: Project) -> None:
         train_stage1.main()
         models.append(Path("models/stage1/model.safetensors").read_bytes())
     assert models[0] != models[1]
+
+
+@pytest.fixture
+def trained(ready: Project) -> Project:
+    """A folder in which `train_stage2` has run."""
+    for stage in (train_stage1, train_stage2):
+        stage.main()
+    return ready
+
+
+def test_figures_stand_beside_their_intervals_and_those_of_baselines(trained: Project) -> None:
+    evaluate.main()
+    metrics = read("metrics/evaluate.json")
+    assert list(metrics) == ["val", "test", "baselines"]
+    figures = ["accuracy", "macro_f1", "weighted_f1", "precision_macro", "recall_macro"]
+    for part in ("val", "test"):
+        assert list(metrics[part]["interval"]) == figures
+    assert list(metrics["baselines"]) == [
+        "majority", "text_only", "image_only", "logistic_regression"
+    ]  # fmt: skip
+    assert (
+        metrics["test"]["calibration"]["temperature"]
+        == (read("models/stage2/config.json")["info"]["temperature"])
+    )
+    assert len(rows("data/evaluation/test.csv")) == len(rows("plots/confusion.csv")) == TEST
+    assert {row["temperature"] for row in rows("plots/reliability.csv")} == {"before", "after"}
+    assert float(rows("plots/risk_coverage.csv")[-1]["coverage"]) == 1
+    assert Path("plots/confusion.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("finetune", [True, False])
+def test_text_alone_and_image_alone_go_through_stage_2_if_asked_for(
+    trained: Project, monkeypatch: pytest.MonkeyPatch, finetune: bool
+) -> None:
+    modes = []
+
+    def stage2(start: Any, *arguments: Any, **more: Any) -> Any:
+        modes.append(start.config.input_mode)
+        return original(start, *arguments, **more)
+
+    original = variants.train_stage2
+    monkeypatch.setattr(variants, "train_stage2", stage2)
+    trained.set({"evaluate.finetune": finetune})
+    evaluate.main()
+    assert modes == (["text_only", "image_only"] if finetune else [])
+
+
+def test_the_bins_are_those_of_the_params(trained: Project) -> None:
+    trained.set({"evaluate.bins": 1})
+    evaluate.main()
+    found = rows("plots/reliability.csv")
+    assert [(row["low"], row["high"], row["samples"]) for row in found] == [
+        ("0.000000", "1.000000", str(TEST))
+    ] * 2
+
+
+def test_a_lower_level_gives_narrower_intervals(trained: Project) -> None:
+    # One wrong label, so that there is something to resample.
+    splits = Path("data/splits.csv")
+    text = splits.read_text(encoding="utf-8")
+    write_text(splits, text.replace(",positive,test", ",negative,test", 1))
+    widths = []
+    for level in (0.5, 0.95):
+        trained.set({"interval.level": level})
+        evaluate.main()
+        interval = read("metrics/evaluate.json")["test"]["interval"]["accuracy"]
+        widths.append(interval["high"] - interval["low"])
+    assert 0 < widths[0] < widths[1]
+
+
+def set_temperature(value: float) -> None:
+    config = read("models/stage2/config.json")
+    config["info"]["temperature"] = value
+    write_json(Path("models/stage2/config.json"), config)
+
+
+def test_uncertain_rows_are_marked_and_submitted_all_the_same(trained: Project) -> None:
+    # The one fitted on a few easy samples leaves no doubt.
+    set_temperature(1.0)
+    infer.main()
+    plain = rows("data/predictions/predictions.csv")
+    submission = Path("data/predictions/submission.txt").read_bytes()
+    assert {row["uncertain"] for row in plain} == {"false"}
+    trained.set({"infer.min_confidence": 1.0})
+    infer.main()
+    marked = rows("data/predictions/predictions.csv")
+    assert {row["uncertain"] for row in marked} == {"true"}
+    assert [{**row, "uncertain": "false"} for row in marked] == plain
+    assert Path("data/predictions/submission.txt").read_bytes() == submission
+
+
+def test_probabilities_have_the_temperature_of_the_checkpoint(trained: Project) -> None:
+    set_temperature(1.0)
+    infer.main()
+    sharp = [float(row["confidence"]) for row in rows("data/predictions/predictions.csv")]
+    set_temperature(2.0)
+    infer.main()
+    soft = [float(row["confidence"]) for row in rows("data/predictions/predictions.csv")]
+    assert all(low < high for low, high in zip(soft, sharp, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("resplit", "method", "split_seeds"),
+    [(True, "corrected resampled t-test", ["42", "43"]), (False, "paired stratified", ["", ""])],
+)
+def test_variants_are_compared_over_splits_or_over_samples(
+    ready: Project, resplit: bool, method: str, split_seeds: list[str]
+) -> None:
+    ready.set(
+        {
+            "stage1.epochs": 2,
+            "ablate.repeats": 2,
+            "ablate.resplit": resplit,
+            "ablate.modes": ["multimodal", "text_only"],
+            "ablate.fusions": ["gated"],
+        }
+    )
+    ablate.main()
+    found = read("metrics/ablate.json")
+    assert list(found) == ["multimodal", "text_only", "gated"]
+    for name in ("text_only", "gated"):
+        difference = found[name]["minus_multimodal"]
+        assert difference["method"].startswith(method)
+        assert difference["accuracy"]["pairs"] == 2
+        assert set(difference["macro_f1"]) == {
+            "mean", "standard_error", "low", "high", "p_value", "wins", "pairs"
+        }  # fmt: skip
+    runs = rows("plots/ablate_runs.csv")
+    assert [row["seed"] for row in runs] == ["42", "43"] * 3
+    assert [row["split_seed"] for row in runs] == split_seeds * 3
+    assert Path("plots/ablate.png").stat().st_size > 0
+
+
+def test_without_a_test_part_no_variant_is_trained(
+    ready: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_splits(Path("data/splits.csv"), {"train": TRAIN, "val": VAL})
+    # There are no features to train on: it would fail if it tried.
+    shutil.rmtree("data/features")
+    ablate.main()
+    note = "test_size is 0: there is nothing to compare on"
+    assert read("metrics/ablate.json") == {"note": note}
+    assert capsys.readouterr().out == f"{note}\n"
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "value", "allowed"),
+    [
+        (infer, "infer.min_confidence", -0.1, "greater than or equal to 0"),
+        (infer, "infer.min_confidence", 1.5, "less than or equal to 1"),
+        (infer, "infer.min_confidence", "0.5", "a valid number"),
+        (evaluate, "evaluate.finetune", "no", "a valid boolean"),
+        (evaluate, "evaluate.finetune", 1, "a valid boolean"),
+        (evaluate, "evaluate.bins", 0, "greater than or equal to 1"),
+        (evaluate, "evaluate.bins", 1.5, "a valid integer"),
+        (evaluate, "interval.level", 0, "greater than 0"),
+        (evaluate, "interval.level", 1.0, "less than 1"),
+        (evaluate, "interval.level", 95, "less than 1"),
+        (evaluate, "interval.resamples", 99, "greater than or equal to 100"),
+        (ablate, "interval.level", -0.5, "greater than 0"),
+        (ablate, "interval.resamples", 0, "greater than or equal to 100"),
+        (ablate, "ablate.resplit", "yes", "a valid boolean"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(
+    workspace: Project, stage: Any, key: str, value: Any, allowed: str
+) -> None:
+    workspace.set({key: value})
+    expected = (
+        rf"^params\.yaml: {re.escape(key)}: {re.escape(repr(value))}: input should be {allowed}"
+    )
+    with pytest.raises(UserError, match=expected) as caught:
+        stage.main()
+    assert "\n" not in str(caught.value)
+    assert not Path("metrics").exists()
 
 
 def test_nothing_to_predict_leaves_a_header(ready: Project) -> None:
