@@ -62,6 +62,10 @@ def metrics(project: Project, name: str = "evaluate") -> dict[str, Any]:
     return dict(json.loads(text))
 
 
+def report(project: Project) -> str:
+    return (project.folder / "reports" / "report.html").read_text(encoding="utf-8")
+
+
 def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", output)
 
@@ -226,6 +230,21 @@ def test_every_test_sample_can_be_looked_at(finished: Project) -> None:
             assert math.isclose(sum(shares), 1, abs_tol=3e-6)
 
 
+def test_the_report_shows_a_card_for_each_mistake_and_each_disagreement(finished: Project) -> None:
+    samples = table(finished.folder / "data" / "evaluation" / "test.csv")
+    wrong = [row for row in samples if row["label"] != row["predicted"]]
+
+    def says(row: dict[str, str], model: str) -> str:
+        return max(LABELS, key=lambda label: float(row[f"{model}.p_{label}"]))
+
+    differ = [row for row in samples if says(row, "text_only") != says(row, "image_only")]
+    # Fewer than `report.gallery` of each.
+    assert report(finished).count('<article class="card">') == len(wrong) + len(differ)
+    assert wrong or differ
+    for row in wrong:
+        assert f'<span class="guid">{row["guid"]}</span>' in report(finished)
+
+
 def test_plots_have_a_row_an_epoch_and_a_row_a_test_sample(finished: Project) -> None:
     plots = finished.folder / "plots"
     for name, epochs in (("stage1", 3), ("stage2", 2)):
@@ -293,8 +312,9 @@ def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
 ) -> None:
     plain.set({"split.val_size": 0.0, "split.test_size": 0.0})
     output = run_stages(
-        plain, "split", "train_stage1", "train_stage2", "evaluate", "ablate", "infer"
+        plain, "split", "train_stage1", "train_stage2", "evaluate", "ablate", "report", "infer"
     )
+    assert "There is no test part" in report(plain)
     note = "val_size and test_size are 0: there is nothing to evaluate on"
     assert metrics(plain) == {"note": note}
     assert note in output
@@ -313,8 +333,9 @@ def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
 
 def test_validation_alone_is_evaluated(plain: Project, run_stages: RunStages) -> None:
     plain.set({"split.test_size": 0.0})
-    run_stages(plain, "split", "train_stage1", "train_stage2", "evaluate", "ablate")
+    run_stages(plain, "split", "train_stage1", "train_stage2", "evaluate", "ablate", "report")
     assert set(metrics(plain)) == {"val"}
+    assert "On validation, which chose the epoch" in report(plain)
     assert "note" in metrics(plain, "ablate")
 
 
@@ -334,7 +355,7 @@ def test_a_variant_trains_and_predicts(
 ) -> None:
     before = plain.contents()
     plain.set(changes)
-    run_stages(plain, "train_stage1", "train_stage2", "evaluate", "infer")
+    run_stages(plain, "train_stage1", "train_stage2", "evaluate", "report", "infer")
     check_predictions(plain)
     for part in ("val", "test"):
         check_metrics(metrics(plain), part)

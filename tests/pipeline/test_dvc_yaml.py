@@ -141,6 +141,23 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
     "train_stage2": ({"data/features", "data/splits.csv", "models/stage1"}, {"models/stage2"}),
     "evaluate": ({"data/features", "data/splits.csv", "models/stage2"}, {"data/evaluation"}),
     "ablate": ({"data/features", "data/splits.csv"}, set()),
+    "report": (
+        {
+            "data/manifest.csv",
+            "data/evaluation",
+            "models/stage2",
+            "metrics/data.json",
+            "metrics/evaluate.json",
+            "metrics/ablate.json",
+            "plots/stage1.csv",
+            "plots/stage2.csv",
+            "plots/confusion.csv",
+            "plots/reliability.csv",
+            "plots/risk_coverage.csv",
+            "plots/ablate_runs.csv",
+        },
+        {"reports"},
+    ),
     "infer": ({"data/features", "data/splits.csv", "models/stage2"}, {"data/predictions"}),
 }
 

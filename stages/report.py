@@ -1,0 +1,57 @@
+"""Writes the report: one self-contained HTML page about the run, to open in a browser.
+
+    python -m stages.report
+
+Reads what `split`, the training stages, `evaluate` and `ablate` wrote, and the files that
+`data/manifest.csv` names for the gallery; writes `reports/report.html`. The page shows samples: it is
+DVC's, not git's, so that nobody's data are committed by accident.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentifuse import params
+from sentifuse.errors import run
+
+MANIFEST = Path("data/manifest.csv")
+SAMPLES = Path("data/evaluation/test.csv")
+MODEL = Path("models/stage2/config.json")
+METRICS = Path("metrics")
+PLOTS = Path("plots")
+OUT = Path("reports/report.html")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The section `report`."""
+
+    __pydantic_config__ = params.STRICT
+    gallery: params.Count
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of `params.yaml`."""
+
+    labels: params.Labels
+    report: Report
+
+
+def main() -> None:
+    """Fills the page."""
+    p = params.load(Params)
+    from sentifuse import files, gallery, manifest, report
+
+    found = report.read(p.labels, MODEL, METRICS, PLOTS)
+    samples = files.read_csv(SAMPLES, text=["guid", "label", "predicted"])
+    where = manifest.read(MANIFEST)
+    mistakes, disagreements = (
+        gallery.cards(choose(samples, p.labels, p.report.gallery), p.labels, where)
+        for choose in (gallery.mistakes, gallery.disagreements)
+    )
+    files.write_text(OUT, report.render(found, mistakes, disagreements))
+    print(f"{OUT}: {len(mistakes)} mistakes, {len(disagreements)} disagreements")
+
+
+if __name__ == "__main__":
+    run(main)
