@@ -2,17 +2,19 @@
 
 python -m sentifuse recipe recipes/course.yaml    # the -S options for `dvc exp run`
 python -m sentifuse compare EXP_A EXP_B           # paired difference over splits
+python -m sentifuse analyze                       # rank all experiments, table and figure
 python -m sentifuse offline-plots                 # `dvc plots` pages that need no network
 """
 
 import argparse
 from pathlib import Path
 
+from sentifuse import analyze_command
 from sentifuse.errors import run
 
 
 def main() -> None:
-    """Parses the command line and calls the command."""
+    """Parses the command line and calls the command: each names its function as `call`."""
     parser = argparse.ArgumentParser(
         prog="python -m sentifuse", description="Helpers beside `dvc`."
     )
@@ -21,33 +23,36 @@ def main() -> None:
         "recipe", help="print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)"
     )
     recipe.add_argument("file", type=Path, help="a YAML file with some of the keys of params.yaml")
+    recipe.set_defaults(call=_recipe)
     compare = commands.add_parser(
         "compare", help="the paired difference between two experiments' ablation runs"
     )
     compare.add_argument("first", help="an experiment, branch or commit, or `workspace`")
     compare.add_argument("second", help="what to compare it with")
     compare.add_argument("--variant", default="multimodal", help="which variant of both")
-    commands.add_parser("offline-plots", help="let `dvc plots` make pages that need no network")
+    compare.set_defaults(call=_compare)
+    analyze = commands.add_parser("analyze", help="rank, group and draw all experiments")
+    analyze_command.add_options(analyze)
+    analyze.set_defaults(call=analyze_command.run)
+    offline = commands.add_parser(
+        "offline-plots", help="let `dvc plots` make pages that need no network"
+    )
+    offline.set_defaults(call=_offline_plots)
     arguments = parser.parse_args()
-    if arguments.command == "recipe":
-        _recipe(arguments.file)
-    elif arguments.command == "compare":
-        _compare(arguments.first, arguments.second, arguments.variant)
-    else:
-        _offline_plots()
+    arguments.call(arguments)
 
 
-def _recipe(file: Path) -> None:
+def _recipe(arguments: argparse.Namespace) -> None:
     from sentifuse.overrides import as_options
 
-    print(" ".join(as_options(file)))
+    print(" ".join(as_options(arguments.file)))
 
 
-def _compare(first: str, second: str, variant: str) -> None:
+def _compare(arguments: argparse.Namespace) -> None:
     from sentifuse import comparison
 
-    found = comparison.compare(comparison.read_runs(first), comparison.read_runs(second), variant)
-    for score, points in found.items():
+    first, second = (comparison.read_runs(rev) for rev in (arguments.first, arguments.second))
+    for score, points in comparison.compare(first, second, arguments.variant).items():
         print(
             f"{score}: {points.mean:+.2f} points ({points.low:+.2f} to {points.high:+.2f}, "
             f"SE {points.standard_error:.2f}, p {points.p_value:.3f}), "
@@ -55,7 +60,7 @@ def _compare(first: str, second: str, variant: str) -> None:
         )
 
 
-def _offline_plots() -> None:
+def _offline_plots(arguments: argparse.Namespace) -> None:
     from sentifuse import offline_plots
 
     page = offline_plots.install(Path())
