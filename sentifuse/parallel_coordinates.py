@@ -61,7 +61,7 @@ def _parallel(
 ) -> Figure:
     last = len(axes)
     # As wide as the longest title needs, in inches.
-    step = max(1.45, 0.095 * max(len(key.rpartition(".")[2]) for key in axes))
+    step = max(1.45, 0.083 * max(len(key.rpartition(".")[2]) for key in axes))
     figure = Figure(figsize=(2.6 + step * last, 4.8), layout="constrained")
     plot = figure.add_subplot()
     plot.axis("off")

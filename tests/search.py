@@ -80,7 +80,7 @@ def make_repository(folder: Path) -> None:
     call(folder, "git", "config", "user.email", "test@example.org")
     call(folder, "git", "config", "user.name", "Test")
     call(folder, "dvc", "init", "--quiet")
-    call(folder, "dvc", "config", "core.check_update", "false")
+    (folder / ".dvc" / "config").write_text("[core]\n    check_update = false\n")
     call(folder, "dvc", "repro", "--quiet")
     _commit(folder, "results")
     for name, options in (
