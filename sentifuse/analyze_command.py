@@ -13,7 +13,7 @@ from sentifuse.experiments import Experiment
 
 METRIC = "val.macro_f1"
 OUT = Path("data/analysis")
-_HOW_TO_RUN = "run some, such as `dvc exp run -n gated -S fusion=gated` (README, Experiments)"
+_HOW_TO_RUN = "run some, such as `dvc exp run -n gated -S fusion=gated`"
 
 
 @dataclass(frozen=True)

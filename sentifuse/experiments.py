@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
+from sentifuse import lockfile
 from sentifuse.errors import UserError
 
 
@@ -53,8 +54,8 @@ class Collected:
 def read() -> Collected:
     """Reads all experiments, the commits that they derive from, `HEAD` and the workspace.
 
-    A commit or workspace whose params are not those that its `dvc.lock` was made with is `stale`: its
-    metrics belong to other params.
+    Metrics that were made with other params than those beside them are left out (`lockfile`); whoever
+    has no others is `stale`.
 
     Raises:
         UserError: not in a DVC repository, or in one without Git.
@@ -100,15 +101,13 @@ def _collect(repo: Any) -> tuple[list[Experiment], dict[str, int]]:
     skipped: Counter[str] = Counter()
     places, runs = [], []
     for state in repo.experiments.show(revs=sorted(baselines)):
-        place = _experiment(state, state.name or _short(state.rev), skipped)
-        if place is not None and _is_stale(repo, state.rev):
-            skipped["stale"] += 1
-        elif place is not None:
+        baseline = state.name or _short(state.rev)
+        if place := _experiment(repo, state, baseline, skipped):
             places.append(place)
         for run, status in _runs(state):
             if status != "success":
                 skipped[status] += 1
-            elif experiment := _experiment(run, state.name or _short(state.rev), skipped):
+            elif experiment := _experiment(repo, run, baseline, skipped):
                 runs.append(experiment)
     runs.sort(key=lambda run: (run.created, run.name, run.rev))
     places.sort(key=lambda place: (place.rev == "workspace", place.created, place.name))
@@ -121,45 +120,43 @@ def _runs(baseline: Any) -> Iterator[tuple[Any, str]]:
         yield candidate.revs[0], candidate.executor.state if candidate.executor else "success"
 
 
-def _experiment(state: Any, baseline: str, skipped: Counter[str]) -> Experiment | None:
+def _experiment(repo: Any, state: Any, baseline: str, skipped: Counter[str]) -> Experiment | None:
+    from dvc.utils.flatten import flatten
+
     if state.data is None:
         skipped["unreadable"] += 1
         return None
+    documents = dict(_readable(state.data.params))
+    files = dict(_readable(state.data.metrics))
+    stale = lockfile.stale_outputs(lockfile.read(_lock(repo, state.rev)), documents)
     metrics = {
         f"{_prefix(path)}{key}": value
-        for path, values in _readable(state.data.metrics)
-        for key, value in values.items()
+        for path, document in files.items()
+        if path not in stale
+        for key, value in flatten(document).items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
     if not metrics:
-        skipped["without metrics"] += 1
+        skipped["stale" if stale & set(files) else "without metrics"] += 1
         return None
     params = {
-        key: value for _, values in _readable(state.data.params) for key, value in values.items()
+        key: value for document in documents.values() for key, value in flatten(document).items()
     }
     name = state.name or _short(state.rev)
     return Experiment(name, state.rev, baseline, _utc(state.data.timestamp), params, metrics)
 
 
 def _readable(files: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    from dvc.utils.flatten import flatten
-
+    """Paths as `dvc.lock` has them, and what stands there."""
     for path, file in sorted(files.items()):
-        if isinstance(values := file.get("data"), dict):
-            yield path, flatten(values)
+        if isinstance(document := file.get("data"), dict):
+            yield PurePath(path).as_posix(), document
 
 
-def _is_stale(repo: Any, rev: str) -> bool:
-    from dvc.dependency import ParamsDependency
-
+def _lock(repo: Any, rev: str) -> str:
     with repo.switch(rev):
-        return any(
-            # No value: the stage has never run, and what it would write is not there.
-            dep.hash_info.value is not None and dep.workspace_status()
-            for stage in repo.index.stages
-            for dep in stage.deps
-            if isinstance(dep, ParamsDependency)
-        )
+        path = repo.fs.join(repo.root_dir, "dvc.lock")
+        return str(repo.fs.read_text(path, encoding="utf-8")) if repo.fs.exists(path) else ""
 
 
 def _prefix(path: str) -> str:
