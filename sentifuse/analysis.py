@@ -75,15 +75,15 @@ def metric_names(experiments: Iterable[Experiment]) -> list[str]:
     return list(dict.fromkeys(key for experiment in experiments for key in experiment.metrics))
 
 
-def check_known(kind: str, names: Iterable[str], known: Sequence[str]) -> None:
-    """Raises a `UserError` with the names most like it if one of `names` is not `known`."""
+def check_known(kind: str, names: Iterable[str], known: Sequence[str], note: str = "") -> None:
+    """Raises a `UserError`, with names like it and `note`, for the first of `names` that is not `known`."""
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
             parts = set(name.split("."))
             near += [other for other in known if parts & set(other.split("."))]
             like = ", ".join(list(dict.fromkeys(near))[:6] or known[:6])
-            raise UserError(f"{name}: no experiment has such a {kind}; there is {like}")
+            raise UserError(f"{name}: no experiment has such a {kind}; there is {like}{note}")
 
 
 def select(experiments: Iterable[Experiment], where: Mapping[str, str]) -> list[Experiment]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sentifuse import analysis
@@ -28,9 +29,18 @@ def summary(
         lines.append(f"not counted again, same params and metrics: {', '.join(repeats)}")
     if lacking := [one.name for one in chosen if metric not in one.metrics]:
         lines.append(f"without {metric}: {len(lacking)} ({', '.join(lacking)})")
+    if stale := stale_note(chosen):
+        lines.append(stale)
     if skipped:
         lines.append(f"left out{skipped_note(skipped)}")
     return "\n".join(lines)
+
+
+def stale_note(chosen: Sequence[Experiment]) -> str:
+    """Which files of metrics do not belong to the params beside them, or nothing."""
+    counts = Counter(path for one in chosen for path in one.stale)
+    files = ", ".join(f"{path} of {count}" for path, count in sorted(counts.items()))
+    return f"left out, not run again with these params: {files}" if files else ""
 
 
 def skipped_note(skipped: Mapping[str, int]) -> str:

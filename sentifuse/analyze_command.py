@@ -105,7 +105,9 @@ def _choose(
     chosen = analysis.select(found, where)
     if not chosen:
         raise UserError(f"--where {' '.join(options.where)}: no experiment has these params")
-    analysis.check_known("metric", [options.metric], analysis.metric_names(chosen))
+    stale = report.stale_note(chosen)
+    note = f" ({stale})" if stale else ""
+    analysis.check_known("metric", [options.metric], analysis.metric_names(chosen), note)
     return chosen
 
 

@@ -24,6 +24,7 @@ class Experiment:
         params: dotted key -> value as YAML has it: number, text, bool, None or list.
         metrics: dotted key -> number. Keys of `evaluate.json` stand as they are, those of any other
             file follow its name: `val.macro_f1`, `ablate.multimodal.macro_f1.mean`.
+        stale: files of metrics that were made with other params, and were left out.
         same_as: name of an experiment with the same params and metrics, if there is one before it.
     """
 
@@ -33,6 +34,7 @@ class Experiment:
     created: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
+    stale: tuple[str, ...] = ()
     same_as: str = ""
 
 
@@ -128,7 +130,7 @@ def _experiment(repo: Any, state: Any, baseline: str, skipped: Counter[str]) -> 
         return None
     documents = dict(_readable(state.data.params))
     files = dict(_readable(state.data.metrics))
-    stale = lockfile.stale_outputs(lockfile.read(_lock(repo, state.rev)), documents)
+    stale = set(files) & lockfile.stale_outputs(lockfile.read(_lock(repo, state.rev)), documents)
     metrics = {
         f"{_prefix(path)}{key}": value
         for path, document in files.items()
@@ -137,13 +139,14 @@ def _experiment(repo: Any, state: Any, baseline: str, skipped: Counter[str]) -> 
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
     if not metrics:
-        skipped["stale" if stale & set(files) else "without metrics"] += 1
+        skipped["stale" if stale else "without metrics"] += 1
         return None
     params = {
         key: value for document in documents.values() for key, value in flatten(document).items()
     }
     name = state.name or _short(state.rev)
-    return Experiment(name, state.rev, baseline, _utc(state.data.timestamp), params, metrics)
+    created = _utc(state.data.timestamp)
+    return Experiment(name, state.rev, baseline, created, params, metrics, tuple(sorted(stale)))
 
 
 def _readable(files: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

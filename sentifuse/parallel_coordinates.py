@@ -70,9 +70,9 @@ def _parallel(
     metric_axis = place(list(scores), few=0)
     heights = np.array([*(_fanned(axis, scores) for axis in axes.values()), metric_axis.places])
     shares = _shares(scores)
-    order = np.argsort(scores, kind="stable")
-    for run in order:
-        is_best = run == order[-1]
+    best = int(np.argmax(scores))  # the first of equal ones
+    for run in sorted(range(len(scores)), key=lambda run: (scores[run], run == best)):
+        is_best = run == best
         line = PathPatch(
             _curve(heights[:, run]),
             facecolor="none",
@@ -84,11 +84,10 @@ def _parallel(
         plot.add_patch(line)
     for number, (key, axis) in enumerate(axes.items()):
         _draw_axis(plot, number, key, axis)
-    _draw_scale(plot, last, metric, metric_axis, scores)
-    best = order[-1]
+    _draw_scale(plot, last, metric, metric_axis)
     plot.text(
-        last + 0.07, heights[-1, best] + 0.035, names[best], color=_COLOURS(1.0), fontsize=8.5,
-        fontweight="bold", va="bottom",
+        last + 0.07, heights[-1, best], names[best], color=_COLOURS(1.0), fontsize=8.5,
+        fontweight="bold", va="center",
     )  # fmt: skip
     return figure
 
@@ -106,15 +105,15 @@ def _draw_axis(plot: Axes, number: int, key: str, axis: SearchAxis) -> None:
     _write_title(plot, number, key, note)
 
 
-def _draw_scale(
-    plot: Axes, number: int, metric: str, axis: SearchAxis, scores: Sequence[float]
-) -> None:
+def _draw_scale(plot: Axes, number: int, metric: str, axis: SearchAxis) -> None:
     low, high = min(axis.places), max(axis.places)
     plot.imshow(
         np.linspace(0, 1, 256)[:, None], cmap=_COLOURS, aspect="auto", origin="lower", zorder=3,
         extent=(number, number + _WIDTH, low, max(high, low + 1e-3)),
     )  # fmt: skip
     for height, label in axis.ticks:
+        if abs(height - high) < 0.05:
+            continue  # the best run's name stands there
         plot.text(number + 0.07, height, label, va="center", fontsize=8, color=_INK, zorder=5)
     _write_title(plot, number, metric, "")
 

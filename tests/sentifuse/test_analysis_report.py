@@ -19,13 +19,14 @@ def test_the_summary_says_what_counts_and_what_does_not() -> None:
     chosen = [
         *RUNS,
         replace(RUNS[0], name="workspace", same_as="b"),
-        experiment("half", None),
+        replace(experiment("half", None), stale=("metrics/ablate.json",)),
     ]
     text = report.summary(chosen, RUNS, {"failed": 2, "queued": 1}, METRIC)
     assert text.split("\n") == [
         "experiments with val.macro_f1: 3",
         "not counted again, same params and metrics: workspace = b",
         "without val.macro_f1: 1 (half)",
+        "left out, not run again with these params: metrics/ablate.json of 1",
         "left out (2 failed, 1 queued)",
     ]
     assert report.summary(RUNS, RUNS, {}, METRIC) == "experiments with val.macro_f1: 3"

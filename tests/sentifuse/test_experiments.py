@@ -59,6 +59,23 @@ def test_a_workspace_whose_params_were_not_run_is_stale(
     assert collected.skipped == {"stale": 1}
 
 
+def test_metrics_of_a_stage_that_was_not_run_again_are_left_out(
+    searched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(searched)
+    path = searched / "dvc.lock"
+    ablate = "  ablate:\n    cmd: ablate\n    params:\n      params.yaml: {seed: 7}\n"
+    own = "    - path: metrics/ablate.json\n"
+    assert own in path.read_text()
+    lock = path.read_text().replace(own, "    - path: metrics/other.json\n")
+    path.write_text(f"{lock}{ablate}    outs:\n{own}")
+    found = by_name(experiments.read())
+    assert found["workspace"].stale == ("metrics/ablate.json",)
+    assert "ablate.multimodal.macro_f1.mean" not in found["workspace"].metrics
+    assert "val.macro_f1" in found["workspace"].metrics
+    assert found["gated"].stale == ()
+
+
 def test_queued_experiments_are_counted_only(
     searched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
