@@ -33,7 +33,9 @@ def main() -> None:
         finally:
             browser.close()
         page = Image.open(whole).convert("RGB")
-    parts = [page.crop((0, start - MARGIN, page.width, end + MARGIN)) for start, end in (scores, cards)]
+    parts = [
+        page.crop((0, start - MARGIN, page.width, end + MARGIN)) for start, end in (scores, cards)
+    ]
     sheet = Image.new("RGB", (page.width, sum(part.height for part in parts)))
     sheet.paste(parts[0], (0, 0))
     sheet.paste(parts[1], (0, parts[0].height))

@@ -52,9 +52,9 @@ class Correlation:
 
 
 def is_test(metric: str) -> bool:
-    """Whether the metric is of the test part; all that `ablate` writes is."""
+    """Whether the metric is of the test part; all that `ablate` writes and all `baselines` are."""
     parts = metric.split(".")
-    return "test" in parts or parts[0] == "ablate"
+    return "test" in parts or parts[0] in ("ablate", "baselines")
 
 
 def param_text(experiment: Experiment, key: str) -> str:

@@ -17,6 +17,7 @@ from tests.search import experiment
         ("test.accuracy", True),
         ("test.interval.macro_f1.low", True),
         ("ablate.multimodal.macro_f1.mean", True),
+        ("baselines.text_only.model_minus.accuracy.mean", True),
         ("other.test.accuracy", True),
         ("contest", False),
     ],
