@@ -4,12 +4,14 @@ python -m sentifuse recipe recipes/course.yaml    # the -S options for `dvc exp 
 python -m sentifuse compare EXP_A EXP_B           # paired difference over splits
 python -m sentifuse analyze                       # rank all experiments, table and figure
 python -m sentifuse offline-plots                 # `dvc plots` pages that need no network
+python -m sentifuse predict --image a.jpg --text "what a day"
+python -m sentifuse serve                         # a page to try the model
 """
 
 import argparse
 from pathlib import Path
 
-from sentifuse import analyze_command
+from sentifuse import analyze_command, predict_command, serve_command
 from sentifuse.errors import run
 
 
@@ -34,6 +36,12 @@ def main() -> None:
     analyze = commands.add_parser("analyze", help="rank, group and draw all experiments")
     analyze_command.add_options(analyze)
     analyze.set_defaults(call=analyze_command.run)
+    predict = commands.add_parser("predict", help="predict a pair, or a CSV of pairs")
+    predict_command.add_options(predict)
+    predict.set_defaults(call=predict_command.run)
+    serve = commands.add_parser("serve", help="a page to try a model")
+    serve_command.add_options(serve)
+    serve.set_defaults(call=serve_command.run)
     offline = commands.add_parser(
         "offline-plots", help="let `dvc plots` make pages that need no network"
     )

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from sentifuse.metrics import Array, Labels
 
+Logits = NDArray[np.float32] | NDArray[np.float64]
+
 # Beyond these a fit on few, all right or all wrong samples would run off to 0 or infinity.
 TEMPERATURES = (0.2, 20.0)
 # Columns of the tables.
@@ -41,7 +43,7 @@ def fit_temperature(logits: NDArray[np.float32], targets: Labels) -> float:
     return float(np.exp(found.x))
 
 
-def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> Array:
+def softmax(logits: Logits, temperature: float = 1.0) -> Array:
     """softmax(logits / temperature) over the last axis, in float64 so that rows sum to 1 when written."""
     scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))

@@ -8,9 +8,8 @@ its last sample, and a text batch holds texts of one length only, without paddin
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -71,19 +70,17 @@ def item_key(content: str, view: int) -> str:
 
 def space_name(modality: Modality, backbone: Backbone, setting: Setting) -> str:
     """Names the store's space for one modality: different whenever a row could differ."""
-    import PIL
-    import transformers
-
+    libraries = versions()
     parts: dict[str, object] = {
         "version": VERSION,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "torch": libraries["torch"],
+        "transformers": libraries["transformers"],
         "tokens": setting.tokens,
         "hidden_dtype": setting.hidden_dtype,
     }
     if modality == "image":
         parts |= {"encoder": backbone.image.fingerprint, "split": setting.image_split}
-        parts |= {"pillow": PIL.__version__, "batch": setting.image_batch}
+        parts |= {"pillow": libraries["pillow"], "batch": setting.image_batch}
         parts |= {"views": asdict(setting.views)}
     else:
         parts |= {"encoder": backbone.text.fingerprint, "split": setting.text_split}
@@ -92,10 +89,37 @@ def space_name(modality: Modality, backbone: Backbone, setting: Setting) -> str:
     return f"{modality}-{digest[:20]}"
 
 
+def versions() -> dict[str, str]:
+    """The versions of the libraries that a row's bits depend on."""
+    import PIL
+    import transformers
+
+    return {
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "pillow": PIL.__version__,
+    }
+
+
+def _from_disk(item: Item) -> bytes:
+    return Path(item.path).read_bytes()
+
+
 def encode_shard(
-    backbone: Backbone, setting: Setting, modality: Modality, items: Sequence[Item]
+    backbone: Backbone,
+    setting: Setting,
+    modality: Modality,
+    items: Sequence[Item],
+    read: Callable[[Item], bytes] = _from_disk,
 ) -> dict[str, Row]:
     """Reads and encodes `items`.
+
+    Args:
+        backbone: the encoders.
+        setting: what a row holds.
+        modality: what the items are.
+        items: one per key.
+        read: gives the bytes of an item.
 
     Returns:
         Key -> `embedding` (1, D) float32; `tokens` and `hidden` (T or P, H) where the setting has
@@ -105,26 +129,38 @@ def encode_shard(
         UserError: a file cannot be decoded, or a hidden state does not fit float16.
     """
     if modality == "image":
-        return _encode_images(backbone, setting, items)
-    return _encode_texts(backbone, setting, items)
+        return _encode_images(backbone, setting, items, read)
+    return _encode_texts(backbone, setting, items, read)
 
 
-def _encode_images(backbone: Backbone, setting: Setting, items: Sequence[Item]) -> dict[str, Row]:
+def _encode_images(
+    backbone: Backbone, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
+) -> dict[str, Row]:
     encoder = backbone.image
     rows: dict[str, Row] = {}
-    # Views of one file stand side by side: it is decoded once for all of them.
-    read = lru_cache(maxsize=1)(_read_image)
+    last: tuple[tuple[str, str], Image.Image] | None = None
+
+    def decoded(item: Item) -> Image.Image:
+        # Views of one content stand side by side: it is decoded once for all of them.
+        nonlocal last
+        content = item.path, item.key.partition(".")[0]
+        if last is None or last[0] != content:
+            last = content, _decode(read, item)
+        return last[1]
+
     for batch in _chunks(items, setting.image_batch):
-        pixels = np.stack([_view(read(item.path), item, encoder.spec, setting) for item in batch])
+        pixels = np.stack([_view(decoded(item), item, encoder.spec, setting) for item in batch])
         filled = _fill(torch.from_numpy(pixels), setting.image_batch)
         encoded = encoder.encode(normalise(filled, encoder.spec), setting.image_split)
         rows |= _rows(batch, encoded, setting)
     return rows
 
 
-def _encode_texts(backbone: Backbone, setting: Setting, items: Sequence[Item]) -> dict[str, Row]:
+def _encode_texts(
+    backbone: Backbone, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
+) -> dict[str, Row]:
     encoder = backbone.text
-    texts = [text.clean(text.decode(Path(item.path).read_bytes())) for item in items]
+    texts = [text.clean(text.decode(read(item))) for item in items]
     by_length: dict[int, list[tuple[Item, list[int]]]] = defaultdict(list)
     for item, ids in zip(items, encoder.tokenize(texts), strict=True):
         by_length[len(ids)].append((item, ids))
@@ -144,11 +180,11 @@ def normalise(pixels: Tensor, spec: ImageSpec) -> Tensor:
     return ((pixels.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
-def _read_image(path: str) -> Image.Image:
+def _decode(read: Callable[[Item], bytes], item: Item) -> Image.Image:
     try:
-        return images.read(Path(path).read_bytes())
+        return images.read(read(item))
     except OSError as error:
-        raise UserError(f"{path}: not an image that can be decoded ({error})") from None
+        raise UserError(f"{item.path}: not an image that can be decoded ({error})") from None
 
 
 def _view(image: Image.Image, item: Item, spec: ImageSpec, setting: Setting) -> images.Pixels:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from sentifuse import bootstrap, calibration
 from sentifuse.attribution import Attribution, attribute
@@ -158,7 +157,7 @@ def compare(
 
 
 def calibrate(
-    targets: Labels, logits: NDArray[np.float32], temperature: float, bins: int
+    targets: Labels, logits: calibration.Logits, temperature: float, bins: int
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Measures how far confidence is to be trusted.
 

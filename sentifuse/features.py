@@ -3,6 +3,7 @@
 | file | shape, dtype | what |
 | --- | --- | --- |
 | `meta.json` | | widths, layers, the tails' configs, the backbone's fingerprints |
+| `encoding.json` | | how the rows were encoded: `encoding_record.EncodingRecord` |
 | `guids.txt` | N lines | the manifest's order, which is that of all rows |
 | `image_embeddings.npy` | (N, V, D) float32 | view 0 is the plain centre crop |
 | `text_embeddings.npy` | (N, D) float32 | |

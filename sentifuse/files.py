@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from sentifuse.errors import UserError
 
@@ -13,12 +14,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 with `\\n` line ends; makes the folder; replaces atomically."""
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A UTF-8 file with `\\n` line ends that becomes `path` at the end, if nothing was raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, path)
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8 with `\\n` line ends; makes the folder; replaces atomically."""
+    with writing(path) as file:
+        file.write(text)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,13 +2,20 @@
 
 import io
 import random
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]  # (S, S, 3)
+
+# Files come from strangers: Pillow's other readers are rarely used, some start another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+# A small file can unpack to gigabytes. Pillow only warns above this, 89 million by default.
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 2**26
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `read` refuses instead
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,47 @@ class ViewSpec:
     jitter: float
 
 
-def read(raw: bytes) -> Image.Image:
+def check(raw: bytes, max_pixels: int = MAX_PIXELS) -> None:
+    """Reads the header only.
+
+    Raises:
+        OSError: `raw` is not an image of `FORMATS`, or has more than `max_pixels` pixels.
+    """
+    _open(raw, max_pixels).close()
+
+
+def read(raw: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decodes to RGB, upright as the EXIF orientation says.
 
     Raises:
-        OSError: `raw` is not an image that Pillow reads, or is cut off.
+        OSError: `raw` is not an image of `FORMATS`, is damaged or cut off, or has more than
+            `max_pixels` pixels.
     """
-    image = Image.open(io.BytesIO(raw))
+    image = _open(raw, max_pixels)
+    try:
+        return _upright_rgb(image)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a damaged file leads Pillow's readers to
+        raise OSError(f"damaged: {error}") from error
+
+
+def _open(raw: bytes, max_pixels: int) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(raw), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise OSError(f"none of {', '.join(FORMATS)}") from None
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(str(error)) from error
+    width, height = image.size
+    if width * height > max_pixels:
+        raise OSError(f"{width} x {height} pixels, more than {max_pixels}")
+    return image
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):
         # Pillow would cut off at 255: keep the upper eight of the sixteen bits.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import torch
@@ -41,6 +41,16 @@ class Batch:
     text_hidden: Tensor | None = None
     image_tokens: Tensor | None = None
     image_hidden: Tensor | None = None
+
+    def to(self, dtype: torch.dtype) -> "Batch":
+        """The batch with all its states in `dtype`; the mask stays as it is."""
+        states = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {
+            name: state.to(dtype)
+            for name, state in states.items()
+            if state is not None and state.is_floating_point()
+        }
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pandas as pd
 import safetensors.torch
 from torch import Tensor
 
-from sentifuse import assemble
+from sentifuse import assemble, encoding_record
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone, Encoder
 from sentifuse.encoding import Item, Setting, item_key, space_name
@@ -66,6 +66,7 @@ def preprocess(
 
     meta = _meta(backbone, setting, views + 1)
     assemble.write(out, meta, list(samples["guid"]), images, image_keys, texts, text_keys)
+    encoding_record.write(encoding_record.of(backbone, name, revision, setting, views + 1), out)
     for modality, encoder, split in (
         ("image", backbone.image, setting.image_split),
         ("text", backbone.text, setting.text_split),

@@ -20,7 +20,8 @@ from sentifuse.recipe import Schedule
 # Rows of the training history, in the order of the columns of the CSV file.
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr_head")
 _PLATEAU_FACTOR, _PLATEAU_PATIENCE = 0.5, 2
-_EVALUATION_BATCH = 256
+# States of more samples than these no longer fit the cache: 256 take three times as long.
+_EVALUATION_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def predict_without(
     data: Dataset,
     views: ViewChoice,
     absences: Sequence[Collection[str]],
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """What `predict` gives when modalities are absent.
 
@@ -153,16 +155,17 @@ def predict_without(
         data: N samples, gathered once, a batch at a time.
         views: which views of an image the model sees.
         absences: A sets of modalities to do without, each of `image` and `text`.
+        dtype: of the weights of `model`.
 
     Returns:
-        Logits (A, N, C).
+        Logits (A, N, C) in `dtype`.
     """
     model.eval()
     needs = Needs.of(model)
-    out = torch.empty(len(absences), len(data), len(model.config.labels))
+    out = torch.empty(len(absences), len(data), len(model.config.labels), dtype=dtype)
     for index in data.in_order(_EVALUATION_BATCH, by_length=needs.text_states):
-        batch = data.batch(index, needs, views)
-        out[:, index] = torch.stack([model(batch, absent) for absent in absences])
+        batch = data.batch(index, needs, views).to(dtype)
+        out[:, index] = torch.stack([model(batch, absent) for absent in absences]).to(dtype)
     return out
 
 

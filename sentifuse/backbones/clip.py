@@ -23,13 +23,13 @@ class ClipText:
         self.embedding_dim = model.config.projection_dim
         self.token_dim = config.hidden_size
         self.layers = config.num_hidden_layers
+        self.max_tokens = config.max_position_embeddings
         weights = {**self._tower.state_dict(), "projection": self._projection.weight}
         vocabulary = tokenizer.backend_tokenizer.to_str()
         self.fingerprint = fingerprint(f"CLIP text {config.to_json_string()} {vocabulary}", weights)
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
-        limit = self._config.max_position_embeddings
-        encoded = self._tokenizer(texts, truncation=True, max_length=limit)
+        encoded = self._tokenizer(texts, truncation=True, max_length=self.max_tokens)
         # A text may spell out the end-of-text token; CLIP pools the first one.
         end = self._tokenizer.eos_token_id
         return [list(ids[: ids.index(end) + 1]) for ids in encoded["input_ids"]]

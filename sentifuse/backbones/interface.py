@@ -68,8 +68,10 @@ class ImageEncoder(Encoder, Protocol):
 class TextEncoder(Encoder, Protocol):
     """Texts -> embeddings."""
 
+    max_tokens: int
+
     def tokenize(self, texts: list[str]) -> list[list[int]]:
-        """Token ids with the special tokens, cut at the model's longest input; never empty."""
+        """Token ids with the special tokens, cut at `max_tokens`; never empty."""
         ...
 
     def encode(self, ids: Tensor, split: int) -> Encoded:

@@ -115,6 +115,7 @@ def test_a_first_run_writes_every_output(finished: Project) -> None:
     features = {path.name for path in (finished.folder / "data" / "features").iterdir()}
     assert features == {
         "meta.json",
+        "encoding.json",
         "guids.txt",
         "image_embeddings.npy",
         "image_tokens.npy",

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,10 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
     "train_stage1": ({"data/features", "data/splits.csv"}, {"models/stage1"}),
     "train_stage2": ({"data/features", "data/splits.csv", "models/stage1"}, {"models/stage2"}),
     "evaluate": ({"data/features", "data/splits.csv", "models/stage2"}, {"data/evaluation"}),
+    "package": (
+        {"data/features", "data/splits.csv", "models/stage2", "metrics/evaluate.json"},
+        {"models/bundle"},
+    ),
     "ablate": ({"data/features", "data/splits.csv"}, set()),
     "report": (
         {
@@ -201,3 +206,11 @@ def test_plots_are_drawn_of_files_that_a_stage_writes() -> None:
     drawn = {path for plot in DOCUMENT["plots"] for entry in plot.values() for path in entry["y"]}
     assert drawn
     assert drawn <= files
+
+
+def test_artifacts_are_outs_of_a_stage_with_names_that_a_tag_may_have() -> None:
+    outs = {name for stage in STAGES for name in names(STAGES[stage].get("outs", []))}
+    assert DOCUMENT["artifacts"]["sentiment"]["path"] == "models/bundle"
+    for name, artifact in DOCUMENT["artifacts"].items():
+        assert re.fullmatch("[a-z][a-z0-9-]*[a-z0-9]", name)
+        assert artifact["path"] in outs

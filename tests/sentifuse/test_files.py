@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from sentifuse import files
+from sentifuse.errors import UserError
 
 
 def test_text_is_utf8_with_unix_line_ends_in_a_new_folder(tmp_path: Path) -> None:
@@ -54,3 +55,24 @@ def test_json_refuses_numbers_that_it_does_not_have(tmp_path: Path, value: float
 def test_sha256_of_the_empty_input() -> None:
     expected = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert files.sha256(b"") == expected
+
+
+def test_what_fails_half_way_leaves_the_older_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old", encoding="utf-8")
+    with pytest.raises(ZeroDivisionError), files.writing(path) as file:
+        file.write(f"new {1 // 0}")
+    assert path.read_text(encoding="utf-8") == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_json_is_read_or_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with pytest.raises(UserError, match=r"a\.json: no such file: run `dvc repro`"):
+        files.read_json(path)
+    for text, message in (("{", "not JSON"), ("[1]", "not a JSON object")):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=message):
+            files.read_json(path)
+    files.write_json(path, {"a": 1})
+    assert files.read_json(path) == {"a": 1}

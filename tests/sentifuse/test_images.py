@@ -1,4 +1,5 @@
 import io
+import random
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_the_first_frame_of_an_animation_is_read() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"no image", b"\xff\xd8\xff\xe0" + bytes(50)])
 def test_what_is_no_image_is_an_os_error(raw: bytes) -> None:
-    with pytest.raises(OSError, match="cannot identify"):
+    with pytest.raises(OSError, match="none of JPEG"):
         images.read(raw)
 
 
@@ -218,3 +219,49 @@ def test_centre_equals_resize_and_crop_on_photographs() -> None:
         whole = image.resize(size, Image.Resampling.BICUBIC)
         expected = np.asarray(whole.crop((left, top, left + 224, top + 224))).astype(int)
         assert np.abs(images.centre(image, spec) - expected).max() <= 1, path.name
+
+
+@pytest.mark.parametrize("kind", images.FORMATS)
+def test_every_format_is_read(kind: str) -> None:
+    result = images.read(encoded(noise(40, 30), kind))
+    assert (result.mode, result.size) == ("RGB", (40, 30))
+
+
+def test_a_format_that_is_not_listed_is_refused() -> None:
+    raw = encoded(noise(16, 12), "EPS")
+    for reader in (images.check, images.read):
+        with pytest.raises(OSError, match="none of JPEG"):
+            reader(raw)
+
+
+@pytest.mark.parametrize("reader", [images.check, images.read])
+def test_too_many_pixels_are_refused_by_the_header_alone(reader: Any) -> None:
+    raw = encoded(noise(40, 30))
+    reader(raw, max_pixels=1200)
+    with pytest.raises(OSError, match=r"40 x 30 pixels, more than 1199"):
+        reader(raw[:60], max_pixels=1199)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_pillow_would_only_warn_of_is_refused() -> None:
+    assert images.MAX_PIXELS == Image.MAX_IMAGE_PIXELS
+    raw = encoded(Image.new("1", (10_000, 9_000)))
+    with pytest.raises(OSError, match="10000 x 9000 pixels, more than"):
+        images.read(raw)
+
+
+@pytest.mark.parametrize("kind", images.FORMATS)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged TIFF files
+def test_a_damaged_file_is_an_os_error_or_an_image(kind: str) -> None:
+    raw = encoded(noise(50, 40), kind)
+    rng = random.Random(0)
+    failed = 0
+    for _ in range(60):
+        damaged = bytearray(raw)
+        for _ in range(4):
+            damaged[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
+        try:
+            images.read(bytes(damaged[: rng.randrange(1, len(raw))]))
+        except OSError:
+            failed += 1
+    assert failed > 10

@@ -1,0 +1,172 @@
+"""A CSV of pairs -> a CSV of predictions, a batch of rows in memory at a time."""
+
+import csv
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sentifuse import text
+from sentifuse.errors import UserError
+from sentifuse.files import writing
+from sentifuse.manifest import raise_problems
+from sentifuse.predictor import Pair, Prediction, Predictor
+
+# The columns that are read; others are ignored. A text stands in the row, or in a file.
+COLUMNS = ("guid", "image", "text", "text_file")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the input.
+
+    Attributes:
+        line: where it ends in the file, from 1.
+        guid: as given; empty without that column.
+        found: what to predict, or what is wrong with the row.
+    """
+
+    line: int
+    guid: str
+    found: Pair | UserError
+
+
+def predict(predictor: Predictor, source: Path, out: Path, skip: bool) -> tuple[int, int]:
+    """Predicts every row of `source` and writes `out`, atomically.
+
+    The columns of `out`: `line`, `guid`, `tag`, `p_<label>` for each class, `confidence`,
+    `text_contribution` and `image_contribution` to the predicted class, all with six decimals, and
+    `problem`, which is empty for a row that was predicted.
+
+    Args:
+        predictor: the model.
+        source: columns as in `COLUMNS`; paths are relative to its folder.
+        out: the predictions, in the order of the rows.
+        skip: whether a bad row is passed over and told in its `problem`, or stops everything.
+
+    Returns:
+        How many rows were predicted, and how many were passed over.
+
+    Raises:
+        UserError: not such a CSV file; or bad rows, listed with their lines, unless `skip`.
+    """
+    if not skip:
+        # What can be seen without a prediction is told before the first one.
+        _raise_bad(source, _seen_bad(predictor, read(source)))
+    bad: list[Row] = []
+    done = 0
+    with writing(out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        probabilities = [f"p_{label}" for label in predictor.labels]
+        contributions = ["text_contribution", "image_contribution"]
+        writer.writerow(
+            ["line", "guid", "tag", *probabilities, "confidence", *contributions, "problem"]
+        )
+        for row, found in _predicted(predictor, read(source)):
+            if isinstance(found, UserError):
+                bad.append(Row(row.line, row.guid, found))
+                blanks = [""] * (len(probabilities) + 4)
+                writer.writerow([row.line, row.guid, *blanks, found])
+            else:
+                done += 1
+                writer.writerow([row.line, row.guid, *_cells(found), ""])
+        if not skip:
+            _raise_bad(source, bad)
+    return done, len(bad)
+
+
+def read(source: Path) -> Iterator[Row]:
+    """The rows of `source`, one at a time; their images are not opened.
+
+    Raises:
+        UserError: no such file, not UTF-8, not CSV, or without the columns.
+    """
+    try:
+        with source.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            _check_header(source, reader.fieldnames)
+            for record in reader:
+                yield _row(source.parent, reader.line_num, record)
+    except OSError as error:
+        raise UserError(f"{source}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: not UTF-8 text at byte {error.start}") from None
+    except csv.Error as error:
+        raise UserError(f"{source}: after line {reader.line_num}: {error}") from None
+
+
+def _check_header(source: Path, names: Iterable[str] | None) -> None:
+    given = list(names or ())
+    if not {"image", "text", "text_file"} & set(given):
+        raise UserError(
+            f"{source}: line 1: {','.join(given)!r}: expected a header with `image`, `text` (or "
+            "`text_file`), and perhaps `guid`"
+        )
+    if {"text", "text_file"} <= set(given):
+        raise UserError(f"{source}: line 1: both `text` and `text_file`: keep one of them")
+
+
+def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> Row:
+    guid = record.get("guid") or ""
+    if None in record or None in record.values():
+        return Row(line, guid, UserError("another number of fields than the header has"))
+    image, words, file = (record.get(name) or "" for name in ("image", "text", "text_file"))
+    try:
+        content = text.decode((folder / file).read_bytes()) if file else words
+    except OSError as error:
+        return Row(line, guid, UserError(f"{folder / file}: {error.strerror}"))
+    # An empty field is a missing text; an empty file is an empty text, as in training.
+    pair = Pair(
+        folder / image if image.strip() else None, content if file or words.strip() else None
+    )
+    if pair == Pair():
+        return Row(line, guid, UserError("neither an image nor a text"))
+    return Row(line, guid, pair)
+
+
+def _seen_bad(predictor: Predictor, rows: Iterable[Row]) -> Iterator[Row]:
+    for row in rows:
+        try:
+            if isinstance(row.found, UserError):
+                raise row.found
+            predictor.check(row.found)
+        except UserError as error:
+            yield Row(row.line, row.guid, error)
+
+
+def _predicted(
+    predictor: Predictor, rows: Iterable[Row]
+) -> Iterator[tuple[Row, Prediction | UserError]]:
+    """Each row with what came of it, in order."""
+    waiting: deque[Row] = deque()
+
+    def pairs() -> Iterator[Pair]:
+        for row in rows:
+            waiting.append(row)
+            if isinstance(row.found, Pair):
+                yield row.found
+
+    def bad_ones() -> Iterator[tuple[Row, UserError]]:
+        while waiting and isinstance(waiting[0].found, UserError):
+            row = waiting.popleft()
+            yield row, UserError(str(row.found))
+
+    for found in predictor.try_many(pairs()):
+        yield from bad_ones()
+        yield waiting.popleft(), found
+    yield from bad_ones()
+
+
+def _cells(found: Prediction) -> list[str]:
+    figures = [
+        *found.probabilities.values(),
+        found.confidence,
+        found.text_contribution,
+        found.image_contribution,
+    ]
+    return [found.label, *(f"{figure:.6f}" for figure in figures)]
+
+
+def _raise_bad(source: Path, rows: Iterable[Row]) -> None:
+    raise_problems(source, [f"line {row.line}: {row.found}" for row in rows])

@@ -1,0 +1,276 @@
+"""Predicts pairs of an image and a text with a bundle.
+
+    from sentifuse.predictor import Predictor
+    predictor = Predictor.load("models/bundle")
+    print(predictor.predict(image="a.jpg", text="what a day"))
+
+Pairs take the way that `preprocess` and `infer` take, through the same functions and with the same random
+views, so that the figures are the same.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from sentifuse import attribution, bundle, encoding, images, online_features
+from sentifuse.attribution import Attribution
+from sentifuse.backbones import registry
+from sentifuse.backbones.interface import Backbone
+from sentifuse.bundle import Bundle
+from sentifuse.dataset import Dataset
+from sentifuse.encoding import Modality
+from sentifuse.encoding_record import EncodingRecord
+from sentifuse.errors import UserError
+from sentifuse.features import Features, Meta
+from sentifuse.model import INPUT_MODES
+from sentifuse.online_features import Source
+from sentifuse.text import clean
+
+_PAIRS_A_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What to predict; one of the two may be missing.
+
+    Attributes:
+        image: a file, its content, or None.
+        text: the text itself, or None. A text that cleaning leaves nothing of is one nevertheless: the
+            model has seen such in training.
+    """
+
+    image: str | Path | bytes | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of a pair.
+
+    Attributes:
+        label: the class with the highest probability.
+        probabilities: label -> probability, with the temperature; they sum to 1.
+        confidence: the probability of `label`.
+        text_contribution: what the text adds to `confidence`, -1..1; 0 without one.
+        image_contribution: the same for the image. The two and `base` sum to `confidence`.
+        base: the probability of `label` for a model that sees neither.
+        used: the modalities that spoke, of `image` and `text`.
+    """
+
+    label: str
+    probabilities: Mapping[str, float]
+    confidence: float
+    text_contribution: float
+    image_contribution: float
+    base: float
+    used: tuple[str, ...]
+
+
+class Predictor:
+    """A model and its backbone, ready to predict."""
+
+    def __init__(self, loaded: Bundle, backbone: Backbone, max_pixels: int) -> None:
+        """Takes over what `load` has checked."""
+        self._bundle, self._backbone, self._max_pixels = loaded, backbone, max_pixels
+        self._model = loaded.model.double()
+        self._unread = INPUT_MODES[self._model.config.input_mode]
+        # The first call sets the tokenizer's truncation, which no other thread may be using then.
+        backbone.text.tokenize(["warm"])
+
+    @staticmethod
+    def load(
+        folder: str | Path, backbone: str | None = None, max_pixels: int = images.MAX_PIXELS
+    ) -> "Predictor":
+        """Loads a bundle and its backbone.
+
+        Args:
+            folder: the bundle.
+            backbone: where the backbone is, if not where it was in training: a hub id or a folder.
+            max_pixels: larger images are refused.
+
+        Raises:
+            UserError: the bundle is damaged, its backbone is not here, or is not the one that it was
+                trained on.
+        """
+        loaded = bundle.load(Path(folder))
+        record = loaded.encoding
+        if record.version != encoding.VERSION:
+            raise UserError(
+                f"{folder}: inputs were encoded by version {record.version}, this is version "
+                f"{encoding.VERSION}: use the release that made it, or train again with `dvc repro`"
+            )
+        name = record.backbone if backbone is None else backbone
+        try:
+            found = registry.load(name, record.revision if backbone is None else None)
+        except UserError as error:
+            raise UserError(
+                f"{folder}: its backbone is not here; another place is told by `--backbone` "
+                f"(Predictor.load(..., backbone=...)): {error}"
+            ) from None
+        _check_backbone(Path(folder), name, found, record)
+        here = encoding.versions()
+        other = [
+            f"{library} {version} (here {here.get(library)})"
+            for library, version in record.libraries.items()
+            if here.get(library) != version
+        ]
+        if other:
+            warnings.warn(
+                f"{folder}: was trained with {', '.join(other)}: the last digits may differ",
+                stacklevel=2,
+            )
+        return Predictor(loaded, found, max_pixels)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The class names in the order of training."""
+        return self._model.config.labels
+
+    def predict(
+        self, image: str | Path | bytes | None = None, text: str | None = None
+    ) -> Prediction:
+        """Predicts one pair; one of the two may be missing.
+
+        Args:
+            image: a file, or its content.
+            text: the text itself.
+
+        Raises:
+            UserError: the image cannot be read, or there is nothing that the model reads.
+        """
+        [prediction] = self._batch([Pair(image, text)])
+        return prediction
+
+    def predict_many(self, pairs: Iterable[Pair]) -> Iterator[Prediction]:
+        """Predicts pairs in their order, a batch in memory at a time.
+
+        Raises:
+            UserError: as of `predict`.
+        """
+        for found in self.try_many(pairs):
+            if isinstance(found, UserError):
+                raise found
+            yield found
+
+    def try_many(self, pairs: Iterable[Pair]) -> Iterator[Prediction | UserError]:
+        """As `predict_many`, but a pair that cannot be predicted gives its error."""
+        rest = iter(pairs)
+        while batch := list(islice(rest, _PAIRS_A_BATCH)):
+            try:
+                yield from self._batch(batch)
+            except UserError:
+                # Which one is it? A row does not depend on its batch, so one by one is the same.
+                yield from map(self._try, batch)
+
+    def check(self, pair: Pair) -> None:
+        """Looks at all that can be seen without decoding the image.
+
+        Raises:
+            UserError: as of `predict`.
+        """
+        self._content(pair)
+
+    def _try(self, pair: Pair) -> Prediction | UserError:
+        try:
+            return self._batch([pair])[0]
+        except UserError as error:
+            return error
+
+    def _batch(self, pairs: Sequence[Pair]) -> list[Prediction]:
+        # One thread, as in `preprocess`; the setting is per calling thread.
+        torch.set_num_threads(1)
+        contents = [self._content(pair) for pair in pairs]
+        out: list[Prediction | None] = [None] * len(pairs)
+        groups: dict[tuple[Modality, ...], list[int]] = {}
+        for place, content in enumerate(contents):
+            groups.setdefault(tuple(content), []).append(place)
+        for used, places in groups.items():
+            features = self._features([contents[place] for place in places])
+            rows = np.arange(len(places))
+            found = attribution.attribute(
+                self._model,
+                Dataset(features, rows, torch.full((len(places),), -1), features.guids),
+                self._bundle.predict_views,
+                self._bundle.temperature,
+                absent={"image", "text"}.difference(used),
+            )
+            for row, place in enumerate(places):
+                out[place] = self._prediction(found, row, used)
+        return cast(list[Prediction], out)
+
+    def _content(self, pair: Pair) -> dict[Modality, Source]:
+        """Modality -> content, of those that the pair has and the model reads."""
+        content: dict[Modality, Source] = {}
+        if pair.image is not None and "image" not in self._unread:
+            content["image"] = self._image(pair.image)
+        if pair.text is not None and "text" not in self._unread:
+            # A lone surrogate is no character: it becomes a question mark.
+            content["text"] = Source(pair.text[:20], pair.text.encode("utf-8", "replace"))
+        # Without an image such a text would be all there is, and say nothing.
+        if not content or (list(content) == ["text"] and not clean(pair.text or "")):
+            reads = " and ".join(sorted({"image", "text"} - self._unread))
+            raise UserError(
+                f"nothing to predict: the model reads {reads}, and there is none; a text of URLs and "
+                "@mentions only is empty after cleaning"
+            )
+        return content
+
+    def _image(self, image: str | Path | bytes) -> Source:
+        name = "image" if isinstance(image, bytes) else str(image)
+        try:
+            raw = image if isinstance(image, bytes) else Path(image).read_bytes()
+        except OSError as error:
+            raise UserError(f"{name}: {error.strerror or error}") from None
+        try:
+            images.check(raw, self._max_pixels)
+        except OSError as error:
+            raise UserError(f"{name}: not an image that can be read ({error})") from None
+        return Source(name, raw)
+
+    def _features(self, samples: Sequence[Mapping[Modality, Source]]) -> Features:
+        config, record = self._model.config, self._bundle.encoding
+        views = record.views if self._bundle.predict_views == "mean" else 1
+        meta = Meta(
+            image_dim=config.image_dim,
+            text_dim=config.text_dim,
+            image_token_dim=config.image_token_dim,
+            text_token_dim=config.text_token_dim,
+            views=views,
+            image_tail=config.image_tail,
+            text_tail=config.text_tail,
+            image_fingerprint=record.image_fingerprint,
+            text_fingerprint=record.text_fingerprint,
+        )
+        return online_features.encode(self._backbone, record, meta, samples)
+
+    def _prediction(self, found: Attribution, row: int, used: tuple[str, ...]) -> Prediction:
+        probabilities = found.probabilities[row]
+        best = int(probabilities.argmax())
+        return Prediction(
+            label=self.labels[best],
+            probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
+            confidence=float(probabilities[best]),
+            text_contribution=float(found.text[row, best]),
+            image_contribution=float(found.image[row, best]),
+            base=float(found.base[row, best]),
+            used=used,
+        )
+
+
+def _check_backbone(folder: Path, name: str, found: Backbone, record: EncodingRecord) -> None:
+    for modality, here, wanted in (
+        ("image", found.image.fingerprint, record.image_fingerprint),
+        ("text", found.text.fingerprint, record.text_fingerprint),
+    ):
+        if here != wanted:
+            raise UserError(
+                f"{folder}: trained on {record.backbone!r} with the {modality} encoder {wanted}, but "
+                f"{name!r} here is {here}: get the one that it was trained on and pass its folder as "
+                "`--backbone`, or train again with `dvc repro`"
+            )

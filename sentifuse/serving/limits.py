@@ -1,0 +1,118 @@
+"""What one request may cost: bytes, pixels, characters, seconds, and a place in the queue."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits, each 1 or more but `queue`, which may be 0.
+
+    Attributes:
+        upload_bytes: of a request's body.
+        pixels: of an image; checked before it is decoded.
+        text_characters: of a text.
+        seconds: to send a request, and again to answer it, waiting included.
+        workers: requests that are worked on at the same time, a thread each.
+        queue: requests that may wait for a worker.
+    """
+
+    upload_bytes: int
+    pixels: int
+    text_characters: int
+    seconds: float
+    workers: int
+    queue: int
+
+
+class BusyError(Exception):
+    """The queue is full."""
+
+
+class LateError(Exception):
+    """The answer took too long."""
+
+
+class Workers:
+    """Threads that work off a short queue."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Starts no thread before the first call."""
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="predict")
+        self._lock = threading.Lock()
+        self._pending = 0
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Calls `function` in a thread and waits for it.
+
+        A thread cannot be stopped: a call that is late keeps its worker until it ends, so that late calls
+        do not pile up.
+
+        Raises:
+            BusyError: all workers are busy and the queue is full.
+            LateError: it takes longer than it may.
+        """
+        with self._lock:
+            if self._pending >= self._limits.workers + self._limits.queue:
+                raise BusyError
+            self._pending += 1
+        work = self._pool.submit(function)
+        work.add_done_callback(lambda _: self._leave())
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(work), self._limits.seconds)
+        except TimeoutError:
+            raise LateError from None
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._pending -= 1
+
+
+class BodyLimit:
+    """ASGI middleware: 413 for a body that is too large, 408 for one that takes too long to come."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app, self._limits = app, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        most = self._limits.upload_bytes
+        too_large = f"the request has more than {most} bytes"
+        lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+        if any(not value.isdigit() or int(value) > most for value in lengths):
+            await JSONResponse({"detail": too_large}, 413, {"Connection": "close"})(
+                scope, receive, send
+            )
+            return
+        deadline = asyncio.get_running_loop().time() + self._limits.seconds
+        seen, complete = 0, False
+
+        async def counted() -> Message:
+            nonlocal seen, complete
+            if complete:  # what comes now is the client's leaving
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "the request took too long to arrive") from None
+            seen += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if seen > most:
+                raise HTTPException(413, too_large)
+            return message
+
+        await self._app(scope, counted, send)

@@ -1,0 +1,78 @@
+"""Packs the finetuned model, with all that prediction takes and a model card, into one folder.
+
+    python -m stages.package
+
+Reads `models/stage2/`, `data/features/`, `data/splits.csv` and `metrics/evaluate.json`; writes
+`models/bundle/`, which `python -m sentifuse predict` and `dvc artifacts get` use.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from sentifuse import params
+from sentifuse.errors import run
+
+MODEL = Path("models/stage2")
+FEATURES = Path("data/features")
+SPLITS = Path("data/splits.csv")
+METRICS = Path("metrics/evaluate.json")
+OUT = Path("models/bundle")
+
+
+@dataclass(frozen=True)
+class Package:
+    """The section `package`."""
+
+    __pydantic_config__ = params.STRICT
+    name: Annotated[str, Field(min_length=1)]
+    license: Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of `params.yaml`; training's sections are put on record as they stand."""
+
+    seed: int
+    data: dict[str, Any]
+    split: dict[str, Any]
+    fusion: str
+    input_mode: str
+    image_views: dict[str, Any]
+    head: dict[str, Any]
+    loss: dict[str, Any]
+    stage1: dict[str, Any]
+    stage2: dict[str, Any]
+    interval: dict[str, Any]
+    package: Package
+
+
+def main() -> None:
+    """Writes the bundle."""
+    p = params.load(Params)
+    from sentifuse import bundle, encoding_record, files, splits
+
+    recorded = asdict(p)
+    del recorded["package"], recorded["data"]
+    counts = splits.counts(splits.read(SPLITS))
+    data = {
+        # The folder's name: where it lay is nobody's business.
+        "name": Path(p.data["root"]).name,
+        "samples": {part: rows for part, rows in counts.items() if part != "predict"},
+    }
+    bundle.save(
+        OUT,
+        MODEL,
+        encoding=encoding_record.read(FEATURES),
+        data=data,
+        params=recorded,
+        metrics=files.read_json(METRICS),
+        card=bundle.Card(p.package.name, p.package.license),
+    )
+    print(f"{OUT}: {p.package.name}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,74 @@
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from sentifuse import predict_command
+from sentifuse.errors import UserError
+from tests.bundles import make_bundle
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("command"))
+
+
+def run(*arguments: str | Path) -> None:
+    parser = argparse.ArgumentParser()
+    predict_command.add_options(parser)
+    predict_command.run(parser.parse_args([str(each) for each in arguments]))
+
+
+def test_a_pair_is_told_to_people(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("--model", made, "--text", "good day")
+    *bars, blank, told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in bars] == ["negative", "neutral", "positive"]
+    shares = [float(line.split()[1]) for line in bars]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+    assert [line.count("█") for line in bars] == [round(0.3 * share) for share in shares]
+    assert blank == ""
+    assert ": text " in told
+    assert "image" not in told
+
+
+def test_a_pair_is_told_to_programs(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("--model", made, "--text", "good day", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {
+        "label", "probabilities", "confidence", "text_contribution", "image_contribution", "base", "used"
+    }  # fmt: skip
+    assert found["used"] == ["text"]
+
+
+def test_a_csv_is_predicted(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("text\ngood day\n\nbad\n,\n", encoding="utf-8")
+    out = tmp_path / "out.csv"
+    run("--model", made, "--csv", tmp_path / "a.csv", "--out", out, "--on-bad-row", "skip")
+    assert capsys.readouterr().out == f"{out}: 2 rows, 1 passed over\n"
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 4
+    with pytest.raises(UserError, match="1 bad rows: line 5"):
+        run("--model", made, "--csv", tmp_path / "a.csv", "--out", out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--text", ""],
+        ["--csv", "a.csv"],
+        ["--out", "b.csv"],
+        ["--csv", "a.csv", "--out", "b.csv", "--text", "x"],
+    ],
+    ids=" ".join,
+)
+def test_one_thing_at_a_time(arguments: list[str]) -> None:
+    with pytest.raises(UserError, match="expected --image and --text, or one of them, or else"):
+        run(*arguments)
+
+
+def test_a_missing_csv_or_bundle_is_named(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.csv: no such file"):
+        run("--model", made, "--csv", tmp_path / "a.csv", "--out", tmp_path / "b.csv")
+    with pytest.raises(UserError, match=r"nowhere.*no such file: a bundle is a folder"):
+        run("--model", tmp_path / "nowhere", "--text", "x")
