@@ -6,6 +6,7 @@ python -m sentifuse analyze                       # rank all experiments, table 
 python -m sentifuse offline-plots                 # `dvc plots` pages that need no network
 python -m sentifuse predict --image a.jpg --text "what a day"
 python -m sentifuse serve                         # a page to try the model
+python -m sentifuse push-runs                     # the run-cache with its outputs, to a remote
 """
 
 import argparse
@@ -46,6 +47,11 @@ def main() -> None:
         "offline-plots", help="let `dvc plots` make pages that need no network"
     )
     offline.set_defaults(call=_offline_plots)
+    push_runs = commands.add_parser(
+        "push-runs", help="upload every run of a stage, so that other clones need not run it"
+    )
+    push_runs.add_argument("--remote", help="its name; the default remote if not given")
+    push_runs.set_defaults(call=_push_runs)
     arguments = parser.parse_args()
     arguments.call(arguments)
 
@@ -73,6 +79,12 @@ def _offline_plots(arguments: argparse.Namespace) -> None:
 
     page = offline_plots.install(Path())
     print(f"`dvc plots` pages need no network now: made with {page}")
+
+
+def _push_runs(arguments: argparse.Namespace) -> None:
+    from sentifuse import run_cache
+
+    print(f"{run_cache.push(arguments.remote)} runs of a stage are in the remote")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import copy
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,9 @@ STAGES = (
 )  # fmt: skip
 OUTPUTS = ("data", "models", "metrics", "plots", "reports")
 
-_CODE = ("dvc.yaml", "params.yaml", "stages", "sentifuse", ".dvcignore", ".gitignore")
+_CODE = (
+    "dvc.yaml", "params.yaml", "stages", "sentifuse", ".dvcignore", ".gitignore", "data/.gitignore",
+)  # fmt: skip
 _WORDS = {
     "negative": ("bad day", "sad", "I hate it", "so tired…", "遗憾 的 一天"),
     "neutral": ("the day", "at work", "see http://t.co/x1", "a café noir", "天气 预报"),
@@ -42,22 +46,33 @@ class Project:
 
     folder: Path
 
+    def attempt(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Runs a command with this environment's Python; stderr is in its stdout."""
+        # A file and no pipe: a daemon that the command leaves behind would hold a pipe open.
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=_environment(self.folder.parent),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+            output.seek(0)
+            text = output.read().decode("utf-8")
+        return subprocess.CompletedProcess(command, done.returncode, text)
+
     def run(self, *command: str) -> str:
-        """Stdout and stderr of a command that has to succeed, with this environment's Python."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=_environment(self.folder.parent),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            check=False,
-        )
+        """Stdout and stderr of a command that has to succeed."""
+        done = self.attempt(*command)
         assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}"
         return done.stdout
 
     def dvc(self, *arguments: str) -> str:
         return self.run(sys.executable, "-m", "dvc", *arguments)
+
+    def sentifuse(self, *arguments: str) -> str:
+        return self.run(sys.executable, "-m", "sentifuse", *arguments)
 
     def git(self, *arguments: str) -> str:
         return self.run("git", *arguments)
@@ -79,6 +94,16 @@ class Project:
             section[last] = copy.copy(value)
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
+    def clone(self, folder: Path) -> "Project":
+        """A fresh clone of this repository: nothing that git does not track."""
+        self.git("clone", "--quiet", str(self.folder), str(folder))
+        return Project(folder)
+
+    def discard_changes(self) -> None:
+        """Goes back to the last commit."""
+        self.git("reset", "--quiet", "--hard")
+        self.dvc("checkout", "--quiet")
+
     def contents(self) -> dict[str, bytes]:
         """The bytes of every output by its path."""
         paths = (path for name in OUTPUTS for path in sorted((self.folder / name).rglob("*")))
@@ -96,6 +121,16 @@ class Project:
         return Project(folder)
 
 
+def stages_run(output: str) -> list[str]:
+    """The stages that `dvc repro` or `dvc exp run` has run."""
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+def stages_restored(output: str) -> list[str]:
+    """The stages that the run-cache spared."""
+    return re.findall(r"Stage '(\w+)' is cached - skipping run, checking out outputs", output)
+
+
 def lay_out(folder: Path) -> Project:
     """Makes a project in `folder` with the code and no data; nothing is committed yet."""
     project = Project(folder / "project")
@@ -108,6 +143,7 @@ def lay_out(folder: Path) -> Project:
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(source, project.folder / name, ignore=ignored)
         else:
+            (project.folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(source, project.folder / name)
     for name in ("config", ".gitignore"):
         shutil.copy(ROOT / ".dvc" / name, project.folder / ".dvc" / name)

@@ -5,7 +5,6 @@ import importlib
 import io
 import json
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import yaml
 
 from sentifuse import variants
 from sentifuse.engines import local
-from tests.pipeline.project import LABELS, OUTPUTS, STAGES, Project
+from tests.pipeline.project import LABELS, OUTPUTS, STAGES, Project, stages_run
 from tests.serial_pool import SerialPool
 
 WITHOUT_DVC = (".git", ".dvc")
@@ -42,12 +41,6 @@ def run_stages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 
 
 @pytest.fixture
-def copied(finished: Project, tmp_path: Path) -> Project:
-    """A copy to work on with DVC."""
-    return finished.copy(tmp_path / "project")
-
-
-@pytest.fixture
 def plain(finished: Project, tmp_path: Path) -> Project:
     """A copy to work on without DVC."""
     return finished.copy(tmp_path / "project", without=WITHOUT_DVC)
@@ -64,10 +57,6 @@ def metrics(project: Project, name: str = "evaluate") -> dict[str, Any]:
 
 def report(project: Project) -> str:
     return (project.folder / "reports" / "report.html").read_text(encoding="utf-8")
-
-
-def stages_run(output: str) -> list[str]:
-    return re.findall(r"Running stage '(\w+)'", output)
 
 
 def check_predictions(project: Project, labels: tuple[str, ...] = LABELS) -> None:
