@@ -12,8 +12,10 @@ python -m sentifuse push-runs                     # the run-cache with its outpu
 import argparse
 from pathlib import Path
 
-from sentifuse import analyze_command, predict_command, serve_command
+from sentifuse import predict_command
+from sentifuse.analysis import command as analyze_command
 from sentifuse.errors import run
+from sentifuse.serving import command as serve_command
 
 
 def main() -> None:

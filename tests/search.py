@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sentifuse.experiments import Experiment
+from sentifuse.analysis.experiments import Experiment
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sentifuse import experiments
+from sentifuse.analysis import experiments
 from sentifuse.errors import UserError
 from tests import search
 

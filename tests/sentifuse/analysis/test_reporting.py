@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from sentifuse import analysis_report as report
-from sentifuse.experiments import Experiment
+from sentifuse.analysis import reporting as report
+from sentifuse.analysis.experiments import Experiment
 from tests.search import experiment
 
 METRIC = "val.macro_f1"

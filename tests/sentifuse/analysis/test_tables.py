@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sentifuse.tables import Table, escape
+from sentifuse.analysis.tables import Table, escape
 
 NASTY = r"\ { } _ % & # $ ~ ^ < > | a--b --- [x] * café \input{x} %c"
 DOCUMENT = r"""\documentclass{article}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sentifuse import analyze_command
+from sentifuse.analysis import command as analyze_command
 from sentifuse.errors import UserError
 from tests import search
 

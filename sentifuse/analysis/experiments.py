@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
-from sentifuse import lockfile
+from sentifuse.analysis import lockfile
 from sentifuse.errors import UserError
 
 

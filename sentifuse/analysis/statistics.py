@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sentifuse.analysis.experiments import Experiment
 from sentifuse.errors import UserError
-from sentifuse.experiments import Experiment
 
 # Experiments that differ in one of these were scored on different samples.
 DATA_KEYS = ("labels", "data", "split", "demo")

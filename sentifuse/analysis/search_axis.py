@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from sentifuse.analysis import is_number, spans_decade
+from sentifuse.analysis.statistics import is_number, spans_decade
 
 FEW = 7
 _NEAREST = 0.055  # two labels nearer than this would touch

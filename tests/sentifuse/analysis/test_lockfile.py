@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from sentifuse.lockfile import read, stale_outputs
+from sentifuse.analysis.lockfile import read, stale_outputs
 
 LOCK = """\
 schema: '2.0'

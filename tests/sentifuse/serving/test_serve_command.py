@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from sentifuse import serve_command
 from sentifuse.errors import UserError
 from sentifuse.predictor import Predictor
 from sentifuse.serving import app
+from sentifuse.serving import command as serve_command
 from sentifuse.serving.limits import Limits
 
 

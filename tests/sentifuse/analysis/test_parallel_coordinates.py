@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sentifuse.parallel_coordinates import draw
+from sentifuse.analysis.parallel_coordinates import draw
 
 SCORES = [0.5, 0.61, 0.55, 0.58]
 NAMES = ["a", "the-best", "c", "d"]

@@ -13,7 +13,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 from numpy.typing import NDArray
 
-from sentifuse.search_axis import SearchAxis, place
+from sentifuse.analysis.search_axis import SearchAxis, place
 
 MOST = 12
 _DPI = 150

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from sentifuse import analysis, experiments, files
-from sentifuse import analysis_report as report
+from sentifuse import files
+from sentifuse.analysis import experiments, statistics
+from sentifuse.analysis import reporting as report
+from sentifuse.analysis.experiments import Experiment
 from sentifuse.errors import UserError
-from sentifuse.experiments import Experiment
 
 METRIC = "val.macro_f1"
 OUT = Path("data/analysis")
@@ -68,7 +69,7 @@ def analyze(options: Options) -> None:
     chosen = _choose(collected.experiments, where, options)
     _check_test(options)
     distinct = [experiment for experiment in chosen if not experiment.same_as]
-    ranked = analysis.rank(distinct, options.metric)
+    ranked = statistics.rank(distinct, options.metric)
     drawn = _drawn_params(ranked, options) if options.plot else []
     table = report.top_table(ranked, options.metric, options.top, options.params)
     groups = None
@@ -100,14 +101,14 @@ def analyze(options: Options) -> None:
 def _choose(
     found: Sequence[Experiment], where: Mapping[str, str], options: Options
 ) -> list[Experiment]:
-    known = analysis.param_names(found)
-    analysis.check_known("param", [*where, *options.params, *options.group_by], known)
-    chosen = analysis.select(found, where)
+    known = statistics.param_names(found)
+    statistics.check_known("param", [*where, *options.params, *options.group_by], known)
+    chosen = statistics.select(found, where)
     if not chosen:
         raise UserError(f"--where {' '.join(options.where)}: no experiment has these params")
     stale = report.stale_note(chosen)
     note = f" ({stale})" if stale else ""
-    analysis.check_known("metric", [options.metric], analysis.metric_names(chosen), note)
+    statistics.check_known("metric", [options.metric], statistics.metric_names(chosen), note)
     return chosen
 
 
@@ -119,7 +120,7 @@ def _pairs(where: Sequence[str]) -> dict[str, str]:
 
 
 def _check_test(options: Options) -> None:
-    if not analysis.is_test(options.metric):
+    if not statistics.is_test(options.metric):
         return
     if not options.allow_test:
         raise UserError(
@@ -133,7 +134,7 @@ def _check_test(options: Options) -> None:
 
 
 def _warn_of_other_data(ranked: Sequence[Experiment]) -> None:
-    if keys := analysis.of_other_data(analysis.varying(ranked)):
+    if keys := statistics.of_other_data(statistics.varying(ranked)):
         _warn(
             f"the experiments differ in {', '.join(keys)}: figures of different samples, not to be ranked "
             f"against each other; --where {keys[0]}=VALUE keeps those of one"
@@ -141,9 +142,9 @@ def _warn_of_other_data(ranked: Sequence[Experiment]) -> None:
 
 
 def _drawn_params(ranked: Sequence[Experiment], options: Options) -> Sequence[str]:
-    from sentifuse.parallel_coordinates import MOST
+    from sentifuse.analysis.parallel_coordinates import MOST
 
-    keys = options.params or analysis.varying(ranked)
+    keys = options.params or statistics.varying(ranked)
     if not 1 <= len(keys) <= MOST:
         raise UserError(
             f"--plot {options.plot}: {len(keys)} params differ: expected 1 to {MOST}; choose with --params"
@@ -152,7 +153,7 @@ def _drawn_params(ranked: Sequence[Experiment], options: Options) -> Sequence[st
 
 
 def _draw(ranked: Sequence[Experiment], metric: str, keys: Sequence[str], path: Path) -> None:
-    from sentifuse.parallel_coordinates import draw
+    from sentifuse.analysis.parallel_coordinates import draw
 
     # A text for what an experiment lacks, since None is a value.
     columns = {key: [one.params.get(key, "-") for one in ranked] for key in keys}

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from sentifuse import analysis
+from sentifuse.analysis import statistics
+from sentifuse.analysis.experiments import Experiment
 from sentifuse.errors import UserError
-from sentifuse.experiments import Experiment
 from tests.search import experiment
 
 
@@ -23,7 +23,7 @@ from tests.search import experiment
     ],
 )
 def test_metrics_of_the_test_part_are_known(metric: str, expected: bool) -> None:
-    assert analysis.is_test(metric) is expected
+    assert statistics.is_test(metric) is expected
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_metrics_of_the_test_part_are_known(metric: str, expected: bool) -> None
     ],
 )
 def test_params_become_text_that_tells_them_apart(found: object, expected: str) -> None:
-    assert analysis.param_text(experiment("a", 0.5, key=found), "key") == expected
-    assert analysis.param_text(experiment("a", 0.5), "key") == ""
+    assert statistics.param_text(experiment("a", 0.5, key=found), "key") == expected
+    assert statistics.param_text(experiment("a", 0.5), "key") == ""
 
 
 def test_ranks_go_down_and_equal_ones_by_name() -> None:
@@ -46,20 +46,20 @@ def test_ranks_go_down_and_equal_ones_by_name() -> None:
         experiment(*pair)
         for pair in (("c", 0.5), ("none", None), ("b", 0.5), ("a", 0.4), ("d", 0.6))
     ]
-    ranked = analysis.rank(runs, "val.macro_f1")
+    ranked = statistics.rank(runs, "val.macro_f1")
     assert [one.name for one in ranked] == ["d", "b", "c", "a"]
-    assert analysis.rank(reversed(runs), "val.macro_f1") == ranked
+    assert statistics.rank(reversed(runs), "val.macro_f1") == ranked
 
 
 def test_a_key_that_some_lack_differs() -> None:
     runs = [experiment("a", 0.5, seed=1, x=None), experiment("b", 0.5, seed=1, x=None, new=0)]
-    assert analysis.varying(runs) == ["new"]
-    assert analysis.varying(runs[:1]) == []
+    assert statistics.varying(runs) == ["new"]
+    assert statistics.varying(runs[:1]) == []
 
 
 def test_params_that_change_the_samples_are_known() -> None:
     keys = ["seed", "split.seed", "data.root", "labels", "database", "stage1.seed"]
-    assert analysis.of_other_data(keys) == ["split.seed", "data.root", "labels"]
+    assert statistics.of_other_data(keys) == ["split.seed", "data.root", "labels"]
 
 
 def test_selecting_compares_texts_of_all_params_given() -> None:
@@ -68,19 +68,21 @@ def test_selecting_compares_texts_of_all_params_given() -> None:
         experiment("b", 0.5, fusion="gated", dims=[8]),
         experiment("c", 0.5, fusion="film", dims=[8]),
     ]
-    assert [one.name for one in analysis.select(runs, {"fusion": "gated", "dims": "[8]"})] == ["b"]
-    assert analysis.select(runs, {}) == runs
+    assert [one.name for one in statistics.select(runs, {"fusion": "gated", "dims": "[8]"})] == [
+        "b"
+    ]
+    assert statistics.select(runs, {}) == runs
 
 
 def test_an_unknown_name_comes_with_those_like_it() -> None:
     known = ["val.macro_f1", "val.accuracy", "test.accuracy"]
-    analysis.check_known("metric", known, known)
+    statistics.check_known("metric", known, known)
     with pytest.raises(UserError, match=r"^val\.acuracy: no .* metric; there is val\.accuracy"):
-        analysis.check_known("metric", ["val.acuracy"], known)
+        statistics.check_known("metric", ["val.acuracy"], known)
     with pytest.raises(UserError, match=r"macro_f1: .* there is val\.macro_f1"):
-        analysis.check_known("metric", ["macro_f1"], known)
+        statistics.check_known("metric", ["macro_f1"], known)
     with pytest.raises(UserError, match=r"zzz: .* there is val\.macro_f1, val\.accuracy"):
-        analysis.check_known("metric", ["zzz"], known)
+        statistics.check_known("metric", ["zzz"], known)
 
 
 def test_groups_have_a_sample_deviation_and_single_ones_none() -> None:
@@ -90,12 +92,12 @@ def test_groups_have_a_sample_deviation_and_single_ones_none() -> None:
         experiment("c", 0.65, fusion="gated", seed=1),
         experiment("d", None, fusion="gated", seed=1),
     ]
-    first, second = analysis.group(runs, "val.macro_f1", ["fusion"])
-    assert first == analysis.Group(("gated",), 0.65, None, 0.65, 1)
+    first, second = statistics.group(runs, "val.macro_f1", ["fusion"])
+    assert first == statistics.Group(("gated",), 0.65, None, 0.65, 1)
     assert (second.values, second.best, second.count) == (("film",), 0.7, 2)
     assert second.mean == pytest.approx(0.6)
     assert second.sd == pytest.approx(math.sqrt(0.02))
-    groups = analysis.group(runs, "val.macro_f1", ["seed", "fusion"])
+    groups = statistics.group(runs, "val.macro_f1", ["seed", "fusion"])
     assert [one.values for one in groups] == [("1", "gated"), ("1", "film")]
 
 
@@ -118,7 +120,7 @@ def made_up(count: int) -> list[Experiment]:
 
 def test_correlations_are_of_numbers_that_vary_and_rates_by_decade_too() -> None:
     runs = [*made_up(6), experiment("none", None, seed=9, dropout=9.0)]
-    found = {one.name: one for one in analysis.correlate(runs, "val.macro_f1")}
+    found = {one.name: one for one in statistics.correlate(runs, "val.macro_f1")}
     assert set(found) == {"stage2.lr_clip", "log10(stage2.lr_clip)", "dropout"}
     scores = [one.metrics["val.macro_f1"] for one in runs[:6]]
     by_decade = found["log10(stage2.lr_clip)"]
@@ -132,14 +134,14 @@ def test_correlations_are_of_numbers_that_vary_and_rates_by_decade_too() -> None
 
 
 def test_the_strongest_correlation_comes_first() -> None:
-    strengths = [abs(one.r) for one in analysis.correlate(made_up(6), "val.macro_f1")]
+    strengths = [abs(one.r) for one in statistics.correlate(made_up(6), "val.macro_f1")]
     assert strengths == sorted(strengths, reverse=True)
 
 
 def test_two_experiments_or_one_score_have_no_correlation() -> None:
-    assert analysis.correlate(made_up(2), "val.macro_f1") == []
+    assert statistics.correlate(made_up(2), "val.macro_f1") == []
     level = [experiment(f"run{number}", 0.5, dropout=number / 4) for number in range(4)]
-    assert analysis.correlate(level, "val.macro_f1") == []
+    assert statistics.correlate(level, "val.macro_f1") == []
 
 
 @pytest.mark.parametrize(
@@ -149,11 +151,11 @@ def test_two_experiments_or_one_score_have_no_correlation() -> None:
 def test_a_decade_is_ten_times_of_something_positive(
     numbers: tuple[float, float], expected: bool
 ) -> None:
-    assert analysis.spans_decade(numbers) is expected
+    assert statistics.spans_decade(numbers) is expected
 
 
 def test_the_interval_stands_beside_its_metric() -> None:
     metrics = {"val.f1": 0.5, "val.interval.f1.low": 0.4, "val.interval.f1.high": 0.6, "val.x": 1.0}
     one = Experiment("a", "", "", "", {}, metrics)
-    assert analysis.interval(one, "val.f1") == (0.4, 0.6)
-    assert analysis.interval(one, "val.x") is None
+    assert statistics.interval(one, "val.f1") == (0.4, 0.6)
+    assert statistics.interval(one, "val.x") is None

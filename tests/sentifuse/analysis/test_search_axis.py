@@ -1,6 +1,6 @@
 import pytest
 
-from sentifuse.search_axis import label, place
+from sentifuse.analysis.search_axis import label, place
 
 
 def test_few_numbers_stand_by_size_with_a_tick_each() -> None:

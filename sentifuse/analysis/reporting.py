@@ -5,9 +5,9 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sentifuse import analysis
-from sentifuse.experiments import Experiment
-from sentifuse.tables import Table
+from sentifuse.analysis import statistics
+from sentifuse.analysis.experiments import Experiment
+from sentifuse.analysis.tables import Table
 
 
 def summary(
@@ -51,8 +51,8 @@ def skipped_note(skipped: Mapping[str, int]) -> str:
 def top_table(ranked: Sequence[Experiment], metric: str, top: int, params: Sequence[str]) -> Table:
     """The first `top` experiments with their `params`, or else with all that differ among them."""
     shown = ranked[:top]
-    keys = params or analysis.varying(shown)
-    ends = [analysis.interval(one, metric) for one in shown]
+    keys = params or statistics.varying(shown)
+    ends = [statistics.interval(one, metric) for one in shown]
     intervals = [f"{_figure(end[0])} to {_figure(end[1])}" if end else "" for end in ends]
     has_interval = any(intervals)
     columns = ["rank", "experiment", metric, *(["interval"] * has_interval), *keys]
@@ -62,11 +62,13 @@ def top_table(ranked: Sequence[Experiment], metric: str, top: int, params: Seque
             one.name,
             _figure(one.metrics[metric]),
             *([interval] * has_interval),
-            *(analysis.param_text(one, key) for key in keys),
+            *(statistics.param_text(one, key) for key in keys),
         ]
         for number, (one, interval) in enumerate(zip(shown, intervals, strict=True), start=1)
     ]
-    numeric = {key for key in keys if all(analysis.is_number(one.params.get(key)) for one in shown)}
+    numeric = {
+        key for key in keys if all(statistics.is_number(one.params.get(key)) for one in shown)
+    }
     return Table(columns, rows, frozenset({"rank", metric} | numeric))
 
 
@@ -81,7 +83,7 @@ def group_table(ranked: Sequence[Experiment], metric: str, keys: Sequence[str]) 
             _figure(one.best),
             str(one.count),
         ]
-        for one in analysis.group(ranked, metric, keys)
+        for one in statistics.group(ranked, metric, keys)
     ]
     return Table([*keys, *figures], rows, frozenset(figures))
 
@@ -90,7 +92,7 @@ def on_choosing(count: int, metric: str) -> str:
     """What the best figure of a table is worth."""
     if count == 1:
         return "One experiment: nothing to compare it with."
-    if analysis.is_test(metric):
+    if statistics.is_test(metric):
         return f"The best of {count} figures is high by luck too, and no estimate for new data."
     return (
         f"The best of {count} figures is high by luck too: as an estimate, report the test part of the "
@@ -100,7 +102,7 @@ def on_choosing(count: int, metric: str) -> str:
 
 def correlations(ranked: Sequence[Experiment], metric: str) -> str:
     """The correlations as a table, and what they are not."""
-    found = analysis.correlate(ranked, metric)
+    found = statistics.correlate(ranked, metric)
     if not found:
         return "No numeric hyperparameter varies over three experiments or more: no correlations."
     names = ("hyperparameter", "r", "p", "n")
@@ -119,8 +121,8 @@ def as_csv(chosen: Sequence[Experiment], metric: str) -> str:
     param follows `metrics:`.
     """
     lacking = [one for one in chosen if metric not in one.metrics]
-    ordered = analysis.rank(chosen, metric) + sorted(lacking, key=lambda one: (one.name, one.rev))
-    params, metrics = analysis.varying(chosen), analysis.metric_names(chosen)
+    ordered = statistics.rank(chosen, metric) + sorted(lacking, key=lambda one: (one.name, one.rev))
+    params, metrics = statistics.varying(chosen), statistics.metric_names(chosen)
     about = ("name", "rev", "baseline", "created", "same_as")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -129,7 +131,7 @@ def as_csv(chosen: Sequence[Experiment], metric: str) -> str:
     for one in ordered:
         writer.writerow(
             [getattr(one, field) for field in about]
-            + [analysis.param_text(one, key) for key in params]
+            + [statistics.param_text(one, key) for key in params]
             + [one.metrics.get(key, "") for key in metrics]
         )
     return text.getvalue()

@@ -1,0 +1,1 @@
+"""What the experiments of a repository have in common: ranking, groups, correlations, table and figure."""
