@@ -1,5 +1,6 @@
 """The command line: `python -m sentifuse COMMAND`.
 
+python -m sentifuse check data/mine               # what is wrong with a data set, before any run
 python -m sentifuse recipe recipes/course.yaml    # the -S options for `dvc exp run`
 python -m sentifuse compare EXP_A EXP_B           # paired difference over splits
 python -m sentifuse analyze                       # rank all experiments, table and figure
@@ -12,7 +13,7 @@ python -m sentifuse push-runs                     # the run-cache with its outpu
 import argparse
 from pathlib import Path
 
-from sentifuse import predict_command
+from sentifuse import check_command, predict_command
 from sentifuse.analysis import command as analyze_command
 from sentifuse.errors import run
 from sentifuse.serving import command as serve_command
@@ -24,6 +25,9 @@ def main() -> None:
         prog="python -m sentifuse", description="Helpers beside `dvc`."
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="list the bad samples of a data set")
+    check_command.add_options(check)
+    check.set_defaults(call=check_command.run)
     recipe = commands.add_parser(
         "recipe", help="print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)"
     )

@@ -5,7 +5,6 @@ perceptual hashes), or if their cleaned texts are equal. Groups are the connecte
 linear in the number of samples: only equal keys are looked for.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,29 +13,25 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sentifuse import text
-from sentifuse.perceptual_hash import hash_files, merge_close
+from sentifuse.perceptual_hash import merge_close
 
 # Kind of link -> the column whose equal values make it; an empty value links nothing.
 LINKS = {"image_file": "image_sha256", "near_identical_image": "image_hash", "text": "clean_text"}
 COLUMNS = ["guid", "group", "label", "split", "image", *LINKS.values()]
 
 
-def find(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Groups the samples of a manifest, labelled or not.
+def find(samples: pd.DataFrame) -> pd.DataFrame:
+    """Groups samples, labelled or not.
 
     Args:
-        manifest: as `manifest.build` returns it; the order of its rows changes no group.
+        samples: with the columns of `inspection.COLUMNS`; the order of its rows changes no group.
 
     Returns:
         A row a sample, in the same order: `guid`, `group` (the smallest guid in it, in string order),
         `image`, and the columns of `LINKS`, where near-identical pictures have one `image_hash`.
     """
-    found = manifest[["guid", "image", "image_sha256"]].reset_index(drop=True)
-    found["image_hash"] = merge_close(hash_files(list(manifest["image"])))
-    found["clean_text"] = [
-        text.clean(text.decode(Path(path).read_bytes())) for path in manifest["text"]
-    ]
+    found = samples[["guid", "image", *LINKS.values()]].reset_index(drop=True)
+    found["image_hash"] = merge_close(list(found["image_hash"]))
     return found.assign(group=found.groupby(_components(found))["guid"].transform("min"))
 
 

@@ -3,6 +3,8 @@
 import io
 import random
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +15,25 @@ Pixels = NDArray[np.uint8]  # (S, S, 3)
 
 # Files come from strangers: Pillow's other readers are rarely used, some start another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-# A small file can unpack to gigabytes. Pillow only warns above this, 89 million by default.
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 2**26
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `read` refuses instead
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8")
+# A small file can unpack to gigabytes. This many pixels, above which Pillow warns, take 270 MB as RGB.
+MAX_PIXELS = 89_478_485
+MAX_BYTES = 2**28  # of a file, which is read in whole
+# Where Pillow would warn, `open_image` refuses.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class ImageError(OSError):
+    """Bytes that are no image to work with.
+
+    Attributes:
+        reason: what is wrong, the same words for all files alike.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Takes the reason, and what was found: the message."""
+        super().__init__(detail)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -54,48 +72,64 @@ def check(raw: bytes, max_pixels: int = MAX_PIXELS) -> None:
     """Reads the header only.
 
     Raises:
-        OSError: `raw` is not an image of `FORMATS`, or has more than `max_pixels` pixels.
+        ImageError: `raw` is not an image of `FORMATS`, or has more than `max_pixels` pixels.
     """
-    _open(raw, max_pixels).close()
+    open_image(raw, max_pixels).close()
 
 
 def read(raw: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decodes to RGB, upright as the EXIF orientation says.
+    """Decodes to RGB, upright as the EXIF orientation says; of an animation the first frame.
 
     Raises:
-        OSError: `raw` is not an image of `FORMATS`, is damaged or cut off, or has more than
+        ImageError: `raw` is not an image of `FORMATS`, is damaged or cut off, or has more than
             `max_pixels` pixels.
     """
-    image = _open(raw, max_pixels)
-    try:
-        return _upright_rgb(image)
-    except OSError:
-        raise
-    except Exception as error:  # whatever a damaged file leads Pillow's readers to
-        raise OSError(f"damaged: {error}") from error
+    return decode(open_image(raw, max_pixels))
 
 
-def _open(raw: bytes, max_pixels: int) -> Image.Image:
+def open_image(raw: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Opens without decoding: everything that opens an image goes through here.
+
+    Raises:
+        ImageError: as `check`.
+    """
     try:
         image = Image.open(io.BytesIO(raw), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise OSError(f"none of {', '.join(FORMATS)}") from None
-    except OSError:
-        raise
-    except Exception as error:
-        raise OSError(str(error)) from error
+    except Image.DecompressionBombError:
+        raise ImageError("too many pixels", f"more than {max_pixels} pixels") from None
+    except Exception as error:  # whatever a damaged header leads Pillow's readers to
+        # Some of them take in the whole file at once.
+        reason = "image cut off or damaged" if raw.startswith(_STARTS) else "not an image"
+        unknown = isinstance(error, UnidentifiedImageError)
+        detail = f"none of {', '.join(FORMATS)}" if unknown else str(error)
+        raise ImageError(reason, detail) from None
     width, height = image.size
     if width * height > max_pixels:
-        raise OSError(f"{width} x {height} pixels, more than {max_pixels}")
+        raise ImageError("too many pixels", f"{width} x {height} pixels, more than {max_pixels}")
     return image
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):
-        # Pillow would cut off at 255: keep the upper eight of the sixteen bits.
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    return upright.convert("RGB")
+def decode(image: Image.Image) -> Image.Image:
+    """Decodes what `open_image` opened: to RGB, upright as the EXIF orientation says.
+
+    Raises:
+        ImageError: it is damaged or cut off.
+    """
+    with decoding():
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            # Pillow would cut off at 255: keep the upper eight of the sixteen bits.
+            upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+        return upright.convert("RGB")
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Turns whatever a damaged file leads Pillow's readers to into an `ImageError`."""
+    try:
+        yield
+    except Exception as error:
+        raise ImageError("image cut off or damaged", str(error)) from error
 
 
 def centre(image: Image.Image, spec: ImageSpec) -> Pixels:

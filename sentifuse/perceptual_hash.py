@@ -12,12 +12,8 @@ above .98. Variants of one product's picture differ in 4 or 6 bits, other pictur
 worse apart: different pictures differ in 3 bits; pHash of 100 bits finds fewer copies.
 """
 
-import io
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
-from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -28,51 +24,35 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sentifuse import images
-from sentifuse.progress import progress
 
 MAX_DISTANCE = 2  # bits
 
 _SIDE = 32
 _DRAFT = 256  # least side, in pixels, of what a JPEG file is decoded to: less would cost copies
-_CHUNK = 256  # files a task
 # Below it, in grey values of 0..255, compression noise would decide most of the bits.
 _MIN_CONTRAST = 2.0
 
 
-def perceptual_hash(raw: bytes) -> str:
-    """Hashes the bytes of an image file.
+def perceptual_hash(image: Image.Image) -> str:
+    """Hashes an image, and in doing so decodes all of it.
+
+    Args:
+        image: as `images.open_image` returns it, not decoded yet.
 
     Returns:
-        16 hexadecimal digits; empty for a file that cannot be decoded, and for a picture with too
-        little in it to tell it from others: one colour, or plain stripes or gradients along one axis.
+        16 hexadecimal digits; empty for a picture with too little in it to tell it from others: one
+        colour, or plain stripes or gradients along one axis.
+
+    Raises:
+        images.ImageError: it is cut off or damaged.
     """
-    try:
-        grey = _grey(raw).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        # Pillow's plugins raise all of these; `preprocess` tells the user which file it is.
-        return ""
+    grey = _grey(image).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     pixels = np.asarray(grey, dtype=np.float64)
     # What neither the rows' nor the columns' means explain: 49 of the 64 coefficients come from it.
     texture = pixels - pixels.mean(axis=0) - pixels.mean(axis=1, keepdims=True) + pixels.mean()
     if texture.std() < _MIN_CONTRAST:
         return ""
     return str(imagehash.phash(grey))
-
-
-def hash_files(paths: Sequence[str]) -> list[str]:
-    """`perceptual_hash` of each file, on all cores; the number of them changes nothing."""
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    # Threads: Pillow decodes and resizes without holding the interpreter's lock, and processes would
-    # take longer to start than thousands of files.
-    with (
-        progress("hash images", len(paths), "images") as shown,
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-    ):
-        found = []
-        for hashes in pool.map(_hash_chunk, chunks):
-            shown.advance(len(hashes))
-            found += hashes
-        return found
 
 
 def merge_close(hashes: Sequence[str]) -> list[str]:
@@ -107,15 +87,11 @@ def merge_close(hashes: Sequence[str]) -> list[str]:
     return [merged.get(name, "") for name in hashes]
 
 
-def _hash_chunk(paths: Sequence[str]) -> list[str]:
-    return [perceptual_hash(Path(path).read_bytes()) for path in paths]
-
-
-def _grey(raw: bytes) -> Image.Image:
+def _grey(image: Image.Image) -> Image.Image:
     """The upright picture in grey values, at a size that decodes fast where the format allows it."""
-    image = Image.open(io.BytesIO(raw))
-    if image.format == "JPEG":
-        # libjpeg decodes at a fraction of the size, down to 1/8.
+    if image.format != "JPEG":
+        return images.decode(image).convert("L")
+    # libjpeg decodes at a fraction of the size, down to 1/8, and notices a cut as at full size.
+    with images.decoding():
         image.draft("L", (_DRAFT, _DRAFT))
         return ImageOps.exif_transpose(image).convert("L")
-    return images.read(raw).convert("L")

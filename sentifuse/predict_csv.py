@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sentifuse import text
-from sentifuse.errors import UserError
+from sentifuse.errors import UserError, listed
 from sentifuse.files import writing
-from sentifuse.manifest import raise_problems
 from sentifuse.predictor import Pair, Prediction, Predictor
 
 # The columns that are read; others are ignored. A text stands in the row, or in a file.
@@ -169,4 +168,6 @@ def _cells(found: Prediction) -> list[str]:
 
 
 def _raise_bad(source: Path, rows: Iterable[Row]) -> None:
-    raise_problems(source, [f"line {row.line}: {row.found}" for row in rows])
+    told = [f"line {row.line}: {row.found}" for row in rows]
+    if told:
+        raise UserError(f"{source}: {len(told)} bad rows: {listed(told)}")

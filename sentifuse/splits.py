@@ -1,22 +1,34 @@
 """Which sample is for what: `train`, `val`, `test`, or `predict` where the label is unknown.
 
+A row to predict of which nothing is usable is `no_input`: it has no features, and is answered all the same.
+
 Samples of one group, such as copies of one picture, go to one part: a model could repeat in the test what
 it has learnt by heart from a twin in train.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from sentifuse.errors import UserError
 from sentifuse.files import write_text
-from sentifuse.manifest import LabelRow
 
 COLUMNS = ["guid", "label", "split", "group"]
-PARTS = ("train", "val", "test", "predict")
+PARTS = ("train", "val", "test", "predict", "no_input")
+# Those without labels.
+UNLABELLED_PARTS = ("predict", "no_input")
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One row of a label file; `tag` is `null` where the label is to be predicted."""
+
+    guid: str
+    tag: str
 
 
 def assign(
@@ -93,28 +105,40 @@ def make(
     seed: int,
     val_size: float,
     test_size: float,
+    no_input: Collection[str] = (),
 ) -> pd.DataFrame:
     """The split table of these rows: `table` of what `assign` says."""
     parts = assign(labelled, groups, seed=seed, val_size=val_size, test_size=test_size)
-    return table(labelled, parts, predict, groups)
+    return table(labelled, parts, predict, groups, no_input)
 
 
 def table(
-    labelled: list[LabelRow], parts: list[str], predict: list[LabelRow], groups: Mapping[str, str]
+    labelled: list[LabelRow],
+    parts: list[str],
+    predict: list[LabelRow],
+    groups: Mapping[str, str],
+    no_input: Collection[str] = (),
 ) -> pd.DataFrame:
     """The split table: labelled rows, then the rows to predict (label empty), in file order.
 
     The column `group` names each row's group; a row that stands alone is its own.
+
+    Args:
+        labelled: rows with a tag.
+        parts: the part of each of them.
+        predict: rows to predict.
+        groups: guid -> name of its group.
+        no_input: guids of those rows to predict of which nothing is usable.
     """
     rows = [(row.guid, row.tag, part) for row, part in zip(labelled, parts, strict=True)]
-    rows += [(row.guid, "", "predict") for row in predict]
+    rows += [(row.guid, "", "no_input" if row.guid in no_input else "predict") for row in predict]
     named = [(*row, groups.get(row[0], row[0])) for row in rows]
     return pd.DataFrame(named, columns=COLUMNS, dtype=str)
 
 
 def reassign(splits: pd.DataFrame, *, seed: int, val_size: float, test_size: float) -> pd.DataFrame:
     """The same table with the labelled rows assigned anew, as `assign` does with `seed`."""
-    labelled = splits["split"] != "predict"
+    labelled = ~splits["split"].isin(UNLABELLED_PARTS)
     rows = [LabelRow(guid, tag) for guid, tag in splits.loc[labelled, ["guid", "label"]].to_numpy()]
     groups = dict(zip(splits["guid"], splits["group"], strict=True))
     out = splits.copy()

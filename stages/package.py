@@ -60,7 +60,9 @@ def main() -> None:
     data = {
         # The folder's name: where it lay is nobody's business.
         "name": Path(p.data["root"]).name,
-        "samples": {part: rows for part, rows in counts.items() if part != "predict"},
+        "samples": {
+            part: rows for part, rows in counts.items() if part not in splits.UNLABELLED_PARTS
+        },
     }
     bundle.save(
         OUT,

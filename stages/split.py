@@ -4,13 +4,14 @@
 
 Reads `${data.root}`; writes `data/manifest.csv` (which files, with their hashes; knows no labels and
 no seed, so that another split re-uses all features), `data/splits.csv`, `data/duplicates.csv` (samples
-that share a picture or a text) and `metrics/data.json` (counts of both).
+that share a picture or a text), `data/bad_samples.csv` (what is wrong, where `data.on_bad_sample` is not
+`error`) and `metrics/data.json` (counts of all three).
 """
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +21,7 @@ from sentifuse.errors import run
 MANIFEST = Path("data/manifest.csv")
 SPLITS = Path("data/splits.csv")
 DUPLICATES = Path("data/duplicates.csv")
+BAD_SAMPLES = Path("data/bad_samples.csv")
 METRICS = Path("metrics/data.json")
 
 
@@ -29,6 +31,7 @@ class Data:
 
     __pydantic_config__ = params.STRICT
     root: Annotated[str, Field(min_length=1)]
+    on_bad_sample: Literal["error", "skip"]
 
 
 @dataclass(frozen=True)
@@ -41,29 +44,32 @@ class Params:
 
 
 def main() -> None:
-    """Writes the manifest, the split table, the duplicates and the counts."""
+    """Writes the manifest, the split table, the duplicates, the bad samples and the counts."""
     p = params.load(Params)
-    from sentifuse import duplicates, files, manifest, splits
+    from sentifuse import bad_samples, duplicates, files, manifest, raw_data, splits
 
     root = Path(p.data.root)
-    labelled, predict = manifest.read_labels(root, p.labels)
+    raw = raw_data.read(root, p.labels)
+    data = raw_data.usable(raw, root, p.labels, p.data.on_bad_sample)
     split = partial(
         splits.make,
-        labelled,
-        predict,
+        data.labelled,
+        data.predict,
         seed=p.split.seed,
         val_size=p.split.val_size,
         test_size=p.split.test_size,
+        no_input=data.no_input,
     )
     ungrouped = split({})
-    samples = manifest.build(root, list(ungrouped["guid"]))
-    found = duplicates.find(samples)
+    found = duplicates.find(data.samples)
     table = split(duplicates.groups(found)) if p.split.group_duplicates else ungrouped
     report = duplicates.report(found, table, ungrouped)
-    manifest.write(samples, MANIFEST)
+    manifest.write(data.samples, MANIFEST)
     splits.write(table, SPLITS)
     splits.write(duplicates.table(found, table), DUPLICATES)
-    files.write_json(METRICS, {"samples": splits.counts(table), "duplicates": report})
+    files.write_csv(BAD_SAMPLES, bad_samples.table(raw.problems))
+    counts = {"samples": splits.counts(table), "duplicates": report, "bad_samples": data.report}
+    files.write_json(METRICS, counts)
     shown = table.replace({"label": {"": "unlabelled"}})
     print(shown.groupby(["split", "label"]).size().unstack(fill_value=0).to_string())
     print(duplicates.summary(report))

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sentifuse import duplicates, manifest, splits
-from sentifuse.manifest import LabelRow
+from sentifuse import duplicates, inspection, raw_data, splits
 from tests.sentifuse.test_perceptual_hash import encoded, scene
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "mvsa"
@@ -18,12 +17,12 @@ SIZES = {"seed": 42, "val_size": 0.1, "test_size": 0.1}
 
 
 def listed(root: Path, samples: dict[str, tuple[bytes, str]]) -> pd.DataFrame:
-    """The manifest of samples that are written to `root`: guid -> image file, text."""
+    """What the inspection finds in samples that are written to `root`: guid -> image file, text."""
     (root / "data").mkdir(parents=True)
     for guid, (image, words) in samples.items():
         (root / "data" / f"{guid}.jpg").write_bytes(image)
         (root / "data" / f"{guid}.txt").write_text(words, encoding="utf-8")
-    return manifest.build(root, list(samples))
+    return inspection.inspect(root, list(samples)).samples
 
 
 def jpeg(seed: int) -> bytes:
@@ -78,7 +77,12 @@ def test_links_of_all_kinds_chain_up_and_the_smallest_guid_names_the_group(tmp_p
 
 
 def test_empty_texts_link_nothing(tmp_path: Path) -> None:
-    empty = ("", "  \n", "http://t.co/a", "@you @me https://t.co/b")
+    empty = (
+        "",
+        "  \n",
+        "http://t.co/a",
+        "@you @me https://t.co/b",
+    )  # the first two are bad samples
     found = grouped(tmp_path, {str(n): (jpeg(n), words) for n, words in enumerate(empty)})
     assert found == {str(n): str(n) for n in range(4)}
 
@@ -100,7 +104,7 @@ def test_pictures_with_nothing_in_them_are_linked_as_equal_files_only(tmp_path: 
     assert found == {"a": "a", "b": "b", "c": "c", "d": "d", "e": "c"}
 
 
-def test_a_file_that_is_cut_off_stands_alone_but_for_its_text(tmp_path: Path) -> None:
+def test_a_picture_that_is_not_usable_links_nothing_and_its_text_does(tmp_path: Path) -> None:
     raw = jpeg(0)
     cut, shorter = raw[: len(raw) // 2], raw[: len(raw) // 2 - 7]
     found = grouped(
@@ -211,9 +215,10 @@ def test_a_chain_of_a_hundred_thousand_samples_is_one_group() -> None:
 
 @pytest.fixture(scope="module")
 def real() -> dict[str, Any]:
-    labelled, predict = manifest.read_labels(REAL_DATA, LABELS)
-    rows: list[LabelRow] = labelled + predict
-    found = duplicates.find(manifest.build(REAL_DATA, [row.guid for row in rows]))
+    raw = raw_data.read(REAL_DATA, LABELS)
+    assert raw.problems == []
+    labelled, predict = raw.labels.labelled, raw.labels.predict
+    found = duplicates.find(raw.samples)
     ungrouped = splits.make(labelled, predict, {}, **SIZES)
     table = splits.make(labelled, predict, duplicates.groups(found), **SIZES)
     return {"found": found, "table": table, "ungrouped": ungrouped}

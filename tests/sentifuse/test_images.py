@@ -1,5 +1,10 @@
 import io
 import random
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +87,74 @@ def test_the_first_frame_of_an_animation_is_read() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     raw = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     assert np.asarray(images.read(raw))[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("PNG", {"default_image": False})])
+def test_the_first_frame_of_other_animations_is_read(kind: str, options: dict[str, Any]) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    raw = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=9, **options)
+    with Image.open(io.BytesIO(raw)) as animation:
+        assert animation.is_animated  # type: ignore[attr-defined]
+    assert np.asarray(images.read(raw))[0, 0].tolist() == [255, 0, 0]
+
+
+def test_sixteen_bits_a_channel_become_eight() -> None:
+    rows = np.zeros((4, 5, 3), dtype=">u2")
+    rows[..., 0], rows[..., 1] = 0x8040, 0xFFFF
+    raw = png(5, 4, depth=16, colour=2, rows=[row.tobytes() for row in rows])
+    assert np.asarray(images.read(raw)).reshape(-1, 3).tolist() == [[0x80, 0xFF, 0]] * 20
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_one_pixel_is_an_image(kind: str) -> None:
+    result = images.read(encoded(Image.new("RGB", (1, 1), "white"), kind))
+    assert (result.mode, result.size) == ("RGB", (1, 1))
+
+
+def png(width: int, height: int, *, depth: int, colour: int, rows: list[bytes]) -> bytes:
+    """A PNG file made by hand: Pillow writes no colours of sixteen bits."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        checked = name + body
+        return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*each) for each in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    )
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [30_000, 12_000])
+@pytest.mark.parametrize("function", [images.read, images.check, images.open_image])
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
+    side: int, function: Callable[[bytes], object]
+) -> None:
+    raw = png(side, side, depth=8, colour=0, rows=[])
+    with pytest.raises(images.ImageError, match="more than 89478485") as caught:
+        function(raw)
+    assert caught.value.reason == "too many pixels"
+
+
+def test_pillow_does_not_warn_where_the_image_is_refused() -> None:
+    # In a process of its own: pytest sets the filters anew.
+    code = (
+        "import sys; from sentifuse import images\n"
+        "try:\n    images.open_image(sys.stdin.buffer.read())\n"
+        "except images.ImageError as error:\n    print(error.reason)\n"
+    )
+    raw = png(10_000, 10_000, depth=8, colour=0, rows=[])
+    done = subprocess.run([sys.executable, "-c", code], input=raw, capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"too many pixels\n", b"")
+
+
+def test_every_module_opens_images_through_this_one() -> None:
+    root = Path(images.__file__).parent
+    opening = [
+        path.name for path in sorted(root.rglob("*.py")) if "Image.open(" in path.read_text("utf-8")
+    ]
+    assert opening == ["images.py"]
 
 
 @pytest.mark.parametrize("raw", [b"", b"no image", b"\xff\xd8\xff\xe0" + bytes(50)])

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sklearn.model_selection import train_test_split
 
-from sentifuse import manifest, splits
+from sentifuse import label_files, splits
 from sentifuse.errors import UserError
-from sentifuse.manifest import LabelRow
+from sentifuse.splits import LabelRow
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL_DATA = ROOT.parent / "shared" / "data" / "mvsa"
@@ -260,9 +260,22 @@ def test_the_table_reads_back_as_strings(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"guid,label,split,group\n007,NA,train,007\n")
 
 
+def test_rows_without_input_are_a_part_of_their_own_in_their_place() -> None:
+    labelled = rows_of({"x": 10, "y": 10})
+    predict = [LabelRow(guid, "null") for guid in ("p3", "p1", "p2")]
+    table = splits.make(labelled, predict, {}, seed=1, val_size=0.2, test_size=0.2, no_input={"p1"})
+    assert list(table["guid"][-3:]) == ["p3", "p1", "p2"]
+    assert list(table["split"][-3:]) == ["predict", "no_input", "predict"]
+    assert splits.counts(table)["no_input"] == {"unlabelled": 1}
+    again = splits.reassign(table, seed=2, val_size=0.2, test_size=0.2)
+    assert list(again["split"][-3:]) == ["predict", "no_input", "predict"]
+    assert Counter(again["split"][:-3]) == {"train": 12, "val": 4, "test": 4}
+
+
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data beside this checkout")
 def test_the_real_data_split_as_expected() -> None:
-    labelled, predict = manifest.read_labels(REAL_DATA, LABELS)
+    found = label_files.read(REAL_DATA, LABELS)
+    labelled, predict = found.labelled, found.predict
     assert Counter(row.tag for row in labelled) == REAL_COUNTS
     assert len(predict) == 511
     parts = splits.assign(labelled, {}, seed=42, val_size=0.1, test_size=0.1)

@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ REAL_TEXTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "mvsa" / 
         (b"caf\xe9 noir", "café noir"),
         (b"end\xe9", "endé"),
         (bytes([0x80, 0xFF, 0xFF]), "\x80ÿÿ"),
+        (b"\xff\xfeh\0i\0", "hi"),
+        (b"\xfe\xff\0h\0i", "hi"),
+        ("你好 👍".encode("utf-16"), "你好 👍"),
+        # It starts like UTF-16, but has an odd number of bytes, or half a surrogate pair.
+        (b"\xff\xfehi!", "ÿþhi!"),
+        (b"\xff\xfe\0\xd8", "ÿþ\0Ø"),
     ],
 )
 def test_decodes_with_the_first_encoding_that_fits(raw: bytes, decoded: str) -> None:
@@ -39,6 +46,50 @@ def test_only_a_leading_mark_is_dropped() -> None:
 
 def test_every_byte_decodes_to_a_character() -> None:
     assert all(len(text.decode(bytes([byte, 0x20]))) == 2 for byte in range(256))
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "text empty"),
+        (b" \n", "text empty"),
+        ("\u3000\u00a0".encode(), "text empty"),
+        (b"a\0b", "not text"),
+        ("hi".encode("utf-16-le"), "not text"),
+        (bytes(range(256)) * 4, "not text"),
+        (b"\x01\x02\x03 abc", "not text"),
+        (b"a" * (text.MAX_BYTES + 1), "text too long"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_a_reason(raw: bytes, reason: str) -> None:
+    with pytest.raises(text.TextError) as caught:
+        text.read(raw)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"x",
+        b"http://t.co/a",
+        # Quotation marks and a dash of Windows.
+        b"\x93so\x94 it goes\x85 caf\xe9",
+        "long".encode("utf-16"),
+        b"a" * text.MAX_BYTES,
+        "👍".encode(),
+        b"a\tb\r\nc\x0bd\x0ce",
+    ],
+)
+def test_what_people_write_is_text(raw: bytes) -> None:
+    assert text.read(raw) == text.decode(raw)
+
+
+def test_bytes_of_a_generator_are_no_text() -> None:
+    draw = random.Random(0)
+    for size in (200, 1000):
+        for _ in range(100):
+            with pytest.raises(text.TextError):
+                text.read(draw.randbytes(size))
 
 
 @pytest.mark.parametrize(
@@ -133,6 +184,7 @@ def test_real_texts_decode_without_replacement_characters_and_round_trip() -> No
         decoded = text.decode(raw)
         encoding = next(name for name in text.ENCODINGS if _fits(raw, name))
         used.add(encoding)
+        assert text.read(raw) == decoded
         # Nothing was replaced or lost: the text encodes to the bytes that it came from.
         assert decoded.encode(encoding) == raw.removeprefix(b"\xef\xbb\xbf"), path.name
         assert text.clean(decoded).count("\ufffd") <= raw.count(b"\xef\xbf\xbd"), path.name

@@ -140,9 +140,14 @@ def test_twins_stand_in_one_part_unless_the_split_is_to_be_plain(
 
 
 def test_split_is_the_same_whatever_the_number_of_cores(
-    raw: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path, workspace: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("data/manifest.csv", "data/splits.csv", "data/duplicates.csv", "metrics/data.json")
+    names = (
+        "data/manifest.csv", "data/splits.csv", "data/duplicates.csv", "data/bad_samples.csv",
+        "metrics/data.json",
+    )  # fmt: skip
+    (raw / "data" / "s4.png").unlink()
+    workspace.set({"data.on_bad_sample": "skip"})
     shutil.copy(raw / "data" / "s1.png", raw / "data" / "s2.png")
     found = []
     for cores in (1, 5):
@@ -165,9 +170,82 @@ def test_a_changed_file_changes_just_its_row_of_the_manifest(raw: Path) -> None:
 
 def test_a_mistake_in_the_data_leaves_no_outputs(raw: Path) -> None:
     (raw / "data" / "s5.png").unlink()
-    with pytest.raises(UserError, match=r"^raw: 1 bad rows: guid s5: "):
+    with pytest.raises(UserError, match=r"^raw: 1 bad rows \(no image file: 1\): guid s5: "):
         split.main()
     assert not Path("data").exists()
+
+
+def test_without_a_mistake_the_list_is_a_header_whatever_the_policy(
+    raw: Path, workspace: Project
+) -> None:
+    found = []
+    for policy in ("error", "skip"):
+        workspace.set({"data.on_bad_sample": policy})
+        split.main()
+        found.append({path: path.read_bytes() for path in sorted(Path("data").iterdir())})
+    assert found[0] == found[1]
+    assert Path("data/bad_samples.csv").read_bytes() == b"guid,file,reason,detail\n"
+
+
+def test_bad_samples_are_listed_and_skipped_if_asked_for(raw: Path, workspace: Project) -> None:
+    workspace.set({"data.on_bad_sample": "skip"})
+    (raw / "data" / "s5.png").write_bytes(b"")
+    (raw / "data" / "s6.txt").unlink()
+    (raw / "data" / "s60.txt").unlink()
+    with (raw / "train.txt").open("a", encoding="utf-8") as file:
+        file.write("\n../s1,positive\ns7,neutral\n")
+    with (raw / "test_without_label.txt").open("a", encoding="utf-8") as file:
+        file.write("s62,null\n")
+    split.main()
+    listed = table("bad_samples")
+    assert list(zip(listed["guid"], listed["reason"], strict=True)) == [
+        ("../s1", "guid is not a plain file name"),
+        ("s7", "guid stands twice with different tags"),
+        ("s7", "guid stands twice with different tags"),
+        ("s5", "image empty"),
+        ("s62", "no image file"),
+        ("s6", "no text file"),
+        ("s60", "no text file"),
+        ("s62", "no text file"),
+    ]
+    splits, manifest = table("splits"), table("manifest")
+    labelled = splits[splits["label"] != ""]
+    assert len(labelled) == 57
+    assert not {"s5", "s6", "s7", "../s1"} & set(splits["guid"])
+    assert splits[["guid", "split"]].to_numpy()[-3:].tolist() == [
+        ["s61", "predict"], ["s60", "predict"], ["s62", "no_input"],
+    ]  # fmt: skip
+    assert set(manifest["guid"]) == set(splits["guid"]) - {"s62"}
+    lacking = manifest[(manifest == "").any(axis=1)]
+    assert lacking.to_dict("records") == [
+        {
+            "guid": "s60",
+            "image": "raw/data/s60.png",
+            "text": "",
+            "image_sha256": lacking["image_sha256"].iloc[0],
+            "text_sha256": "",
+        }
+    ]
+    counts = json.loads(Path("metrics/data.json").read_text(encoding="utf-8"))
+    assert counts["bad_samples"] == {
+        "labelled_left_out": 5,
+        "predicted_without": {"image": 0, "text": 1, "image+text": 1},
+        "reasons": {
+            "guid is not a plain file name": 1,
+            "guid stands twice with different tags": 2,
+            "image empty": 1,
+            "no image file": 1,
+            "no text file": 3,
+        },
+        "notes": {},
+    }
+    assert counts["samples"]["no_input"] == {"unlabelled": 1}
+
+
+def test_a_label_that_the_data_lack_is_named(raw: Path, workspace: Project) -> None:
+    workspace.set({"labels": [*LABELS, "angry"]})
+    with pytest.raises(UserError, match=r"^labels: .*'angry'\]: raw/train.txt has no usable row"):
+        split.main()
 
 
 def test_a_mistake_is_one_line_and_exit_status_1(raw: Path, workspace: Project) -> None:
