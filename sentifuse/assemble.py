@@ -29,9 +29,9 @@ def write(
         meta: goes to `meta.json`.
         guids: N, in row order.
         images: the space of the image rows.
-        image_keys: N lists of V keys.
+        image_keys: N lists of V keys, empty for a sample without an image: its rows are zeros.
         texts: the space of the text rows.
-        text_keys: N keys.
+        text_keys: N keys, empty for a sample without a text: its row is zeros, it has no tokens.
 
     Raises:
         UserError: a row is missing, because a shard was damaged after it was written.
@@ -101,10 +101,11 @@ def _write_texts(folder: Path, space: Space, keys: list[str]) -> None:
 
 
 def _places(keys: list[str]) -> dict[str, list[int]]:
-    """Key -> its positions: samples that share a file share a row of the store."""
+    """Key -> its positions: samples that share a file share a row of the store. Empty keys have none."""
     places: dict[str, list[int]] = {}
     for position, key in enumerate(keys):
-        places.setdefault(key, []).append(position)
+        if key:
+            places.setdefault(key, []).append(position)
     return places
 
 
@@ -120,5 +121,6 @@ def _all_rows(space: Space, places: dict[str, list[int]]) -> Iterable[tuple[str,
 
 
 def _create(path: Path, shape: tuple[int, ...], like: Array) -> Array:
+    # A new memory map is zeros.
     array: Array = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=shape)
     return array

@@ -29,6 +29,8 @@ Modality = Literal["image", "text"]
 
 # Part of every space's name: raise it when cleaning, decoding or batching changes what comes out.
 VERSION = 1
+# The same for texts alone, which are encoded anew in a minute. 2: UTF-16 is decoded.
+TEXT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def space_name(modality: Modality, backbone: Backbone, setting: Setting) -> str:
         parts |= {"views": asdict(setting.views)}
     else:
         parts |= {"encoder": backbone.text.fingerprint, "split": setting.text_split}
-        parts |= {"batch": setting.text_batch}
+        parts |= {"batch": setting.text_batch, "text_version": TEXT_VERSION}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{modality}-{digest[:20]}"
 

@@ -13,7 +13,8 @@
 | `image_hidden.npy` | (N, V, P, H) | at the split point |
 | `text_tail.safetensors`, `image_tail.safetensors` | | weights of the layers behind the split point |
 
-Files of states that were not asked for are absent. Arrays are memory-mapped when read.
+A sample that lacks a modality (`manifest.missing`) has zeros there, and no text tokens; it is never trained
+on. Files of states that were not asked for are absent. Arrays are memory-mapped when read.
 """
 
 import json

@@ -15,19 +15,22 @@ def write(
     guids: Sequence[str],
     labels: Sequence[str],
     found: Attribution,
+    missing: Sequence[str],
     min_confidence: float,
 ) -> None:
     """Writes `submission.txt` (`guid,tag`) and `predictions.csv`, which says more.
 
     Its further columns: `p_<label>` for each class; `confidence`, the largest of them; `uncertain`,
     `true` where that is below `min_confidence`; `text_contribution` and `image_contribution` to the
-    probability of the predicted class. The submission has a tag for every row, uncertain or not.
+    probability of the predicted class; `missing`, what the row lacks. The submission has a tag for every
+    row, uncertain or incomplete or not.
 
     Args:
         folder: made if need be.
         guids: N, in the order of the test file.
         labels: C class names.
         found: (N, C) probabilities and contributions, written with six decimals.
+        missing: N, each nothing, `image`, `text` or `image+text`.
         min_confidence: 0..1.
     """
     best = found.probabilities.argmax(axis=1)
@@ -42,5 +45,6 @@ def write(
         uncertain=np.where(confidence < min_confidence, "true", "false"),
         text_contribution=found.text[rows, best],
         image_contribution=found.image[rows, best],
+        missing=list(missing),
     )
     write_csv(folder / "predictions.csv", table)

@@ -29,7 +29,7 @@ def preprocess(
     """Writes the features of `samples` to `out`.
 
     Args:
-        samples: the manifest, N rows.
+        samples: the manifest, N rows; one may lack a modality (`manifest.missing`), not all.
         name: of the backbone.
         revision: of the backbone.
         setting: what a row holds.
@@ -47,8 +47,9 @@ def preprocess(
 
     images = Space(store, space_name("image", backbone, setting))
     texts = Space(store, space_name("text", backbone, setting))
+    # A sample that lacks a modality has no hash of it: no key, nothing to encode, zeros for features.
     image_keys = [
-        [item_key(content, view) for view in range(views + 1)]
+        [item_key(content, view) if content else "" for view in range(views + 1)]
         for content in samples["image_sha256"]
     ]
     text_keys = list(samples["text_sha256"])
@@ -57,9 +58,10 @@ def preprocess(
         key: Item(key, path, view)
         for keys, path in zip(image_keys, samples["image"], strict=True)
         for view, key in enumerate(keys)
+        if key
     }
     text_items = {
-        key: Item(key, path, 0) for key, path in zip(text_keys, samples["text"], strict=True)
+        key: Item(key, path, 0) for key, path in zip(text_keys, samples["text"], strict=True) if key
     }
     local.encode(name, revision, setting, "image", list(image_items.values()), images)
     local.encode(name, revision, setting, "text", list(text_items.values()), texts)

@@ -2,9 +2,10 @@
 
     python -m stages.infer
 
-Reads `data/features/`, `data/splits.csv` and `models/stage2/`; writes `data/predictions/submission.txt`
-(`guid,tag`, the rows and order of the test file) and `predictions.csv` with a probability a class,
-what text and image contributed, and whether the row is too uncertain to be trusted.
+Reads `data/manifest.csv`, `data/features/`, `data/splits.csv` and `models/stage2/`; writes
+`data/predictions/submission.txt` (`guid,tag`, the rows and order of the test file) and `predictions.csv`
+with a probability a class, what text and image contributed, whether the row is too uncertain to be
+trusted, and which of its inputs were missing.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from sentifuse import params
 from sentifuse.errors import run
 
+MANIFEST = Path("data/manifest.csv")
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
 MODEL = Path("models/stage2")
@@ -37,16 +39,29 @@ class Params:
 def main() -> None:
     """Writes both files; without rows to predict they hold the header only."""
     p = params.load(Params)
-    from sentifuse import attribution, checkpoint, dataset, features, predictions, splits
+    from sentifuse import (
+        checkpoint,
+        dataset,
+        features,
+        incomplete,
+        manifest,
+        predictions,
+        splits,
+    )
 
     loaded = checkpoint.load(MODEL)
     labels = loaded.model.config.labels
-    parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), labels)
-    found = attribution.attribute(
-        loaded.model, parts.predict, loaded.info["predict_views"], loaded.info["temperature"]
+    table = splits.read(SPLITS)
+    told = incomplete.predict(
+        loaded.model,
+        dataset.load_parts(features.read(FEATURES), table, labels),
+        table,
+        manifest.missing(manifest.read(MANIFEST)),
+        loaded.info["predict_views"],
+        loaded.info["temperature"],
     )
-    predictions.write(OUT, parts.predict.guids, labels, found, p.infer.min_confidence)
-    print(f"{OUT / 'submission.txt'}: {len(parts.predict)} rows")
+    predictions.write(OUT, told.guids, labels, told.found, told.missing, p.infer.min_confidence)
+    print(f"{OUT / 'submission.txt'}: {len(told.guids)} rows")
 
 
 if __name__ == "__main__":

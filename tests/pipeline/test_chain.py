@@ -72,13 +72,14 @@ def check_predictions(project: Project, labels: tuple[str, ...] = LABELS) -> Non
     ]
     assert list(rows[0]) == [
         "guid", "tag", *(f"p_{label}" for label in labels),
-        "confidence", "uncertain", "text_contribution", "image_contribution",
+        "confidence", "uncertain", "text_contribution", "image_contribution", "missing",
     ]  # fmt: skip
     for row in rows:
         found = {label: float(row[f"p_{label}"]) for label in labels}
         assert math.isclose(sum(found.values()), 1, abs_tol=3e-6)
         assert found[row["tag"]] == max(found.values()) == float(row["confidence"])
         assert row["uncertain"] == "false"
+        assert row["missing"] == ""
 
 
 def check_metrics(found: dict[str, Any], part: str) -> None:
@@ -327,6 +328,49 @@ def test_validation_alone_is_evaluated(plain: Project, run_stages: RunStages) ->
     assert set(metrics(plain)) == {"val"}
     assert "On validation, which chose the epoch" in report(plain)
     assert "note" in metrics(plain, "ablate")
+
+
+@pytest.mark.parametrize("changes", [{}, {"fusion": "cross_attn"}, {"unfreeze_vision_layers": 1}])
+def test_bad_rows_are_left_out_of_training_and_predicted_from_what_they_have(
+    plain: Project, run_stages: RunStages, changes: dict[str, Any]
+) -> None:
+    before = table(plain.folder / "data" / "predictions" / "predictions.csv")
+    guids = [row["guid"] for row in before]
+    files = {row["guid"]: row for row in table(plain.folder / "data" / "manifest.csv")}
+    (plain.folder / files[guids[0]]["image"]).write_bytes(b"")
+    (plain.folder / files[guids[2]]["text"]).write_bytes(b"")
+    (plain.folder / files[guids[3]]["image"]).unlink()
+    (plain.folder / files[guids[3]]["text"]).unlink()
+    plain.set({"data.on_bad_sample": "skip", **changes})
+    stored = {path.name for path in (plain.folder / ".sentifuse" / "store").rglob("*.safetensors")}
+    run_stages(
+        plain, "split", "preprocess", "train_stage1", "train_stage2", "evaluate", "report", "infer"
+    )
+    if "unfreeze_vision_layers" not in changes:
+        # Nothing was encoded for a file that is not there.
+        now = {path.name for path in (plain.folder / ".sentifuse" / "store").rglob("*.safetensors")}
+        assert now == stored
+    found = table(plain.folder / "data" / "predictions" / "predictions.csv")
+    assert [row["guid"] for row in found] == guids
+    assert [row["missing"] for row in found] == ["image", "", "text", "image+text"]
+    submission = table(plain.folder / "data" / "predictions" / "submission.txt")
+    assert [(row["guid"], row["tag"]) for row in submission] == [
+        (row["guid"], row["tag"]) for row in found
+    ]
+    for row in found:
+        shares = [float(row[f"p_{label}"]) for label in LABELS]
+        assert math.isclose(sum(shares), 1, abs_tol=3e-6)
+    assert {found[3][f"p_{label}"] for label in LABELS} == {"0.333333"}
+    features = plain.folder / "data" / "features"
+    rows = (features / "guids.txt").read_text(encoding="utf-8").splitlines()
+    assert guids[3] not in rows
+    assert not np.load(features / "image_embeddings.npy")[rows.index(guids[0])].any()
+    assert not np.load(features / "text_embeddings.npy")[rows.index(guids[2])].any()
+    if not changes:
+        # Neither the samples that train nor what is learnt of them has changed.
+        assert found[1]["tag"] == before[1]["tag"]
+        expected = float(before[1]["confidence"])
+        assert math.isclose(float(found[1]["confidence"]), expected, abs_tol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,10 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
         },
         {"reports"},
     ),
-    "infer": ({"data/features", "data/splits.csv", "models/stage2"}, {"data/predictions"}),
+    "infer": (
+        {"data/manifest.csv", "data/features", "data/splits.csv", "models/stage2"},
+        {"data/predictions"},
+    ),
 }
 
 

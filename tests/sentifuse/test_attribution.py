@@ -107,6 +107,21 @@ def test_a_modality_that_the_model_does_not_read_contributes_nothing(
     assert (found.base == found.base[0]).all()
 
 
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize(("lack", "left"), [("image", "text"), ("text", "image")])
+@pytest.mark.parametrize("tails", [False, True])
+def test_samples_that_lack_a_modality_owe_it_nothing(
+    data: Dataset, fusion: str, lack: str, left: str, tails: bool
+) -> None:
+    model = classifier(fusion=fusion, **(TAILS if tails else {}))
+    found = attribute(model, data, "mean", 1.0, {lack})
+    alone = softmax(predict_without(model, data, "mean", [{lack}])[0].numpy(), 1.0)
+    np.testing.assert_allclose(found.probabilities, alone, atol=1e-6)
+    assert not getattr(found, lack).any()
+    expected = found.probabilities - found.base
+    np.testing.assert_allclose(getattr(found, left), expected, atol=1e-12)
+
+
 def test_modalities_with_equal_parts_in_it_contribute_equally(data: Dataset) -> None:
     model = classifier(image_dim=TEXT_DIM, hidden_dims=[])
     linear = model.head[0]

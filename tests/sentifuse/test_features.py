@@ -105,6 +105,22 @@ def test_texts_of_different_lengths_lie_one_behind_the_other(
     assert kept(found.text_tokens).dtype == np.float16
 
 
+def test_a_sample_without_a_key_has_zeros_and_no_tokens(
+    images: Space, texts: Space, out: Path
+) -> None:
+    images.append({key: image_row(3, hidden=True) for key in ("i1", "i1.1")})
+    texts.append({"t": text_row(2, 4)})
+    guids, keys = ["a", "b", "c"], [["i1", "i1.1"], ["", ""], ["i1", "i1.1"]]
+    assemble.write(out, replace(META, views=2), guids, images, keys, texts, ["", "t", "t"])
+    found = features.read(out)
+    assert found.image_embeddings[:, :, 0].tolist() == [[3, 3], [0, 0], [3, 3]]
+    assert kept(found.image_tokens)[:, 0, 0].tolist() == [3.25, 0, 3.25]
+    assert kept(found.image_hidden)[:, 1, 0, 0].tolist() == [3.5, 0, 3.5]
+    assert found.text_embeddings[:, 0].tolist() == [0, 2, 2]
+    assert kept(found.text_offsets).tolist() == [0, 0, 4, 8]
+    assert len(kept(found.text_tokens)) == len(kept(found.text_hidden)) == 8
+
+
 def test_samples_that_share_a_file_share_its_row(images: Space, texts: Space, out: Path) -> None:
     images.append({"i1": image_row(1), "i2": image_row(2)})
     texts.append({"t1": text_row(1, 2), "t2": text_row(2, 3)})

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ LABELS = ("negative", "neutral", "positive")
 PROBABILITIES = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25], [1 / 3, 1 / 3 + 1e-9, 1 / 3 - 1e-9]])
 HEADER = (
     b"guid,tag,p_negative,p_neutral,p_positive,confidence,uncertain,"
-    b"text_contribution,image_contribution"
+    b"text_contribution,image_contribution,missing"
 )
 
 
@@ -32,8 +33,10 @@ def write(
     probabilities: np.ndarray = PROBABILITIES,
     labels: tuple[str, ...] = LABELS,
     min_confidence: float = 0.0,
+    missing: Sequence[str] | None = None,
 ) -> None:
-    predictions.write(folder, guids, labels, of(probabilities), min_confidence)
+    missing = [""] * len(guids) if missing is None else missing
+    predictions.write(folder, guids, labels, of(probabilities), missing, min_confidence)
 
 
 def test_the_submission_has_the_rows_in_the_order_given(tmp_path: Path) -> None:
@@ -45,12 +48,12 @@ def test_the_submission_has_the_rows_in_the_order_given(tmp_path: Path) -> None:
 def test_the_table_adds_probabilities_by_name_and_what_the_predicted_class_owes_to_whom(
     tmp_path: Path,
 ) -> None:
-    write(tmp_path, ["9", "007", "a"])
+    write(tmp_path, ["9", "007", "a"], missing=["", "image", "image+text"])
     assert (tmp_path / "predictions.csv").read_bytes().splitlines() == [
         HEADER,
-        b"9,positive,0.100000,0.200000,0.700000,0.700000,false,0.122222,0.244444",
-        b"007,negative,0.500000,0.250000,0.250000,0.500000,false,0.055556,0.111111",
-        b"a,neutral,0.333333,0.333333,0.333333,0.333333,false,0.000000,0.000000",
+        b"9,positive,0.100000,0.200000,0.700000,0.700000,false,0.122222,0.244444,",
+        b"007,negative,0.500000,0.250000,0.250000,0.500000,false,0.055556,0.111111,image",
+        b"a,neutral,0.333333,0.333333,0.333333,0.333333,false,0.000000,0.000000,image+text",
     ]
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,17 @@ def write_features(folder: Path, count: int) -> None:
         safetensors.torch.save_file(tail_weights(config), folder / f"{modality}_tail.safetensors")
 
 
+def write_manifest(path: Path, count: int, lacking: Mapping[int, str] = {}) -> None:
+    """The manifest of `count` samples; those in `lacking` lack what it says."""
+    rows = ["guid,image,text,image_sha256,text_sha256"]
+    for index in range(count):
+        lacks = lacking.get(index, "")
+        rows.append(
+            f"{index},{'' if lacks == 'image' else 'i.png'},{'' if lacks == 'text' else 't.txt'},,"
+        )
+    write_text(path, "\n".join(rows) + "\n")
+
+
 def write_splits(path: Path, sizes: dict[str, int]) -> None:
     parts = [name for name, size in sizes.items() for _ in range(size)]
     rows = [
@@ -58,6 +70,7 @@ def ready(workspace: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     sizes = {"train": TRAIN, "val": VAL, "test": TEST, "predict": PREDICT}
     write_features(workspace.folder / "data" / "features", sum(sizes.values()))
     write_splits(workspace.folder / "data" / "splits.csv", sizes)
+    write_manifest(workspace.folder / "data" / "manifest.csv", sum(sizes.values()))
     workspace.set(
         {
             "head.hidden_dims": [16],
@@ -120,7 +133,7 @@ def test_the_order_of_the_labels_is_that_of_the_params(ready: Project) -> None:
     assert read("metrics/evaluate.json")["test"]["accuracy"] == 1.0
     assert list(rows("data/predictions/predictions.csv")[0])[2:] == [
         "p_positive", "p_negative", "p_neutral",
-        "confidence", "uncertain", "text_contribution", "image_contribution",
+        "confidence", "uncertain", "text_contribution", "image_contribution", "missing",
     ]  # fmt: skip
 
 
@@ -255,6 +268,37 @@ def test_probabilities_have_the_temperature_of_the_checkpoint(trained: Project) 
     infer.main()
     soft = [float(row["confidence"]) for row in rows("data/predictions/predictions.csv")]
     assert all(low < high for low, high in zip(soft, sharp, strict=True))
+
+
+def test_rows_that_lack_an_input_are_predicted_in_their_place_and_flagged(trained: Project) -> None:
+    infer.main()
+    whole = rows("data/predictions/predictions.csv")
+    assert {row["missing"] for row in whole} == {""}
+    first = TRAIN + VAL + TEST
+    write_manifest(Path("data/manifest.csv"), first + PREDICT, {first: "image", first + 2: "text"})
+    splits = Path("data/splits.csv")
+    lines = splits.read_text(encoding="utf-8").splitlines()
+    lines.insert(-2, "../x,,no_input,../x")
+    write_text(splits, "\n".join(lines) + "\n")
+    infer.main()
+    found = rows("data/predictions/predictions.csv")
+    assert [(row["guid"], row["missing"]) for row in found] == [
+        (str(first), "image"),
+        (str(first + 1), ""),
+        ("../x", "image+text"),
+        (str(first + 2), "text"),
+        (str(first + 3), ""),
+    ]
+    assert [row["guid"] for row in rows("data/predictions/submission.txt")] == [
+        row["guid"] for row in found
+    ]
+    for row, same in ((found[1], whole[1]), (found[4], whole[3])):
+        assert (row["guid"], row["tag"]) == (same["guid"], same["tag"])
+        # The rows that share a batch decide the last digit.
+        assert float(row["confidence"]) == pytest.approx(float(same["confidence"]), abs=1e-5)
+    assert float(found[0]["image_contribution"]) == float(found[3]["text_contribution"]) == 0
+    assert found[0]["text_contribution"] != whole[0]["text_contribution"]
+    assert {found[2][f"p_{label}"] for label in LABELS} == {"0.333333"}
 
 
 @pytest.mark.parametrize(
