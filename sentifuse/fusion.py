@@ -1,7 +1,7 @@
 """The fusions: how an image embedding v and a text embedding t become one vector.
 
 Every fusion is a module with a constructor of plain dimensions, the width of its result as `out_dim`,
-and `forward(v, t, tokens)`. A sixth one is a class and an entry in `FUSIONS`.
+and `forward(v, t, tokens)`. A sixth one is a class, an entry in `FUSIONS`, and its name in `recipe.Fusion`.
 """
 
 from dataclasses import dataclass

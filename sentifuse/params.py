@@ -25,8 +25,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-# numpy and scikit-learn take 32 bits.
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# numpy and scikit-learn take 32 bits; one is left for `seed + 1, ...` of repeated runs.
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 def _unique(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -53,9 +53,18 @@ def load(kind: type[Params], path: Path = PARAMS_FILE) -> Params:
     Raises:
         UserError: one line that names the key, the value and what is allowed.
     """
+    return parse(kind, read(kind, path), source=str(path))
+
+
+def read(kind: type[Any], path: Path = PARAMS_FILE) -> dict[str, Any]:
+    """The values of the top-level keys of `path` that are fields of `kind`, unchecked, as they stand there.
+
+    Raises:
+        UserError: no such file, or not YAML.
+    """
     document = yaml_file.read(path)
-    wanted = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    return parse(kind, {key: document[key] for key in wanted if key in document}, source=str(path))
+    wanted = [field.name for field in dataclasses.fields(kind)]
+    return {key: document[key] for key in wanted if key in document}
 
 
 def parse(kind: type[Params], values: dict[str, Any], source: str) -> Params:
@@ -82,6 +91,9 @@ def _describe(error: ValidationError) -> str:
         return f"{key}: the key is missing"
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{key}: unknown key"
+    if first["type"] == "value_error" and isinstance(value, dict):
+        # Keys that do not go together; the message names them with their values.
+        return f"{key}: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     message = first["msg"][0].lower() + first["msg"][1:]
     hint = ""
     if isinstance(value, str) and _is_number(value):

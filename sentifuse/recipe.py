@@ -1,5 +1,10 @@
-"""The sections of `params.yaml` that say how to split and train; what each key means stands there."""
+"""The sections of `params.yaml` that say how to split and train; what each key means stands there.
 
+Values are checked here as far as they can be without data and without torch, so that a wrong one stops in the
+first second.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -8,6 +13,32 @@ from pydantic import Field
 from sentifuse.params import STRICT, Count, Fraction, PositiveInt, Rate, Seed
 
 InputMode = Literal["multimodal", "text_only", "image_only"]
+# The keys of `fusion.FUSIONS`, which needs torch to be read.
+Fusion = Literal["concat", "gated", "film", "film_concat", "cross_attn"]
+# Those that attend from one modality to the other.
+ATTENDING: tuple[Fusion, ...] = ("cross_attn",)
+
+
+def check_mode(fusion: Fusion, input_mode: InputMode) -> None:
+    """Checks that a fusion can do with what the input mode leaves it.
+
+    Raises:
+        ValueError: it attends, and there is one modality only.
+    """
+    if fusion in ATTENDING and input_mode != "multimodal":
+        raise ValueError(
+            f"input_mode: {input_mode!r}: fusion {fusion!r} attends from one modality to the other and "
+            "needs input_mode 'multimodal'"
+        )
+
+
+@dataclass(frozen=True)
+class Data:
+    """The section `data`."""
+
+    __pydantic_config__ = STRICT
+    root: Annotated[str, Field(min_length=1)]
+    on_bad_sample: Literal["error", "skip"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +50,14 @@ class Split:
     val_size: Fraction
     test_size: Fraction
     group_duplicates: bool
+
+    def __post_init__(self) -> None:
+        # 0.1 + 0.2 is 0.30000000000000004.
+        if round(self.val_size + self.test_size, 9) >= 1:
+            raise ValueError(
+                f"val_size {self.val_size} + test_size {self.test_size}: must be below 1, to leave rows "
+                "to train on"
+            )
 
 
 @dataclass(frozen=True)
@@ -56,6 +95,18 @@ class Loss:
     class_weights: Literal["none", "sqrt", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
     label_smoothing: Fraction
     logit_adjustment: Rate
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Checks that weights by class name are there for just the classes.
+
+        Raises:
+            ValueError: one lacks, or has no class.
+        """
+        weights = self.class_weights
+        if isinstance(weights, dict) and set(weights) != set(labels):
+            raise ValueError(
+                f"loss.class_weights: {weights}: expected a weight for each of {', '.join(labels)}"
+            )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Ablate:
     resplit: bool
     finetune: bool
     modes: tuple[recipe.InputMode, ...]
-    fusions: tuple[str, ...]
+    fusions: tuple[recipe.Fusion, ...]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Params:
     seed: params.Seed
     split: recipe.Split
     labels: params.Labels
-    fusion: str
+    fusion: recipe.Fusion
     image_views: recipe.ImageViews
     head: recipe.Head
     loss: recipe.Loss
@@ -47,6 +47,9 @@ class Params:
     stage2: recipe.Stage2
     interval: recipe.Interval
     ablate: Ablate
+
+    def __post_init__(self) -> None:
+        self.loss.check_labels(self.labels)
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ class Params:
     """What this stage reads of `params.yaml`."""
 
     seed: params.Seed
-    fusion: str
+    fusion: recipe.Fusion
     image_views: recipe.ImageViews
     head: recipe.Head
     loss: recipe.Loss

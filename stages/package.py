@@ -6,13 +6,13 @@ Reads `models/stage2/`, `data/features/`, `data/splits.csv` and `metrics/evaluat
 `models/bundle/`, which `python -m sentifuse predict` and `dvc artifacts get` use.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from sentifuse import params
+from sentifuse import params, recipe
 from sentifuse.errors import run
 
 MODEL = Path("models/stage2")
@@ -35,17 +35,17 @@ class Package:
 class Params:
     """What this stage reads of `params.yaml`; training's sections are put on record as they stand."""
 
-    seed: int
-    data: dict[str, Any]
-    split: dict[str, Any]
-    fusion: str
-    input_mode: str
-    image_views: dict[str, Any]
-    head: dict[str, Any]
-    loss: dict[str, Any]
-    stage1: dict[str, Any]
-    stage2: dict[str, Any]
-    interval: dict[str, Any]
+    seed: params.Seed
+    data: recipe.Data
+    split: recipe.Split
+    fusion: recipe.Fusion
+    input_mode: recipe.InputMode
+    image_views: recipe.ImageViews
+    head: recipe.Head
+    loss: recipe.Loss
+    stage1: recipe.Stage1
+    stage2: recipe.Stage2
+    interval: recipe.Interval
     package: Package
 
 
@@ -54,12 +54,12 @@ def main() -> None:
     p = params.load(Params)
     from sentifuse import bundle, encoding_record, files, splits
 
-    recorded = asdict(p)
+    recorded = params.read(Params)
     del recorded["package"], recorded["data"]
     counts = splits.counts(splits.read(SPLITS))
     data = {
         # The folder's name: where it lay is nobody's business.
-        "name": Path(p.data["root"]).name,
+        "name": Path(p.data.root).name,
         "samples": {
             part: rows for part, rows in counts.items() if part not in splits.UNLABELLED_PARTS
         },

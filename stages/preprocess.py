@@ -25,7 +25,7 @@ class BackboneParams:
 
     __pydantic_config__ = params.STRICT
     name: Annotated[str, Field(min_length=1)]
-    revision: str | None
+    revision: Annotated[str, Field(min_length=1)] | None
     tokens: bool
     hidden_dtype: Literal["float16", "float32"]
     image_batch: params.PositiveInt

@@ -11,9 +11,6 @@ that share a picture or a text), `data/bad_samples.csv` (what is wrong, where `d
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
 
 from sentifuse import params, recipe
 from sentifuse.errors import run
@@ -26,20 +23,11 @@ METRICS = Path("metrics/data.json")
 
 
 @dataclass(frozen=True)
-class Data:
-    """The section `data`."""
-
-    __pydantic_config__ = params.STRICT
-    root: Annotated[str, Field(min_length=1)]
-    on_bad_sample: Literal["error", "skip"]
-
-
-@dataclass(frozen=True)
 class Params:
     """What this stage reads of `params.yaml`."""
 
     labels: params.Labels
-    data: Data
+    data: recipe.Data
     split: recipe.Split
 
 

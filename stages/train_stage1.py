@@ -23,12 +23,16 @@ class Params:
 
     seed: params.Seed
     labels: params.Labels
-    fusion: str
+    fusion: recipe.Fusion
     input_mode: recipe.InputMode
     image_views: recipe.ImageViews
     head: recipe.Head
     loss: recipe.Loss
     stage1: recipe.Stage1
+
+    def __post_init__(self) -> None:
+        recipe.check_mode(self.fusion, self.input_mode)
+        self.loss.check_labels(self.labels)
 
 
 def main() -> None:

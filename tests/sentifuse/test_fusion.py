@@ -1,11 +1,13 @@
 """Tests of the fusions: values by hand, gradients, and the contract of the registry."""
 
 from math import exp, tanh
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from sentifuse import recipe
 from sentifuse.fusion import (
     FUSIONS,
     Concat,
@@ -202,3 +204,9 @@ def test_a_sixth_fusion_is_a_class_and_an_entry(monkeypatch: pytest.MonkeyPatch)
     v = model.image_norm(model.image_proj(batch.image[:, 0]))
     expected = model.head(v * model.text_norm(batch.text))
     torch.testing.assert_close(model(batch), expected)
+
+
+def test_params_know_just_these_fusions_and_which_of_them_attend() -> None:
+    assert get_args(recipe.Fusion) == tuple(FUSIONS)
+    attending = [name for name, kind in FUSIONS.items() if kind.needs_tokens]
+    assert attending == list(recipe.ATTENDING)

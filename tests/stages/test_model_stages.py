@@ -403,11 +403,17 @@ def test_a_stage_that_comes_too_early_says_what_to_run(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fusion": "sum"}, r"^fusion: 'sum': .*concat"),
-        ({"fusion": "cross_attn", "input_mode": "text_only"}, r"^input_mode: 'text_only': fusion"),
+        ({"fusion": "sum"}, r"^params\.yaml: fusion: 'sum': .*concat"),
+        (
+            {"fusion": "cross_attn", "input_mode": "text_only"},
+            r"^params\.yaml: input_mode: 'text_only': fusion",
+        ),
         ({"labels": ["negative", "positive"]}, r"^labels: .*'neutral'"),
         ({"labels": [*LABELS, "angry"]}, r"^loss\.class_weights: 'sqrt': no .* 'angry'"),
-        ({"loss.class_weights": {"negative": 1.0}}, r"^loss\.class_weights: .*expected a weight"),
+        (
+            {"loss.class_weights": {"negative": 1.0}},
+            r"^params\.yaml: loss\.class_weights: .*a weight",
+        ),
     ],
 )
 def test_params_that_do_not_fit_are_named_and_nothing_is_written(

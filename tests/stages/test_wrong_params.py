@@ -1,0 +1,223 @@
+"""Every wrong value of `params.yaml` stops every stage that reads it, in the first second, in one line."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from sentifuse import yaml_file
+from tests.pipeline.project import ROOT, Project
+
+STAGES: dict[str, dict[str, Any]] = yaml_file.read(ROOT / "dvc.yaml")["stages"]
+PARAMS = yaml_file.read(ROOT / "params.yaml")
+SECONDS = 1.5
+COUNT = [-1, 1.5, "2", None, True]
+# Quoted in the file; without quotes `1e-3` is a number.
+RATE = [-0.1, "0.001", float("nan"), float("inf"), None]
+FRACTION = [-0.1, 1.0, "0.1", float("nan")]
+FLAG = [1, "no", None]
+
+# Key -> values that are wrong for it.
+WRONG: dict[str, list[Any]] = {
+    "seed": [*COUNT, 2**31],
+    "labels": [[], ["one"], ["a", "a"], ["a", ""], "negative", [1, 2], None],
+    "fusion": ["sum", "Concat", None, 3],
+    "input_mode": ["text", "both", None],
+    "unfreeze_text_layers": COUNT,
+    "unfreeze_vision_layers": COUNT,
+    "demo.labelled": [*COUNT, 29],
+    "demo.unlabelled": COUNT,
+    "demo.seed": COUNT,
+    "data.root": ["", 3, None],
+    "data.on_bad_sample": ["ignore", True, None],
+    "split.seed": [*COUNT, 2**31],
+    "split.val_size": [*FRACTION, 0.95],
+    "split.test_size": [*FRACTION, 0.95],
+    "split.group_duplicates": FLAG,
+    "backbone.name": ["", 3, None],
+    "backbone.revision": ["", 3],
+    "backbone.tokens": FLAG,
+    "backbone.hidden_dtype": ["bfloat16", None],
+    "backbone.image_batch": [*COUNT, 0],
+    "backbone.text_batch": [*COUNT, 0],
+    "augment.views": COUNT,
+    "augment.scale_min": [0, -0.5, 1.1, "0.5"],
+    "augment.flip": FLAG,
+    "augment.jitter": FRACTION,
+    "image_views.train": ["all", None],
+    "image_views.predict": ["draw", None],
+    "head.hidden_dims": [[0], [64, -1], [1.5], 64, None],
+    "head.dropout": FRACTION,
+    "loss.class_weights": ["equal", {"negative": -1.0}, {"negative": 1.0}, {"joy": 1.0}, None],
+    "loss.label_smoothing": FRACTION,
+    "loss.logit_adjustment": RATE,
+    "interval.level": [0, 1, 95, "0.95"],
+    "interval.resamples": [*COUNT, 99],
+    "evaluate.finetune": FLAG,
+    "evaluate.bins": [*COUNT, 0],
+    "ablate.repeats": [*COUNT, 0],
+    "ablate.resplit": FLAG,
+    "ablate.finetune": FLAG,
+    "ablate.modes": [["text"], ["multimodal", "both"], "multimodal"],
+    "ablate.fusions": [["sum"], ["gated", "sum"], "gated"],
+    "package.name": ["", None],
+    "package.license": ["", None],
+    "report.gallery": COUNT,
+    "infer.min_confidence": [-0.1, 1.1, "0.5"],
+    **{
+        f"{stage}.{key}": values
+        for stage in ("stage1", "stage2")
+        for key, values in {
+            "epochs": COUNT,
+            "batch_size": [*COUNT, 0],
+            "lr_head": RATE,
+            "lr_attn": RATE,
+            "weight_decay": RATE,
+            "max_grad_norm": [*RATE[:3], 0],
+            "schedule": ["step", None],
+            "warmup": FRACTION,
+            "early_stop_patience": COUNT,
+        }.items()
+    },
+    "stage2.members": [*COUNT, 0],
+    "stage2.restart_head": FLAG,
+    "stage2.lr_clip": RATE,
+    "stage2.layer_decay": [0, 1.1, "0.9"],
+    "stage2.encoder_dropout": FRACTION,
+    "stage2.precision": ["fp16", None],
+    "stage2.threads": [*COUNT, 0],
+}
+# These need the classes or another section beside them, which some stages that read the key do not.
+CROSSED = {"loss.class_weights": {"train_stage1", "ablate"}}
+
+# Runs a stage in one process, with one file of params after the other.
+DRIVER = """
+import importlib, json, sys, time
+from pathlib import Path
+from sentifuse.errors import run
+stage = importlib.import_module(f"stages.{sys.argv[1]}")
+for path in sorted(Path("wrong").iterdir()):
+    Path("params.yaml").write_bytes(path.read_bytes())
+    start = time.process_time()
+    try:
+        run(stage.main)
+        message = None
+    except SystemExit as stopped:
+        message = stopped.code
+    except BaseException as error:
+        message = repr(error)
+    seconds = time.process_time() - start
+    heavy = [name for name in ("torch", "pandas", "PIL", "sklearn") if name in sys.modules]
+    print(json.dumps([path.name, message, seconds, heavy]))
+"""
+
+
+def leaves(document: dict[str, Any], prefix: str = "") -> set[str]:
+    found: set[str] = set()
+    for key, value in document.items():
+        own = leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"}
+        found |= own
+    return found
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, encoding="utf-8", check=False
+    )  # fmt: skip
+
+
+def test_every_key_has_a_wrong_value() -> None:
+    assert set(WRONG) == leaves(PARAMS)
+    read = {key for stage in STAGES.values() for key in stage.get("params", [])}
+    assert read == {key.split(".")[0] for key in WRONG}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_wrong_value_stops_the_stage_before_it_imports_anything_slow(
+    stage: str, workspace: Project
+) -> None:
+    (workspace.folder / "wrong").mkdir()
+    plain = (ROOT / "params.yaml").read_bytes()
+    tried = []
+    for key, values in WRONG.items():
+        if key.split(".")[0] not in STAGES[stage]["params"]:
+            continue
+        for value in values:
+            crossed = key in CROSSED and isinstance(value, dict) and min(value.values()) > 0
+            if crossed and stage not in CROSSED[key]:
+                continue
+            (workspace.folder / "params.yaml").write_bytes(plain)
+            workspace.set({key: value})
+            name = f"{len(tried):03}.yaml"
+            (workspace.folder / "params.yaml").rename(workspace.folder / "wrong" / name)
+            tried.append((name, key, value))
+    assert tried
+    done = run("-c", DRIVER, stage)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == len(tried)
+    for (name, key, value), (file, message, seconds, heavy) in zip(tried, found, strict=True):
+        assert file == name
+        assert message is not None, (key, value)
+        assert message.startswith(f"error: params.yaml: {key.split('.')[0]}"), (key, value, message)
+        assert all(part in message for part in key.split(".")), (key, value, message)
+        assert "\n" not in message, (key, value)
+        assert heavy == [], (key, value)
+        assert seconds < SECONDS / 3, (key, value)
+    assert not (workspace.folder / "data").exists()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_command_ends_in_the_first_second_with_status_1(stage: str, workspace: Project) -> None:
+    key = next(key for key in WRONG if key.split(".")[0] == STAGES[stage]["params"][-1])
+    workspace.set({key: WRONG[key][0]})
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = run("-m", f"stages.{stage}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: params.yaml: {key}")
+    # Of the processor: the machine may be busy.
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert used < SECONDS
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "told"),
+    [
+        ("train_stage1", {"fusion": "cross_attn", "input_mode": "text_only"}, "input_mode: 'text_only'"),
+        ("split", {"split.val_size": 0.5, "split.test_size": 0.5}, "split: val_size 0.5 + test_size 0.5"),
+        ("ablate", {"split.val_size": 0.5, "split.test_size": 0.5}, "split: val_size 0.5 + test_size 0.5"),
+        ("ablate", {"loss.class_weights": {"a": 1.0}}, "loss.class_weights: {'a': 1.0}: expected a weight"),
+        ("train_stage1", {"loss.class_weights": {"a": 1.0}}, "loss.class_weights: {'a': 1.0}: expected a"),
+    ],
+)  # fmt: skip
+def test_values_that_do_not_go_together_are_named(
+    stage: str, changes: dict[str, Any], told: str, workspace: Project
+) -> None:
+    workspace.set(changes)
+    done = run("-m", f"stages.{stage}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: params.yaml: {told}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_sizes_that_leave_something_to_train_on_are_taken(workspace: Project) -> None:
+    # 0.1 + 0.2 + ... is not exact.
+    workspace.set({"split.val_size": 0.1, "split.test_size": 0.8999999})
+    done = run("-m", "stages.split")
+    assert "data.root: 'data/demo': no such folder" in done.stderr
+
+
+def test_the_file_as_it_stands_is_not_wrong(workspace: Project) -> None:
+    document = yaml.safe_load((workspace.folder / "params.yaml").read_text(encoding="utf-8"))
+    (workspace.folder / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    done = run("-m", "stages.split")
+    assert done.stderr == "error: data.root: 'data/demo': no such folder\n"
