@@ -22,6 +22,8 @@ HEADER = ["guid", "tag"]
 
 # A guid names a file: nothing that could lead out of ROOT/data.
 _GUID = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]*")
+# Does not come back from the CSV files of the stages behind.
+_NUL = "\0"
 # What a file system takes for a name, with the longest suffix.
 _MAX_GUID = 250
 
@@ -33,7 +35,7 @@ class Labels:
     Attributes:
         train_rows: how many rows `train.txt` has.
         labelled: the rows to train and evaluate on: sound ones with a known tag.
-        predict: the rows to predict, each guid once, sound or not.
+        predict: the rows to predict, each guid once, sound or not, but for one with a NUL.
         problems: all that is wrong.
     """
 
@@ -77,7 +79,7 @@ def read(root: Path, labels: tuple[str, ...]) -> Labels:
         seen: set[str] = set()
         for row in rows:
             problems += _predict_problems(row, predict_path, seen)
-            if row.guid not in seen:
+            if row.guid not in seen and _NUL not in row.guid:
                 predict.append(row)
             seen.add(row.guid)
     tags: dict[str, set[str]] = {}

@@ -238,6 +238,14 @@ def test_unsound_rows_to_predict_stay_in_their_order(tmp_path: Path) -> None:
     assert [guid for _, guid, _ in told(found)] == ["../a", "/x"]
 
 
+def test_a_row_to_predict_that_no_csv_file_can_hold_is_listed_and_not_answered(
+    tmp_path: Path,
+) -> None:
+    found = read(tmp_path, f"{HEADER}1,positive\n", f"{HEADER}a\0b,null\nx,null\n")
+    assert [row.guid for row in found.predict] == ["x"]
+    assert told(found) == [("test_without_label.txt", "a\0b", "guid is not a plain file name")]
+
+
 def test_labels_that_the_data_lack_are_named_with_those_that_there_are(tmp_path: Path) -> None:
     rows = [LabelRow("1", "positive"), LabelRow("2", "joy")]
     with pytest.raises(UserError) as caught:
