@@ -8,6 +8,7 @@ python -m sentifuse offline-plots                 # `dvc plots` pages that need 
 python -m sentifuse predict --image a.jpg --text "what a day"
 python -m sentifuse serve                         # a page to try the model
 python -m sentifuse push-runs                     # the run-cache with its outputs, to a remote
+python -m sentifuse mend                          # remove what a killed DVC stumbles over
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from sentifuse import check_command, predict_command
 from sentifuse.analysis import command as analyze_command
-from sentifuse.errors import run
+from sentifuse.errors import UserError, run
 from sentifuse.serving import command as serve_command
 
 
@@ -58,6 +59,10 @@ def main() -> None:
     )
     push_runs.add_argument("--remote", help="its name; the default remote if not given")
     push_runs.set_defaults(call=_push_runs)
+    mend = commands.add_parser(
+        "mend", help="remove half-written locks of a killed DVC and damaged objects of its cache"
+    )
+    mend.set_defaults(call=_mend)
     arguments = parser.parse_args()
     arguments.call(arguments)
 
@@ -91,6 +96,23 @@ def _push_runs(arguments: argparse.Namespace) -> None:
     from sentifuse import run_cache
 
     print(f"{run_cache.push(arguments.remote)} runs of a stage are in the remote")
+
+
+def _mend(arguments: argparse.Namespace) -> None:
+    import subprocess
+    import sys
+
+    from sentifuse.mend import mend
+
+    # DVC knows where its cache is: it may be shared.
+    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    told = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    if told.returncode:
+        raise UserError(f"dvc cache dir: {told.stderr.strip().splitlines()[-1]}")
+    removed = mend(Path(), Path(told.stdout.strip()))
+    for path in removed:
+        print(f"removed {path}")
+    print("go on with `dvc repro`" if removed else "nothing to mend")
 
 
 if __name__ == "__main__":

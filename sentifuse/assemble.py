@@ -1,5 +1,6 @@
 """Store -> the files of `data/features/`: rows in the manifest's order, one shard in memory at a time."""
 
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -9,8 +10,12 @@ import numpy as np
 
 from sentifuse.errors import UserError
 from sentifuse.features import Array, Meta
-from sentifuse.files import write_json, write_text
+from sentifuse.files import named, write_json, write_text
 from sentifuse.store import Row, Space
+
+
+class DamagedRowsError(UserError):
+    """Rows of the store were damaged after they were written; they are gone, and can be encoded again."""
 
 
 def write(
@@ -34,15 +39,16 @@ def write(
         text_keys: N keys, empty for a sample without a text: its row is zeros, it has no tokens.
 
     Raises:
-        UserError: a row is missing, because a shard was damaged after it was written.
+        DamagedRowsError: a row is missing, because a shard was damaged after it was written.
     """
     # Arrays of an earlier run that this one does not write must not be taken for its own.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write_json(folder / "meta.json", asdict(meta))
     write_text(folder / "guids.txt", "".join(f"{guid}\n" for guid in guids))
     _write_images(folder, images, image_keys)
     _write_texts(folder, texts, text_keys)
+    # Last: what has it is whole, and without it `features.read` takes nothing.
+    write_json(folder / "meta.json", asdict(meta))
 
 
 def _write_images(folder: Path, space: Space, keys: list[list[str]]) -> None:
@@ -88,7 +94,7 @@ def _write_texts(folder: Path, space: Space, keys: list[str]) -> None:
     if not lengths.any():
         return
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    np.save(folder / "text_offsets.npy", offsets)
+    _create(folder / "text_offsets.npy", offsets.shape, offsets)[:] = offsets
     for key, row in _all_rows(space, places):
         for name in ("tokens", "hidden"):
             if name not in row:
@@ -115,12 +121,17 @@ def _all_rows(space: Space, places: dict[str, list[int]]) -> Iterable[tuple[str,
         seen += 1
         yield key, row
     if seen < len(places):
-        raise UserError(
+        raise DamagedRowsError(
             f"{space.folder}: {len(places) - seen} rows were damaged and are gone: run `dvc repro` again"
         )
 
 
 def _create(path: Path, shape: tuple[int, ...], like: Array) -> Array:
     # A new memory map is zeros.
-    array: Array = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=shape)
+    with named(path):
+        array: Array = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            # Else the file is a hole, and a full disk kills the process (SIGBUS) without a word.
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array

@@ -1,4 +1,7 @@
-"""A trained model as a folder: `model.safetensors` and `config.json`; nothing in it can run code."""
+"""A trained model as a folder: `model.safetensors` and `config.json`; nothing in it can run code.
+
+`config.json` has the hash of the weights: a flipped bit, or weights of another run, give themselves away.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,7 +13,7 @@ import safetensors.torch
 from torch import Tensor
 
 from sentifuse.errors import UserError
-from sentifuse.files import write_json
+from sentifuse.files import sha256, write_bytes, write_json
 from sentifuse.model import Classifier, Ensemble, ModelConfig
 
 
@@ -39,16 +42,20 @@ class Checkpoint:
 
 def save(folder: Path, model: Classifier | Ensemble, info: dict[str, Any]) -> None:
     """Writes the model; the same weights give the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
     members = len(model.members) if isinstance(model, Ensemble) else 1
     weights: dict[str, Tensor] = {
         key: value.detach().contiguous() for key, value in model.state_dict().items()
     }
     # Through bytes: safetensors' own file writer makes files that only their owner can read.
-    (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
-    write_json(
-        folder / "config.json", {"model": asdict(model.config), "members": members, "info": info}
-    )
+    raw = safetensors.torch.save(weights)
+    write_bytes(folder / "model.safetensors", raw)
+    document = {
+        "model": asdict(model.config),
+        "members": members,
+        "sha256": sha256(raw),
+        "info": info,
+    }
+    write_json(folder / "config.json", document)
 
 
 def load(folder: Path) -> Checkpoint:
@@ -64,7 +71,10 @@ def load(folder: Path) -> Checkpoint:
             raise ValueError(f"members {document['members']}")
         classifiers = [Classifier(config) for _ in range(document["members"])]
         model = classifiers[0] if len(classifiers) == 1 else Ensemble(classifiers)
-        model.load_state_dict(safetensors.torch.load((folder / "model.safetensors").read_bytes()))
+        raw = (folder / "model.safetensors").read_bytes()
+        if sha256(raw) != document["sha256"]:
+            raise ValueError("model.safetensors: damaged, or not the weights of this config.json")
+        model.load_state_dict(safetensors.torch.load(raw))
         info: dict[str, Any] = document["info"]
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: no such checkpoint file: run `dvc repro`") from None
@@ -78,6 +88,7 @@ def load(folder: Path) -> Checkpoint:
     ) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{folder}: not a checkpoint of this version ({reason}): delete it and run `dvc repro`"
+            f"{folder}: not a checkpoint of this version ({reason}): delete it and run `dvc repro`, "
+            "after `python -m sentifuse mend` if it comes back"
         ) from None
     return Checkpoint(model.eval(), info)

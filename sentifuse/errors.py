@@ -1,9 +1,23 @@
 """Errors that are the user's to mend: one line on stderr, exit status 1, no traceback."""
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 
+from sentifuse.lifeline import end_with_dvc
+
 _LISTED = 10
+
+# What the machine refuses -> what to do.
+_REMEDIES = {
+    errno.ENOSPC: "free some space and run `dvc repro` again",
+    errno.EDQUOT: "free some space and run `dvc repro` again",
+    errno.EFBIG: "raise the limit (`ulimit -f`) and run `dvc repro` again",
+    errno.EACCES: "give yourself the right to it and run `dvc repro` again",
+    errno.EPERM: "give yourself the right to it and run `dvc repro` again",
+    errno.EROFS: "make it writable and run `dvc repro` again",
+    errno.EIO: "check the disk and run `dvc repro` again",
+}
 
 
 class UserError(Exception):
@@ -17,8 +31,15 @@ def listed(mistakes: Sequence[object]) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Calls `main`; a `UserError` becomes one line on stderr and exit status 1."""
+    """Calls `main`; a `UserError`, or the machine's refusal to read or write a file, becomes one line on
+    stderr and exit status 1."""
+    end_with_dvc()
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        where = error.filename or "a file"
+        sys.exit(f"error: {where}: {error.strerror}: {_REMEDIES[error.errno]}")

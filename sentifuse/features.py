@@ -91,19 +91,29 @@ def read(folder: Path) -> Features:
     """Opens what `assemble.write` wrote.
 
     Raises:
-        UserError: the folder or one of its files is missing.
+        UserError: the folder or one of its files is missing or damaged.
     """
 
     def array(name: str) -> Array | None:
         path = folder / f"{name}.npy"
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise UserError(_damaged(path, error)) from None
+        return mapped
 
     meta_path = folder / "meta.json"
     image_embeddings, text_embeddings = array("image_embeddings"), array("text_embeddings")
     if not meta_path.exists() or image_embeddings is None or text_embeddings is None:
         raise UserError(f"{folder}: no features here: run `dvc repro preprocess`")
+    try:
+        meta = Meta(**json.loads(meta_path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(_damaged(meta_path, error)) from None
     return Features(
-        meta=Meta(**json.loads(meta_path.read_text(encoding="utf-8"))),
+        meta=meta,
         guids=(folder / "guids.txt").read_text(encoding="utf-8").splitlines(),
         image_embeddings=image_embeddings,
         text_embeddings=text_embeddings,
@@ -112,4 +122,12 @@ def read(folder: Path) -> Features:
         image_tokens=array("image_tokens"),
         text_hidden=array("text_hidden"),
         image_hidden=array("image_hidden"),
+    )
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    reason = str(error).splitlines()[0]
+    return (
+        f"{path}: damaged ({reason}): delete it and run `dvc repro`, after `python -m sentifuse mend` "
+        "if it comes back"
     )

@@ -15,12 +15,48 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Gives an `OSError` of the block that tells no file, such as a full disk's, the name of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def write_bytes(path: Path, raw: bytes, unique: str = "", sync: bool = False) -> None:
+    """Writes `raw`; makes the folder; replaces atomically.
+
+    Args:
+        path: what appears.
+        raw: its bytes.
+        unique: part of the partial file's name, where several processes may write `path` at a time.
+            Else that name is fixed, so that what a killed run leaves is written over by the next.
+        sync: whether the bytes are on the disk before the name is, so that even a power cut leaves
+            no half file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{unique}part")
+    try:
+        with named(path), partial.open("wb") as file:
+            file.write(raw)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
     """A UTF-8 file with `\\n` line ends that becomes `path` at the end, if nothing was raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.part")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
+        with named(path), partial.open("w", encoding="utf-8", newline="\n") as file:
             yield file
         os.replace(partial, path)
     finally:
@@ -28,9 +64,8 @@ def writing(path: Path) -> Iterator[TextIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 with `\\n` line ends; makes the folder; replaces atomically."""
-    with writing(path) as file:
-        file.write(text)
+    """Writes `text` as UTF-8, as it stands, atomically."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

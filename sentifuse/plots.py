@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sentifuse.files import write_bytes
+
 _DPI = 110
 _BLUE, _ORANGE, _GREY, _PALE = "#2f6db3", "#c8663a", "#5a6270", "#d5dbe3"
 
@@ -162,10 +164,11 @@ def risk_coverage(table: pd.DataFrame) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG; makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a PNG, atomically."""
+    out = io.BytesIO()
     # Without the program's version, so that the bytes depend on the numbers only.
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
+    write_bytes(path, out.getvalue())
 
 
 def svg(figure: Figure) -> str:

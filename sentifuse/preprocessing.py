@@ -1,5 +1,6 @@
 """Manifest -> features: encode what the store lacks, then assemble."""
 
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,11 @@ from sentifuse.encoding import Item, Setting, item_key, space_name
 from sentifuse.engines import local
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
+from sentifuse.files import write_bytes
 from sentifuse.store import Space
+
+# A damaged shard is found when it is read, and may hide another.
+_ATTEMPTS = 3
 
 
 def preprocess(
@@ -63,11 +68,18 @@ def preprocess(
     text_items = {
         key: Item(key, path, 0) for key, path in zip(text_keys, samples["text"], strict=True) if key
     }
-    local.encode(name, revision, setting, "image", list(image_items.values()), images)
-    local.encode(name, revision, setting, "text", list(text_items.values()), texts)
-
     meta = _meta(backbone, setting, views + 1)
-    assemble.write(out, meta, list(samples["guid"]), images, image_keys, texts, text_keys)
+    guids = list(samples["guid"])
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        local.encode(name, revision, setting, "image", list(image_items.values()), images)
+        local.encode(name, revision, setting, "text", list(text_items.values()), texts)
+        try:
+            assemble.write(out, meta, guids, images, image_keys, texts, text_keys)
+            break
+        except assemble.DamagedRowsError as error:
+            if not attempts_left:
+                raise
+            print(f"{error}; they are encoded again now", file=sys.stderr)
     encoding_record.write(encoding_record.of(backbone, name, revision, setting, views + 1), out)
     for modality, encoder, split in (
         ("image", backbone.image, setting.image_split),
@@ -102,6 +114,5 @@ def _check_depth(key: str, split: int, encoder: Encoder) -> None:
 
 
 def _save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    safetensors.torch.save_file(
-        {key: value.detach().contiguous() for key, value in weights.items()}, path
-    )
+    contiguous = {key: value.detach().contiguous() for key, value in weights.items()}
+    write_bytes(path, safetensors.torch.save(contiguous))

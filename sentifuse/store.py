@@ -17,7 +17,8 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from sentifuse.files import sha256
+from sentifuse import scratch
+from sentifuse.files import sha256, write_bytes
 
 Row = dict[str, NDArray[np.generic]]
 
@@ -33,12 +34,8 @@ class Shard:
 
 
 def default_root() -> Path:
-    """The store's folder.
-
-    Under `dvc exp run --temp` and in DVC's queue the working folder is a throw-away copy; DVC names
-    the main repository in `DVC_ROOT`, so that all runs share one store.
-    """
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".sentifuse" / "store"
+    """The store's folder, which all runs share: see `scratch`."""
+    return scratch.folder("store")
 
 
 class Space:
@@ -74,14 +71,9 @@ class Space:
             arrays[name] = np.concatenate(parts)
             arrays[f"{name}.lengths"] = np.array([len(part) for part in parts], dtype=np.int64)
         raw = safetensors.numpy.save(arrays, metadata={"keys": json.dumps(keys)})
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{sha256(raw)[:_NAME_LENGTH]}.safetensors"
-        partial = path.with_suffix(f".{os.getpid()}.part")
-        with partial.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        # On the disk first: a shard that a power cut damages is found, but costs its rows.
+        write_bytes(path, raw, unique=f"{os.getpid()}.", sync=True)
         return path
 
     def rows(self, wanted: set[str]) -> Iterator[tuple[str, Row]]:

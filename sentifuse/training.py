@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from sentifuse import memory
 from sentifuse.dataset import Dataset, Needs, ViewChoice
+from sentifuse.features import Features
 from sentifuse.losses import loss
 from sentifuse.metrics import headline
 from sentifuse.model import Classifier, Ensemble
 from sentifuse.recipe import Schedule
+from sentifuse.resume import Loop, Resume
 
 # Rows of the training history, in the order of the columns of the CSV file.
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr_head")
@@ -72,6 +74,7 @@ def fit(
     start: Mapping[str, Tensor] | None,
     autocast: bool = False,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+    resume: Resume | None = None,
 ) -> Fitted:
     """Trains `model` in place and leaves it with its best weights, in eval mode.
 
@@ -91,24 +94,49 @@ def fit(
         start: weights that compete with those of the epochs for the best on validation, as epoch 0.
         autocast: whether forward passes run in bfloat16.
         on_epoch: called with each row of the history.
+        resume: where to keep the state of each epoch, and to go on from what a killed run left.
     """
     memory.keep_freed()
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
+    kept = None
+    if resume is not None:
+        kept = resume.enter(
+            {
+                "model": [model.config, model.state_dict(), start],
+                "features": _read_by(model, train.features),
+                "rows": [train.rows, train.targets, val.rows, val.targets],
+                "rates": [[group["lr"], len(group["params"])] for group in groups],
+                "recipe": [criterion, schedule, seed, train_views, predict_views, autocast],
+            }
+        )
     optimizer = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
     steps = schedule.epochs * -(-len(train) // schedule.batch_size)
     per_step = _per_step(optimizer, schedule, steps)
     plateau = None
     if schedule.schedule == "plateau" and len(val):
         plateau = ReduceLROnPlateau(optimizer, "max", _PLATEAU_FACTOR, _PLATEAU_PATIENCE)
-    best, best_epoch, best_val = None, 0, {}
-    if start is not None and len(val):
-        fresh, best = copy.deepcopy(model.state_dict()), copy.deepcopy(dict(start))
-        model.load_state_dict(best)
-        best_val = _validate(model, val, criterion, predict_views)
+    schedulers = {"per_step": per_step, "plateau": plateau}
+    loop = Loop(
+        model,
+        optimizer,
+        {k: v for k, v in schedulers.items() if v is not None},
+        rng,
+        [],
+        None,
+        0,
+        {},
+    )
+    if kept is not None and kept.restore(loop):
+        for row in loop.history:
+            on_epoch(row)
+    elif start is not None and len(val):
+        fresh, loop.best = copy.deepcopy(model.state_dict()), copy.deepcopy(dict(start))
+        model.load_state_dict(loop.best)
+        loop.best_val = _validate(model, val, criterion, predict_views)
         model.load_state_dict(fresh)
-    history: list[dict[str, float]] = []
-    for epoch in range(1, schedule.epochs + 1):
+    while not _finished(loop, schedule, bool(len(val))):
+        epoch = len(loop.history) + 1
         lr = optimizer.param_groups[0]["lr"]
         train_loss = _epoch(
             model, train, optimizer, per_step, criterion, schedule, rng, train_views, autocast
@@ -119,19 +147,21 @@ def fit(
             row |= {f"val_{name}": value for name, value in scores.items()}
             if plateau is not None:
                 plateau.step(scores["macro_f1"])
-            if best is None or scores["macro_f1"] > best_val["macro_f1"]:
-                best, best_epoch, best_val = copy.deepcopy(model.state_dict()), epoch, scores
+            if loop.best is None or scores["macro_f1"] > loop.best_val["macro_f1"]:
+                loop.best, loop.best_epoch = copy.deepcopy(model.state_dict()), epoch
+                loop.best_val = scores
         row["lr_head"] = lr
-        history.append(row)
+        loop.history.append(row)
+        if kept is not None:
+            kept.save(loop)
         on_epoch(row)
-        if len(val) and 0 < schedule.early_stop_patience <= epoch - best_epoch:
-            break
-    if best is not None:
-        model.load_state_dict(best)
+    if loop.best is not None:
+        model.load_state_dict(loop.best)
     else:
-        best_epoch = len(history)
+        loop.best_epoch = len(loop.history)
     model.eval()
-    return Fitted(history, best_epoch, {k: v for k, v in best_val.items() if k != "loss"})
+    val_scores = {k: v for k, v in loop.best_val.items() if k != "loss"}
+    return Fitted(loop.history, loop.best_epoch, val_scores)
 
 
 def predict(model: Classifier | Ensemble, data: Dataset, views: ViewChoice) -> Tensor:
@@ -167,6 +197,26 @@ def predict_without(
         batch = data.batch(index, needs, views).to(dtype)
         out[:, index] = torch.stack([model(batch, absent) for absent in absences]).to(dtype)
     return out
+
+
+def _finished(loop: Loop, schedule: Schedule, validated: bool) -> bool:
+    done = len(loop.history)
+    patience = schedule.early_stop_patience
+    stopped = validated and 0 < patience <= done - loop.best_epoch
+    return done >= schedule.epochs or stopped
+
+
+def _read_by(model: Classifier, features: Features) -> Features:
+    """`features` without the states, which may be large, that `model` does not read."""
+    needs = Needs.of(model)
+    texts, images = needs.text_hidden, needs.image_hidden
+    return replace(
+        features,
+        text_hidden=features.text_hidden if texts else None,
+        text_tokens=features.text_tokens if needs.tokens and not texts else None,
+        image_hidden=features.image_hidden if images else None,
+        image_tokens=features.image_tokens if needs.tokens and not images else None,
+    )
 
 
 def _epoch(

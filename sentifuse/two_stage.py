@@ -15,6 +15,7 @@ from sentifuse.features import Meta
 from sentifuse.losses import class_weights
 from sentifuse.model import Classifier, Ensemble, ModelConfig
 from sentifuse.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
+from sentifuse.resume import Resume
 from sentifuse.training import Criterion, Fitted, fit
 
 OnEpoch = Callable[[dict[str, float]], None]
@@ -46,6 +47,7 @@ def train_stage1(
     *,
     seed: int,
     on_epoch: OnEpoch = lambda row: None,
+    resume: Resume | None = None,
 ) -> Trained:
     """Trains fusion and head on the cached embeddings of frozen encoders.
 
@@ -58,7 +60,7 @@ def train_stage1(
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model = Classifier(_config(parts, architecture))
-    fitted = _fit(model, parts, loss, views, schedule, 0.0, 1.0, seed, on_epoch)
+    fitted = _fit(model, parts, loss, views, schedule, 0.0, 1.0, seed, on_epoch, resume)
     return Trained(model, fitted)
 
 
@@ -72,6 +74,7 @@ def train_stage2(
     *,
     seed: int,
     on_epoch: OnEpoch = lambda row: None,
+    resume: Resume | None = None,
 ) -> Trained:
     """Finetunes the encoder tails together with fusion and head.
 
@@ -87,6 +90,7 @@ def train_stage2(
         schedule: the section `stage2`.
         seed: of shuffling and dropout.
         on_epoch: called with each row of the history.
+        resume: as in `training.fit`.
     """
     torch.set_num_threads(schedule.threads)
     torch.manual_seed(seed)
@@ -110,7 +114,7 @@ def train_stage2(
     model.load_state_dict(begin)
     fitted = _fit(
         model, parts, loss, views, schedule, schedule.lr_clip, schedule.layer_decay, seed, on_epoch,
-        start=stage1, autocast=schedule.precision == "bf16",
+        resume, start=stage1, autocast=schedule.precision == "bf16",
     )  # fmt: skip
     return Trained(model, fitted)
 
@@ -125,6 +129,7 @@ def train_members(
     *,
     seed: int,
     on_epoch: OnEpoch = lambda row: None,
+    resume: Resume | None = None,
 ) -> tuple[Classifier | Ensemble, list[Fitted]]:
     """Runs `train_stage2` with `schedule.members` seeds, `seed` and those after it.
 
@@ -133,7 +138,15 @@ def train_members(
     """
     trained = [
         train_stage2(
-            start, parts, weights, loss, views, schedule, seed=seed + member, on_epoch=on_epoch
+            start,
+            parts,
+            weights,
+            loss,
+            views,
+            schedule,
+            seed=seed + member,
+            on_epoch=on_epoch,
+            resume=resume,
         )
         for member in range(schedule.members)
     ]
@@ -207,6 +220,7 @@ def _fit(
     layer_decay: float,
     seed: int,
     on_epoch: OnEpoch,
+    resume: Resume | None,
     start: Mapping[str, Tensor] | None = None,
     autocast: bool = False,
 ) -> Fitted:
@@ -229,6 +243,7 @@ def _fit(
         start=start,
         autocast=autocast,
         on_epoch=on_epoch,
+        resume=resume,
     )
 
 

@@ -4,14 +4,16 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentifuse import calibration, features, splits
+from sentifuse import calibration, features, lifeline, splits
 from sentifuse.dataset import load_parts
+from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS
 from sentifuse.metrics import Labels
 from sentifuse.progress import progress
@@ -101,7 +103,8 @@ def train_all(what: str, setting: Setting, jobs: Sequence[tuple[Variant, int]]) 
         A run a job, in the order given, whatever the number of cores.
 
     Raises:
-        UserError: a fusion that is not known, or a recipe that does not fit the features.
+        UserError: a fusion that is not known, a recipe that does not fit the features, or a worker
+            that was killed.
     """
     if not jobs:
         return []
@@ -109,11 +112,24 @@ def train_all(what: str, setting: Setting, jobs: Sequence[tuple[Variant, int]]) 
     # One thread each: two runs side by side are faster than one after the other on two threads.
     with (
         progress(what, len(jobs), "runs") as shown,
-        ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool,
+        ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=lifeline.end_with_pool,
+        ) as pool,
     ):
         futures = [pool.submit(train, setting, *job) for job in jobs]
-        for _ in as_completed(futures):
-            shown.advance(1)
+        try:
+            for future in as_completed(futures):
+                future.result()  # the first that failed ends them all
+                shown.advance(1)
+        except BrokenProcessPool:
+            raise UserError(
+                f"{what}: a worker was killed (out of memory?): run `dvc repro` again, with more memory "
+                "free or on fewer cores (`taskset -c 0 dvc repro`)"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
         return [future.result() for future in futures]
 
 

@@ -3,6 +3,7 @@
     python -m stages.train_stage1
 
 Reads `data/features/` and `data/splits.csv`; writes `models/stage1/` and `plots/stage1.csv`.
+After a kill it goes on from the last finished epoch, which `.sentifuse/resume/` keeps.
 """
 
 from dataclasses import dataclass
@@ -38,10 +39,11 @@ class Params:
 def main() -> None:
     """Trains, and writes the checkpoint with the best macro-F1 on validation."""
     p = params.load(Params)
-    from sentifuse import checkpoint, dataset, features, history, splits
+    from sentifuse import checkpoint, dataset, features, history, resume, scratch, splits
     from sentifuse.two_stage import Architecture, train_stage1
 
     parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), p.labels)
+    kept = resume.Resume(scratch.folder("resume"))
     with history.shown("stage 1", p.stage1.epochs) as on_epoch:
         trained = train_stage1(
             parts,
@@ -51,9 +53,11 @@ def main() -> None:
             p.stage1,
             seed=p.seed,
             on_epoch=on_epoch,
+            resume=kept,
         )
     history.write(trained.fitted, HISTORY)
     checkpoint.save(OUT, trained.model, history.info([trained.fitted], p.image_views.predict))
+    kept.clear()
 
 
 if __name__ == "__main__":

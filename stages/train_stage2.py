@@ -4,7 +4,7 @@
 
 Reads `data/features/`, `data/splits.csv` and `models/stage1/`; writes `models/stage2/` and
 `plots/stage2.csv`. How many layers are finetuned was decided in `preprocess`, which kept the states
-that enter them.
+that enter them. After a kill it goes on from the last finished epoch, which `.sentifuse/resume/` keeps.
 """
 
 from dataclasses import dataclass
@@ -36,13 +36,24 @@ def main() -> None:
     Of several members all are in the checkpoint, and the first one's epochs in the history.
     """
     p = params.load(Params)
-    from sentifuse import calibration, checkpoint, dataset, features, history, splits, training
+    from sentifuse import (
+        calibration,
+        checkpoint,
+        dataset,
+        features,
+        history,
+        resume,
+        scratch,
+        splits,
+        training,
+    )
     from sentifuse.two_stage import tail_weights, train_members
 
     data = features.read(FEATURES)
     start = checkpoint.load(STAGE1).single()
     parts = dataset.load_parts(data, splits.read(SPLITS), start.config.labels)
     epochs = p.stage2.members * p.stage2.epochs
+    kept = resume.Resume(scratch.folder("resume"))
     with history.shown("stage 2", epochs) as on_epoch:
         model, fitted = train_members(
             start,
@@ -53,12 +64,14 @@ def main() -> None:
             p.stage2,
             seed=p.seed,
             on_epoch=on_epoch,
+            resume=kept,
         )
     history.write(fitted[0], HISTORY)
     # On validation, as the best epoch was: a number more to choose, and all that calibration takes.
     logits = training.predict(model, parts.val, p.image_views.predict)
     temperature = calibration.fit_temperature(logits.numpy(), parts.val.targets.numpy())
     checkpoint.save(OUT, model, history.info(fitted, p.image_views.predict, temperature))
+    kept.clear()
 
 
 if __name__ == "__main__":

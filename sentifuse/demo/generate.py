@@ -12,6 +12,7 @@ from random import Random
 
 from sentifuse.demo.scenes import paint
 from sentifuse.demo.text import Encoding, Sentiment, compose
+from sentifuse.files import named, write_bytes, write_text
 
 SHARES: dict[Sentiment, float] = {"positive": 0.6, "negative": 0.3, "neutral": 0.1}
 """The share of each label, as unbalanced as in the real data."""
@@ -118,7 +119,7 @@ def _write_text(stem: Path, sentiment: Sentiment, rng: Random) -> None:
     """Writes the text file of one sample, as bytes so that no platform changes the line end."""
     encoding = rng.choices(_ENCODINGS, _ENCODING_CHANCES)[0]
     line = compose(sentiment, encoding, rng) + "\n"
-    stem.with_suffix(".txt").write_bytes(line.encode(encoding))
+    write_bytes(stem.with_suffix(".txt"), line.encode(encoding))
 
 
 def _write_image(stem: Path, sentiment: Sentiment, rng: Random) -> None:
@@ -126,16 +127,17 @@ def _write_image(stem: Path, sentiment: Sentiment, rng: Random) -> None:
     image = paint(sentiment, rng)
     suffix = rng.choices(_SUFFIXES, _SUFFIX_CHANCES)[0]
     quality = rng.randint(35, 92)
-    if suffix == ".png":
-        image.save(stem.with_suffix(suffix))
-    else:
-        image.save(stem.with_suffix(suffix), quality=quality)
+    with named(stem.with_suffix(suffix)):
+        if suffix == ".png":
+            image.save(stem.with_suffix(suffix))
+        else:
+            image.save(stem.with_suffix(suffix), quality=quality)
 
 
 def _write_tags(path: Path, rows: list[tuple[str, str]]) -> None:
     """Writes a table of guids and tags."""
     lines = ["guid,tag", *(f"{guid},{tag}" for guid, tag in rows)]
-    path.write_bytes(("\n".join(lines) + "\n").encode())
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def generate(root: Path, *, labelled: int, unlabelled: int, seed: int) -> None:

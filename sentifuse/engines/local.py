@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from sentifuse import memory
+from sentifuse import lifeline, memory, scratch
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Item, Modality, Setting, encode_shard
@@ -23,6 +23,8 @@ from sentifuse.store import Space
 
 # Samples a shard: what a killed run loses at most per process.
 SHARD_SIZE = {"image": 128, "text": 1024}
+# Half-written shards of killed runs; a living one is done with its own in seconds.
+_DAYS_KEPT = 1.0
 
 _backbone: Backbone | None = None
 
@@ -48,6 +50,7 @@ def encode(
     Raises:
         UserError: a file cannot be encoded, or a worker was killed.
     """
+    scratch.prune(".*.part", space.folder, _DAYS_KEPT)
     missing = set(space.missing([item.key for item in items]))
     todo = [item for item in items if item.key in missing]
     size = SHARD_SIZE[modality]
@@ -79,6 +82,7 @@ def encode(
 
 def _start_worker(name: str, revision: str | None) -> None:
     global _backbone
+    lifeline.end_with_pool()
     memory.keep_freed()
     torch.set_num_threads(1)
     _backbone = registry.load(name, revision)

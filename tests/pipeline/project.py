@@ -53,7 +53,7 @@ class Project:
             done = subprocess.run(
                 command,
                 cwd=self.folder,
-                env=_environment(self.folder.parent),
+                env=environment(self.folder.parent),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
@@ -219,7 +219,7 @@ def _encode(line: str, number: int) -> bytes:
     return line.encode(usable[number % len(usable)])
 
 
-def _environment(scratch: Path) -> dict[str, str]:
+def environment(scratch: Path) -> dict[str, str]:
     """Without what a hook, DVC or pytest would leak into a command, and without a network."""
     kept = {
         key: value

@@ -1,3 +1,5 @@
+import errno
+import os
 import pickle
 
 import pytest
@@ -49,3 +51,25 @@ def test_of_many_mistakes_ten_are_listed_and_the_rest_counted() -> None:
     assert errors.listed([]) == ""
     assert errors.listed(list(range(10))) == "0; 1; 2; 3; 4; 5; 6; 7; 8; 9"
     assert errors.listed(list(range(12))).endswith("8; 9; and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "x.json: No space left on device: free some space and run `dvc repro` again"),
+        (errno.EACCES, "x.json: Permission denied: give yourself the right to it and run `dvc repro` again"),
+        (errno.EROFS, "x.json: Read-only file system: make it writable and run `dvc repro` again"),
+    ],
+)  # fmt: skip
+def test_what_the_machine_refuses_becomes_one_line(number: int, told: str) -> None:
+    def main() -> None:
+        raise OSError(number, os.strerror(number), "x.json")
+
+    with pytest.raises(SystemExit) as stopped:
+        run(main)
+    assert stopped.value.code == f"error: {told}"
+
+
+def test_a_file_that_is_missing_unexpectedly_keeps_its_traceback() -> None:
+    with pytest.raises(FileNotFoundError):
+        run(lambda: open("/nowhere/at/all").close())

@@ -266,3 +266,39 @@ def test_tails_survive_the_round_trip(images: Space, texts: Space, out: Path) ->
     assemble.write(out, meta, ["a"], images, [["i"]], texts, ["t"])
     assert features.read(out).meta == meta
     assert json.loads((out / "meta.json").read_text(encoding="utf-8"))["text_tail"] == tail
+
+
+@pytest.mark.parametrize("name", ["meta.json", "image_embeddings.npy", "text_embeddings.npy"])
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
+def test_a_file_that_is_cut_off_is_named(
+    images: Space, texts: Space, out: Path, name: str, kept: float
+) -> None:
+    assemble_one(images, texts, out, tokens=False, hidden=False)
+    raw = (out / name).read_bytes()
+    (out / name).write_bytes(raw[: int(len(raw) * kept)])
+    with pytest.raises(UserError) as caught:
+        features.read(out)
+    assert str(caught.value).startswith(f"{out / name}: damaged (")
+    assert str(caught.value).endswith("if it comes back")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_whose_writing_was_cut_off_holds_no_features(
+    images: Space, texts: Space, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(assemble, "_write_texts", killed)
+    with pytest.raises(KeyboardInterrupt):
+        assemble_one(images, texts, out, tokens=False, hidden=False)
+    assert (out / "image_embeddings.npy").exists()
+    with pytest.raises(UserError, match="no features here"):
+        features.read(out)
+
+
+def test_a_file_takes_its_room_on_the_disk_when_it_is_made(tmp_path: Path) -> None:
+    # A hole would be filled later, by a write to memory, which a full disk answers with SIGBUS.
+    path = tmp_path / "x.npy"
+    assemble._create(path, (1000, 1000), np.zeros(1, dtype=np.float32))
+    assert path.stat().st_blocks * 512 >= 4_000_000

@@ -1,3 +1,4 @@
+import errno
 import json
 from pathlib import Path
 
@@ -76,3 +77,34 @@ def test_json_is_read_or_asked_for(tmp_path: Path) -> None:
             files.read_json(path)
     files.write_json(path, {"a": 1})
     assert files.read_json(path) == {"a": 1}
+
+
+def fill_disk(path: Path) -> None:
+    """Makes the next write of `path` meet a full disk."""
+    path.with_name(f".{path.name}.part").symlink_to("/dev/full")
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    files.write_text(path, "old\n")
+    fill_disk(path)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        files.write_text(path, "new\n")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text(encoding="utf-8") == "old\n"
+
+
+def test_what_a_killed_write_left_is_gone_after_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    partial = tmp_path / ".c.txt.part"
+    partial.write_text("half a l")
+    files.write_text(path, "a line\n")
+    assert path.read_text(encoding="utf-8") == "a line\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_named_leaves_the_name_that_an_error_has(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, files.named(tmp_path / "other"):
+        (tmp_path / "missing").read_bytes()
+    assert caught.value.filename == str(tmp_path / "missing")

@@ -82,7 +82,7 @@ def test_shards_are_listed_with_their_keys_in_order(space: Space) -> None:
 
 def test_a_half_written_shard_is_ignored(space: Space) -> None:
     path = space.append({"a": row(1)})
-    partial = path.with_suffix(".123.part")
+    partial = path.with_name(f".{path.name}.123.part")
     path.rename(partial)
     assert space.missing(["a"]) == ["a"]
     assert dict(space.rows({"a"})) == {}

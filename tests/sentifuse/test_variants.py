@@ -1,5 +1,8 @@
 """Tests of training variants side by side."""
 
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,7 +152,7 @@ def test_there_are_no_more_workers_than_cores_or_jobs(
 ) -> None:
     asked: list[int] = []
 
-    def pool(workers: int, mp_context: object) -> SerialPool:
+    def pool(workers: int, mp_context: object, initializer: object) -> SerialPool:
         asked.append(workers)
         return SerialPool(workers, mp_context=mp_context)
 
@@ -162,3 +165,18 @@ def test_there_are_no_more_workers_than_cores_or_jobs(
 def test_an_unknown_fusion_is_named(setting: Setting) -> None:
     with pytest.raises(UserError, match=r"^fusion: 'sum': not one of concat, "):
         variants.train_all("test", setting, [(Variant("sum", "sum", "multimodal"), 1)])
+
+
+def test_a_worker_that_is_killed_is_told_in_one_line(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variants, "ProcessPoolExecutor", ProcessPoolExecutor)
+    monkeypatch.setattr(variants, "train", _killed)
+    with pytest.raises(
+        UserError, match=r"^ablate: a worker was killed \(out of memory\?\): run `dvc"
+    ):
+        variants.train_all("ablate", setting, [(CONCAT, 0), (CONCAT, 1)])
+
+
+def _killed(*arguments: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
