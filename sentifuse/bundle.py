@@ -91,7 +91,6 @@ def save(
     (folder / WEIGHTS).write_bytes(weights)
     config = {
         "format": FORMAT,
-        "weights_sha256": sha256(weights),
         **json.loads((trained / CONFIG).read_text(encoding="utf-8")),
         "encoding": asdict(encoding),
         "data": data,

@@ -52,7 +52,7 @@ def save(folder: Path, model: Classifier | Ensemble, info: dict[str, Any]) -> No
     document = {
         "model": asdict(model.config),
         "members": members,
-        "sha256": sha256(raw),
+        "weights_sha256": sha256(raw),
         "info": info,
     }
     write_json(folder / "config.json", document)
@@ -72,7 +72,7 @@ def load(folder: Path) -> Checkpoint:
         classifiers = [Classifier(config) for _ in range(document["members"])]
         model = classifiers[0] if len(classifiers) == 1 else Ensemble(classifiers)
         raw = (folder / "model.safetensors").read_bytes()
-        if sha256(raw) != document["sha256"]:
+        if sha256(raw) != document["weights_sha256"]:
             raise ValueError("model.safetensors: damaged, or not the weights of this config.json")
         model.load_state_dict(safetensors.torch.load(raw))
         info: dict[str, Any] = document["info"]
