@@ -14,12 +14,12 @@ from tests.pipeline.project import ROOT
 
 # A process that starts a child, prints its id and waits to be killed.
 _PARENT = """
-import multiprocessing, subprocess, sys, time
+import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
 from sentifuse import lifeline
 
 def wait():
-    print(multiprocessing.current_process().pid, flush=True)
+    os.write(1, b"%d\\n" % os.getpid())  # in one piece: two workers share the pipe
     time.sleep(60)
 
 if __name__ == "__main__":
