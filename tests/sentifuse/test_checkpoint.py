@@ -105,7 +105,10 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "config that is no text": ("config.json", flip(0)),
     "config that is a list": ("config.json", lambda raw: b"[]"),
     "config without a model": ("config.json", lambda raw: b'{"info": {}}'),
-    "config without a hash": ("config.json", lambda raw: raw.replace(b'"weights_sha256"', b'"weights_sha512"')),
+    "config without a hash": (
+        "config.json",
+        lambda raw: raw.replace(b'"weights_sha256"', b'"weights_sha512"'),
+    ),
     "config without info": ("config.json", lambda raw: raw.replace(b'"info"', b'"note"')),
     "unknown key": ("config.json", lambda raw: raw.replace(b'"text_dim"', b'"txt_dim"')),
     "unknown fusion": ("config.json", lambda raw: raw.replace(b'"concat"', b'"sum"')),
