@@ -26,6 +26,7 @@ def preprocess(
     *,
     name: str,
     revision: str | None,
+    expected: str | None,
     setting: Setting,
     views: int,
     store: Path,
@@ -37,16 +38,23 @@ def preprocess(
         samples: the manifest, N rows; one may lack a modality (`manifest.missing`), not all.
         name: of the backbone.
         revision: of the backbone.
+        expected: its fingerprint; None for whatever there is.
         setting: what a row holds.
         views: random views of each image, beside the plain one.
         store: root of the feature store.
         out: `data/features`.
 
     Raises:
-        UserError: no such backbone, more layers to finetune than it has, or a file that cannot be
-            encoded.
+        UserError: no such backbone, or not the expected one; more layers to finetune than it has; a file
+            that cannot be encoded.
     """
     backbone = registry.load(name, revision)
+    if expected is not None and backbone.fingerprint != expected:
+        raise UserError(
+            f"backbone.fingerprint: {expected}: the weights, config and vocabulary of {name!r} have "
+            f"{backbone.fingerprint}: not the files that were expected"
+        )
+    print(f"backbone.fingerprint: {backbone.fingerprint}")
     _check_depth("unfreeze_text_layers", setting.text_split, backbone.text)
     _check_depth("unfreeze_vision_layers", setting.image_split, backbone.image)
 

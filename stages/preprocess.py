@@ -26,6 +26,7 @@ class BackboneParams:
     __pydantic_config__ = params.STRICT
     name: Annotated[str, Field(min_length=1)]
     revision: Annotated[str, Field(min_length=1)] | None
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     tokens: bool
     hidden_dtype: Literal["float16", "float32"]
     image_batch: params.PositiveInt
@@ -74,6 +75,7 @@ def main() -> None:
         manifest.read(MANIFEST),
         name=p.backbone.name,
         revision=p.backbone.revision,
+        expected=p.backbone.fingerprint,
         setting=setting,
         views=p.augment.views,
         store=default_root(),

@@ -86,6 +86,13 @@ class Backbone:
     image: ImageEncoder
     text: TextEncoder
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of both encoders' fingerprints."""
+        return hashlib.sha256(
+            f"{self.image.fingerprint} {self.text.fingerprint}".encode()
+        ).hexdigest()
+
 
 def fingerprint(description: str, weights: Mapping[str, Tensor]) -> str:
     """SHA-256 over `description` and every named tensor: names, dtypes, shapes and values."""

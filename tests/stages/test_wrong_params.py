@@ -41,6 +41,7 @@ WRONG: dict[str, list[Any]] = {
     "split.group_duplicates": FLAG,
     "backbone.name": ["", 3, None],
     "backbone.revision": ["", 3],
+    "backbone.fingerprint": ["", "f00", 3],
     "backbone.tokens": FLAG,
     "backbone.hidden_dtype": ["bfloat16", None],
     "backbone.image_batch": [*COUNT, 0],
