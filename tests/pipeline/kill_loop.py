@@ -1,6 +1,7 @@
 """Kills `dvc repro` at random moments of a run from scratch, until a run survives; compares every byte.
 
-    python -m tests.pipeline.kill_loop --kills 50 --seed 1
+    python -m tests.pipeline.kill_loop --kills 50 --seed 1           # on the tiny project
+    python -m tests.pipeline.kill_loop --kills 50 --seed 1 --demo    # on the demo data, default params
 
 What is hit by SIGKILL is drawn, too: the whole process group (as when a machine goes down), DVC alone,
 the stage alone, or one of its worker processes (as when memory runs out). After each kill the others must
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.pipeline.project import OUTPUTS, STAGES, Project, environment, finish
+from tests.pipeline.project import OUTPUTS, STAGES, Project, environment, finish, lay_out
 
 # The demo data are not drawn here: the tiny project has its own.
 CHAIN = tuple(stage for stage in STAGES if stage != "demo_data")
@@ -106,6 +107,9 @@ def _from_scratch(reference: Project, folder: Path) -> Project:
     project = reference.copy(folder / "project", without=_LEFT)
     for name in ("cache", "tmp"):
         shutil.rmtree(project.folder / ".dvc" / name, ignore_errors=True)
+    # It is git's, in a folder of DVC's.
+    (project.folder / "data").mkdir()
+    shutil.copy(reference.folder / "data" / ".gitignore", project.folder / "data")
     return project
 
 
@@ -217,6 +221,14 @@ def _compare(project: Project, reference: Project) -> None:
     assert list((project.folder / ".sentifuse" / "resume").rglob("*.safetensors")) == []
 
 
+def _finish_demo(folder: Path) -> Project:
+    project = lay_out(folder)
+    project.commit("code")
+    project.dvc("repro")
+    project.commit("results")
+    return project
+
+
 def _counts(counter: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counter.most_common())
 
@@ -228,10 +240,11 @@ def main() -> None:
     parser.add_argument(
         "--longest", type=float, default=8.0, help="seconds after the start of a stage"
     )
+    parser.add_argument("--demo", action="store_true", help="run on the demo data as they are")
     options = parser.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        reference = finish(Path(name))
+        reference = _finish_demo(Path(name)) if options.demo else finish(Path(name))
         print(f"undisturbed: {time.monotonic() - start:.0f} s", flush=True)
         report = torment(
             reference,

@@ -29,11 +29,13 @@ from tests.serial_pool import SerialPool
 
 CHAIN = STAGES[1:]
 OUTPUTS_OF = {
-    "split": ("data/manifest.csv", "data/splits.csv", "data/duplicates.csv", "metrics/data.json"),
+    "split": ("data/manifest.csv", "data/splits.csv", "data/duplicates.csv",
+        "data/bad_samples.csv", "metrics/data.json"),
     "preprocess": ("data/features", ".sentifuse/store"),
     "train_stage1": ("models/stage1", "plots/stage1.csv"),
     "train_stage2": ("models/stage2", "plots/stage2.csv"),
     "evaluate": ("data/evaluation", "metrics/evaluate.json", "plots/confusion.csv", "plots/confusion.png"),
+    "package": ("models/bundle",),
     "ablate": ("metrics/ablate.json", "plots/ablate.csv", "plots/ablate_runs.csv", "plots/ablate.png"),
     "report": ("reports",),
     "infer": ("data/predictions",),
