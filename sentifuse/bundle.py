@@ -19,7 +19,7 @@ from typing import Any
 from sentifuse import checkpoint, encoding_record, model_card
 from sentifuse.encoding_record import EncodingRecord
 from sentifuse.errors import UserError
-from sentifuse.files import sha256, write_text
+from sentifuse.files import sha256, write_bytes, write_text
 from sentifuse.model import Classifier, Ensemble
 
 FORMAT = 1
@@ -88,7 +88,7 @@ def save(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     weights = (trained / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(weights)
+    write_bytes(folder / WEIGHTS, weights)
     config = {
         "format": FORMAT,
         **json.loads((trained / CONFIG).read_text(encoding="utf-8")),

@@ -58,6 +58,7 @@ def test_a_reader_that_eats_memory_is_found() -> None:
     # In a process of its own: the peak of this one may be high already.
     code = (
         "from tests import fuzz_readers as f\n"
+        "f.MAX_SECONDS = 60.0\n"
         "f.read_image = lambda raw: str(len(bytearray(b'x') * (600 * 2**20)))\n"
         "f.run(seed=1, start=1, count=1)\n"
     )
