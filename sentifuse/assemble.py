@@ -1,16 +1,19 @@
 """Store -> the files of `data/features/`: rows in the manifest's order, one shard in memory at a time."""
 
-import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from sentifuse.array_file import ArrayFile
 from sentifuse.errors import UserError
 from sentifuse.features import Array, Meta
-from sentifuse.files import named, write_json, write_text
+from sentifuse.files import write_json, writing
+from sentifuse.key_table import KeyTable, Places
 from sentifuse.store import Row, Space
 
 
@@ -21,11 +24,11 @@ class DamagedRowsError(UserError):
 def write(
     folder: Path,
     meta: Meta,
-    guids: list[str],
+    guids: Iterable[str],
     images: Space,
-    image_keys: list[list[str]],
+    image_keys: Iterable[Sequence[str]],
     texts: Space,
-    text_keys: list[str],
+    text_keys: Iterable[str],
 ) -> None:
     """Assembles the arrays from the store, one shard in memory at a time.
 
@@ -44,94 +47,80 @@ def write(
     # Arrays of an earlier run that this one does not write must not be taken for its own.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    write_text(folder / "guids.txt", "".join(f"{guid}\n" for guid in guids))
-    _write_images(folder, images, image_keys)
-    _write_texts(folder, texts, text_keys)
+    with writing(folder / "guids.txt") as file:
+        file.writelines(f"{guid}\n" for guid in guids)
+    _write_images(folder, images, KeyTable(chain.from_iterable(image_keys)), meta.views)
+    _write_texts(folder, texts, KeyTable(text_keys))
     # Last: what has it is whole, and without it `features.read` takes nothing.
     write_json(folder / "meta.json", asdict(meta))
 
 
-def _write_images(folder: Path, space: Space, keys: list[list[str]]) -> None:
-    places = _places([key for views in keys for key in views])
-    count, views = len(keys), len(keys[0])
-    embeddings = tokens = hidden = None
-    for key, row in _all_rows(space, places):
-        if embeddings is None:
-            dim = row["embedding"].shape[1]
-            embeddings = _create(
-                folder / "image_embeddings.npy", (count, views, dim), row["embedding"]
-            )
-        for place in places[key]:
-            sample, view = divmod(place, views)
-            embeddings[sample, view] = row["embedding"][0]
-            if "tokens" in row and view == 0:
-                shape = (count, *row["tokens"].shape)
-                if tokens is None:
-                    tokens = _create(folder / "image_tokens.npy", shape, row["tokens"])
-                tokens[sample] = row["tokens"]
-            if "hidden" in row:
-                shape = (count, views, *row["hidden"].shape)
-                if hidden is None:
-                    hidden = _create(folder / "image_hidden.npy", shape, row["hidden"])
-                hidden[sample, view] = row["hidden"]
+class _Arrays:
+    """The arrays of a folder, each made when its first row tells shape and dtype."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[str, ArrayFile] = {}
+
+    def put(self, name: str, shape: tuple[int, ...], start: int, values: Array) -> None:
+        """Writes `values` from element `start` on; `shape` is that of the whole array."""
+        if name not in self._open:
+            self._open[name] = ArrayFile(self._folder / f"{name}.npy", shape, values.dtype)
+        self._open[name].write(start, values)
+
+    def close(self) -> None:
+        for file in self._open.values():
+            file.close()
 
 
-def _write_texts(folder: Path, space: Space, keys: list[str]) -> None:
-    places = _places(keys)
-    ragged = {}
+def _write_images(folder: Path, space: Space, keys: KeyTable, views: int) -> None:
+    shape = keys.length // views, views
+    with closing(_Arrays(folder)) as arrays:
+        for places, row in _all_rows(space, keys):
+            for place in places.tolist():
+                sample, view = divmod(place, views)
+                for name, values in row.items():
+                    if name == "embedding":
+                        whole = (*shape, values.shape[1])
+                        arrays.put("image_embeddings", whole, place * values.size, values)
+                    elif name == "hidden":
+                        whole = (*shape, *values.shape)
+                        arrays.put("image_hidden", whole, place * values.size, values)
+                    elif view == 0:
+                        whole = (shape[0], *values.shape)
+                        arrays.put("image_tokens", whole, sample * values.size, values)
+
+
+def _write_texts(folder: Path, space: Space, keys: KeyTable) -> None:
     # Two passes: the offsets of the ragged rows must be known before the first is placed.
-    lengths = np.zeros(len(keys), dtype=np.int64)
-    embeddings = None
-    for key, row in _all_rows(space, places):
-        if embeddings is None:
-            shape = (len(keys), row["embedding"].shape[1])
-            embeddings = _create(folder / "text_embeddings.npy", shape, row["embedding"])
-        for place in places[key]:
-            embeddings[place] = row["embedding"][0]
-            for name in ("tokens", "hidden"):
-                if name in row:
-                    lengths[place] = len(row[name])
-    if not lengths.any():
-        return
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    _create(folder / "text_offsets.npy", offsets.shape, offsets)[:] = offsets
-    for key, row in _all_rows(space, places):
-        for name in ("tokens", "hidden"):
-            if name not in row:
-                continue
-            if name not in ragged:
-                shape = (int(offsets[-1]), row[name].shape[1])
-                ragged[name] = _create(folder / f"text_{name}.npy", shape, row[name])
-            for place in places[key]:
-                ragged[name][offsets[place] : offsets[place + 1]] = row[name]
+    lengths = np.zeros(keys.length, dtype=np.int64)
+    with closing(_Arrays(folder)) as arrays:
+        for places, row in _all_rows(space, keys):
+            embedding = row.pop("embedding")
+            whole = keys.length, embedding.shape[1]
+            for place in places.tolist():
+                arrays.put("text_embeddings", whole, place * embedding.size, embedding)
+            for states in row.values():
+                lengths[places] = len(states)
+        if not lengths.any():
+            return
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        arrays.put("text_offsets", offsets.shape, 0, offsets)
+        for places, row in _all_rows(space, keys):
+            del row["embedding"]
+            for name, states in row.items():
+                width = states.shape[1]
+                whole = int(offsets[-1]), width
+                for place in places.tolist():
+                    arrays.put(f"text_{name}", whole, int(offsets[place]) * width, states)
 
 
-def _places(keys: list[str]) -> dict[str, list[int]]:
-    """Key -> its positions: samples that share a file share a row of the store. Empty keys have none."""
-    places: dict[str, list[int]] = {}
-    for position, key in enumerate(keys):
-        if key:
-            places.setdefault(key, []).append(position)
-    return places
-
-
-def _all_rows(space: Space, places: dict[str, list[int]]) -> Iterable[tuple[str, Row]]:
-    seen = 0
-    for key, row in space.rows(set(places)):
+def _all_rows(space: Space, keys: KeyTable) -> Iterator[tuple[Places, Row]]:
+    wanted, seen = len(keys.firsts()), 0
+    for places, row in space.rows(keys):
         seen += 1
-        yield key, row
-    if seen < len(places):
+        yield places, row
+    if seen < wanted:
         raise DamagedRowsError(
-            f"{space.folder}: {len(places) - seen} rows were damaged and are gone: run `dvc repro` again"
+            f"{space.folder}: {wanted - seen} rows were damaged and are gone: run `dvc repro` again"
         )
-
-
-def _create(path: Path, shape: tuple[int, ...], like: Array) -> Array:
-    # A new memory map is zeros.
-    with named(path):
-        array: Array = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=shape)
-        if hasattr(os, "posix_fallocate"):
-            # Else the file is a hole, and a full disk kills the process (SIGBUS) without a word.
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array

@@ -8,7 +8,7 @@ its last sample, and a text batch holds texts of one length only, without paddin
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -70,23 +70,42 @@ def item_key(content: str, view: int) -> str:
     return content if view == 0 else f"{content}.{view}"
 
 
-def space_name(modality: Modality, backbone: Backbone, setting: Setting) -> str:
-    """Names the store's space for one modality: different whenever a row could differ."""
-    libraries = versions()
+def space_parts(
+    modality: Modality, fingerprint: str, setting: Setting, libraries: Mapping[str, str]
+) -> dict[str, object]:
+    """All that a row of one modality depends on, besides its input.
+
+    Args:
+        modality: which.
+        fingerprint: of its encoder.
+        setting: what a row holds.
+        libraries: as of `versions`.
+    """
     parts: dict[str, object] = {
         "version": VERSION,
         "torch": libraries["torch"],
         "transformers": libraries["transformers"],
         "tokens": setting.tokens,
         "hidden_dtype": setting.hidden_dtype,
+        "encoder": fingerprint,
     }
     if modality == "image":
-        parts |= {"encoder": backbone.image.fingerprint, "split": setting.image_split}
-        parts |= {"pillow": libraries["pillow"], "batch": setting.image_batch}
-        parts |= {"views": asdict(setting.views)}
+        parts |= {"split": setting.image_split, "batch": setting.image_batch}
+        parts |= {"pillow": libraries["pillow"], "views": asdict(setting.views)}
     else:
-        parts |= {"encoder": backbone.text.fingerprint, "split": setting.text_split}
-        parts |= {"batch": setting.text_batch, "text_version": TEXT_VERSION}
+        parts |= {"split": setting.text_split, "batch": setting.text_batch}
+        parts |= {"text_version": TEXT_VERSION}
+    return parts
+
+
+def space_name(modality: Modality, backbone: Backbone, setting: Setting) -> str:
+    """Names the store's space for one modality: different whenever a row could differ."""
+    encoder = backbone.image if modality == "image" else backbone.text
+    return name_of(modality, space_parts(modality, encoder.fingerprint, setting, versions()))
+
+
+def name_of(modality: Modality, parts: Mapping[str, object]) -> str:
+    """The name of the space of rows that depend on `parts`."""
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{modality}-{digest[:20]}"
 

@@ -4,13 +4,40 @@ It is sorted by guid and knows neither labels nor splits: it changes only when t
 lacks a modality has an empty path and an empty hash there.
 """
 
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from sentifuse.files import write_text
 
 COLUMNS = ["guid", "image", "text", "image_sha256", "text_sha256"]
+
+
+class Sample(NamedTuple):
+    """One row."""
+
+    guid: str
+    image: str
+    text: str
+    image_sha256: str
+    text_sha256: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The rows of a manifest, read from its file one at a time, each time anew: none is held."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[Sample]:
+        with self.path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            next(rows)
+            yield from (Sample(*row) for row in rows)
 
 
 def missing(manifest: pd.DataFrame) -> dict[str, str]:

@@ -1,28 +1,51 @@
 """Manifest -> features: encode what the store lacks, then assemble."""
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import safetensors.torch
 from torch import Tensor
 
-from sentifuse import assemble, encoding_record
+from sentifuse import assemble, encoding_record, space_record, store_lock
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone, Encoder
-from sentifuse.encoding import Item, Setting, item_key, space_name
+from sentifuse.encoding import (
+    Item,
+    Modality,
+    Setting,
+    item_key,
+    name_of,
+    space_parts,
+    versions,
+)
 from sentifuse.engines import local
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
 from sentifuse.files import write_bytes
+from sentifuse.manifest import Sample
+from sentifuse.space_record import SpaceRecord
 from sentifuse.store import Space
 
 # A damaged shard is found when it is read, and may hide another.
 _ATTEMPTS = 3
 
 
+@dataclass(frozen=True)
+class _Items:
+    """The items of samples, made anew each time: held, each would take half a kilobyte."""
+
+    samples: Iterable[Sample]
+    of: Callable[[Sample], list[Item]]
+
+    def __iter__(self) -> Iterator[Item]:
+        for sample in self.samples:
+            yield from self.of(sample)
+
+
 def preprocess(
-    samples: pd.DataFrame,
+    samples: Iterable[Sample],
     *,
     name: str,
     revision: str | None,
@@ -35,7 +58,8 @@ def preprocess(
     """Writes the features of `samples` to `out`.
 
     Args:
-        samples: the manifest, N rows; one may lack a modality (`manifest.missing`), not all.
+        samples: the manifest, N rows, gone through several times; one may lack a modality
+            (`manifest.missing`), not all.
         name: of the backbone.
         revision: of the backbone.
         expected: its fingerprint; None for whatever there is.
@@ -58,36 +82,36 @@ def preprocess(
     _check_depth("unfreeze_text_layers", setting.text_split, backbone.text)
     _check_depth("unfreeze_vision_layers", setting.image_split, backbone.image)
 
-    images = Space(store, space_name("image", backbone, setting))
-    texts = Space(store, space_name("text", backbone, setting))
-    # A sample that lacks a modality has no hash of it: no key, nothing to encode, zeros for features.
-    image_keys = [
-        [item_key(content, view) if content else "" for view in range(views + 1)]
-        for content in samples["image_sha256"]
-    ]
-    text_keys = list(samples["text_sha256"])
+    def images_of(sample: Sample) -> list[Item]:
+        return [
+            Item(_key(sample.image_sha256, view), sample.image, view) for view in range(views + 1)
+        ]
 
-    image_items = {
-        key: Item(key, path, view)
-        for keys, path in zip(image_keys, samples["image"], strict=True)
-        for view, key in enumerate(keys)
-        if key
-    }
-    text_items = {
-        key: Item(key, path, 0) for key, path in zip(text_keys, samples["text"], strict=True) if key
-    }
+    def texts_of(sample: Sample) -> list[Item]:
+        return [Item(sample.text_sha256, sample.text, 0)]
+
     meta = _meta(backbone, setting, views + 1)
-    guids = list(samples["guid"])
-    for attempts_left in reversed(range(_ATTEMPTS)):
-        local.encode(name, revision, setting, "image", list(image_items.values()), images)
-        local.encode(name, revision, setting, "text", list(text_items.values()), texts)
-        try:
-            assemble.write(out, meta, guids, images, image_keys, texts, text_keys)
-            break
-        except assemble.DamagedRowsError as error:
-            if not attempts_left:
-                raise
-            print(f"{error}; they are encoded again now", file=sys.stderr)
+    with store_lock.shared(store):
+        images = _space(store, "image", backbone.image, name, revision, setting)
+        texts = _space(store, "text", backbone.text, name, revision, setting)
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            local.encode(name, revision, setting, "image", _Items(samples, images_of), images)
+            local.encode(name, revision, setting, "text", _Items(samples, texts_of), texts)
+            try:
+                assemble.write(
+                    out,
+                    meta,
+                    (sample.guid for sample in samples),
+                    images,
+                    ([item.key for item in images_of(sample)] for sample in samples),
+                    texts,
+                    (sample.text_sha256 for sample in samples),
+                )
+                break
+            except assemble.DamagedRowsError as error:
+                if not attempts_left:
+                    raise
+                print(f"{error}; they are encoded again now", file=sys.stderr)
     encoding_record.write(encoding_record.of(backbone, name, revision, setting, views + 1), out)
     for modality, encoder, split in (
         ("image", backbone.image, setting.image_split),
@@ -95,6 +119,25 @@ def preprocess(
     ):
         if split:
             _save_weights(encoder.tail(split).weights, out / f"{modality}_tail.safetensors")
+
+
+def _key(content: str, view: int) -> str:
+    # A sample that lacks a modality has no hash of it: no key, nothing to encode, zeros for features.
+    return item_key(content, view) if content else ""
+
+
+def _space(
+    store: Path,
+    modality: Modality,
+    encoder: Encoder,
+    name: str,
+    revision: str | None,
+    setting: Setting,
+) -> Space:
+    parts = space_parts(modality, encoder.fingerprint, setting, versions())
+    space = Space(store, name_of(modality, parts))
+    space_record.touch(space, SpaceRecord(modality, name, revision, parts))
+    return space
 
 
 def _meta(backbone: Backbone, setting: Setting, views: int) -> Meta:

@@ -2,14 +2,16 @@
 
 A space holds the rows of one encoder setting, a row is found by the content hash of its input. Rows lie
 in shards, safetensors files named by the SHA-256 of their own bytes: a shard appears whole or not at
-all, two runs that write at a time cannot disturb each other, and a damaged one gives itself away. DVC
-does not track the store; `preprocess` assembles its output from it. Deleting it costs time only.
+all, two runs that write at a time cannot disturb each other, and a damaged one gives itself away. A space
+is described in words by `space.json` (`store_spaces`). DVC does not track the store; `preprocess`
+assembles its output from it. Deleting it costs time only.
 """
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 
 from sentifuse import scratch
 from sentifuse.files import sha256, write_bytes
+from sentifuse.key_table import KeyTable, Places
 
 Row = dict[str, NDArray[np.generic]]
 
@@ -45,14 +48,34 @@ class Space:
         """Opens the space `name` in the store at `root`; it need not exist yet."""
         self.folder = root / name
 
-    def shards(self) -> list[Shard]:
-        """The shards that are there, in the order of their names."""
-        return [Shard(path, _keys(path)) for path in sorted(self.folder.glob("*.safetensors"))]
+    def shards(self) -> Iterator[Shard]:
+        """The shards that are there, in the order of their names; the keys of one at a time are held."""
+        for path in sorted(self.folder.glob("*.safetensors")):
+            keys = _keys(path)
+            if keys is not None:
+                yield Shard(path, keys)
 
-    def missing(self, keys: Sequence[str]) -> list[str]:
+    def lacking(self, keys: Iterable[str]) -> NDArray[np.bool_]:
+        """Which of N keys no shard has.
+
+        Args:
+            keys: one may be empty: it stands for nothing.
+
+        Returns:
+            (N,), true at the first position of each such key.
+        """
+        table = KeyTable(keys)
+        out = np.zeros(table.length, dtype=np.bool_)
+        out[table.firsts()] = True
+        for shard in self.shards():
+            for places in table.find(shard.keys):
+                out[places[:1]] = False
+        return out
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of `keys` that no shard has, without repeats, in the order given."""
-        there = {key for shard in self.shards() for key in shard.keys}
-        return [key for key in dict.fromkeys(keys) if key not in there]
+        keys = list(keys)
+        return list(compress(keys, self.lacking(keys)))
 
     def append(self, rows: Mapping[str, Row]) -> Path:
         """Writes `rows` as one shard.
@@ -76,28 +99,32 @@ class Space:
         write_bytes(path, raw, unique=f"{os.getpid()}.", sync=True)
         return path
 
-    def rows(self, wanted: set[str]) -> Iterator[tuple[str, Row]]:
-        """The rows with keys in `wanted`, shard by shard, each once; one shard is held at a time.
+    def rows(self, wanted: KeyTable) -> Iterator[tuple[Places, Row]]:
+        """The rows of the keys in `wanted`, shard by shard, each once; one shard is held at a time.
 
         A shard whose bytes do not match its name is deleted; its rows are then missing.
+
+        Yields:
+            The positions of the key in `wanted`, and its row.
         """
-        left = set(wanted)
+        given = np.zeros(wanted.length, dtype=np.bool_)
         for shard in self.shards():
-            if left.isdisjoint(shard.keys):
+            new = {
+                index: places
+                for index, places in enumerate(wanted.find(shard.keys))
+                if len(places) and not given[places[0]]
+            }
+            if not new:
                 continue
-            raw = shard.path.read_bytes()
-            if sha256(raw)[:_NAME_LENGTH] != shard.path.stem:
-                shard.path.unlink()
+            arrays = _arrays(shard.path)
+            if arrays is None:
                 continue
-            arrays = safetensors.numpy.load(raw)
             names = [name for name in arrays if not name.endswith(".lengths")]
             ends = {name: np.cumsum(arrays[f"{name}.lengths"]) for name in names}
-            for index, key in enumerate(shard.keys):
-                if key not in left:
-                    continue
-                left.remove(key)
+            for index, places in new.items():
+                given[places[0]] = True
                 yield (
-                    key,
+                    places,
                     {
                         name: arrays[name][
                             ends[name][index] - arrays[f"{name}.lengths"][index] : ends[name][index]
@@ -107,12 +134,33 @@ class Space:
                 )
 
 
-def _keys(path: Path) -> list[str]:
+def is_sound(path: Path) -> bool:
+    """Whether the bytes of a shard are those that it is named by."""
+    return sha256(path.read_bytes())[:_NAME_LENGTH] == path.stem
+
+
+def _keys(path: Path) -> list[str] | None:
+    """The keys of a shard; None for one that is gone or damaged. Its rows are missing then."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             keys: list[str] = json.loads(file.metadata()["keys"])
             return keys
+    except FileNotFoundError:
+        return None  # another process has just removed it
     except (safetensors.SafetensorError, TypeError, KeyError, ValueError):
-        # Not a shard any more: cut off by a full disk or damaged. Its rows count as missing.
-        path.unlink()
-        return []
+        # Not a shard any more: cut off by a full disk or damaged.
+        path.unlink(missing_ok=True)
+        return None
+
+
+def _arrays(path: Path) -> dict[str, NDArray[np.generic]] | None:
+    """What a shard holds; None for one that is gone or damaged."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if sha256(raw)[:_NAME_LENGTH] != path.stem:
+        path.unlink(missing_ok=True)
+        return None
+    arrays: dict[str, NDArray[np.generic]] = safetensors.numpy.load(raw)
+    return arrays

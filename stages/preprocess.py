@@ -72,7 +72,7 @@ def main() -> None:
         views=ViewSpec(p.augment.scale_min, p.augment.flip, p.augment.jitter),
     )
     preprocessing.preprocess(
-        manifest.read(MANIFEST),
+        manifest.Samples(MANIFEST),
         name=p.backbone.name,
         revision=p.backbone.revision,
         expected=p.backbone.fingerprint,

@@ -6,9 +6,10 @@ the number of cores.
 
 import multiprocessing
 import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import compress, islice
 from pathlib import Path
 
 import torch
@@ -23,6 +24,8 @@ from sentifuse.store import Space
 
 # Samples a shard: what a killed run loses at most per process.
 SHARD_SIZE = {"image": 128, "text": 1024}
+# Shards a worker that wait for it or are at work: all at once would hold the items of all.
+_SHARDS_A_WORKER = 3
 # Half-written shards of killed runs; a living one is done with its own in seconds.
 _DAYS_KEPT = 1.0
 
@@ -34,7 +37,7 @@ def encode(
     revision: str | None,
     setting: Setting,
     modality: Modality,
-    items: Sequence[Item],
+    items: Iterable[Item],
     space: Space,
 ) -> None:
     """Encodes those of `items` that `space` lacks, and appends them shard by shard.
@@ -44,22 +47,21 @@ def encode(
         revision: of the backbone.
         setting: what a row holds.
         modality: what the items are.
-        items: one per key.
+        items: gone through several times, and never held; one without a key is passed over.
         space: where the rows go.
 
     Raises:
         UserError: a file cannot be encoded, or a worker was killed.
     """
     scratch.prune(".*.part", space.folder, _DAYS_KEPT)
-    missing = set(space.missing([item.key for item in items]))
-    todo = [item for item in items if item.key in missing]
-    size = SHARD_SIZE[modality]
-    shards = [todo[start : start + size] for start in range(0, len(todo), size)]
-    if not shards:
+    lacking = space.lacking(item.key for item in items)
+    count, size = int(lacking.sum()), SHARD_SIZE[modality]
+    if not count:
         return
-    workers = min(len(os.sched_getaffinity(0)), len(shards))
+    shards = _shards(compress(items, lacking), size)
+    workers = min(len(os.sched_getaffinity(0)), -(-count // size))
     with (
-        progress(f"encode {modality}s", len(todo), f"{modality}s") as shown,
+        progress(f"encode {modality}s", count, f"{modality}s") as shown,
         ProcessPoolExecutor(
             workers,
             mp_context=multiprocessing.get_context("spawn"),
@@ -67,10 +69,16 @@ def encode(
             initargs=(name, revision),
         ) as pool,
     ):
-        futures = [pool.submit(_work, setting, modality, shard, space.folder) for shard in shards]
+        running: set[Future[int]] = set()
         try:
-            for future in as_completed(futures):
-                shown.advance(future.result())
+            while True:
+                for shard in islice(shards, workers * _SHARDS_A_WORKER - len(running)):
+                    running.add(pool.submit(_work, setting, modality, shard, space.folder))
+                if not running:
+                    break
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    shown.advance(future.result())
         except BrokenProcessPool:
             raise UserError(
                 f"encode {modality}s: a worker was killed (out of memory?); what is done is kept: "
@@ -78,6 +86,11 @@ def encode(
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _shards(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    while shard := list(islice(items, size)):
+        yield shard
 
 
 def _start_worker(name: str, revision: str | None) -> None:

@@ -295,10 +295,3 @@ def test_a_folder_whose_writing_was_cut_off_holds_no_features(
     assert (out / "image_embeddings.npy").exists()
     with pytest.raises(UserError, match="no features here"):
         features.read(out)
-
-
-def test_a_file_takes_its_room_on_the_disk_when_it_is_made(tmp_path: Path) -> None:
-    # A hole would be filled later, by a write to memory, which a full disk answers with SIGBUS.
-    path = tmp_path / "x.npy"
-    assemble._create(path, (1000, 1000), np.zeros(1, dtype=np.float32))
-    assert path.stat().st_blocks * 512 >= 4_000_000

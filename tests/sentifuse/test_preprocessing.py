@@ -1,11 +1,10 @@
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import safetensors.torch
 
-from sentifuse import manifest, preprocessing
+from sentifuse import preprocessing
 from sentifuse.encoding import Setting
 from sentifuse.errors import UserError
 from sentifuse.images import ViewSpec
@@ -34,7 +33,7 @@ def preprocess(
 ) -> None:
     views = ViewSpec(scale_min=0.5, flip=True, jitter=0.0)
     preprocessing.preprocess(
-        pd.DataFrame(columns=manifest.COLUMNS, dtype=str),
+        [],
         name=str(backbone),
         revision=None,
         expected=expected,

@@ -1,0 +1,227 @@
+"""Does it grow? Time and peak memory of the stages for 1k, 10k and 100k pairs, and training on a million.
+
+The pairs are small JPEG files and short texts, the backbone is a tiny CLIP with random weights: what is
+seen is what a pair costs beside its encoding. Each stage runs as DVC runs it, in a process of its own.
+Training is on cached embeddings that are drawn at random.
+"""
+
+import io
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from benchmarks import peak_memory
+from benchmarks.measurement import Measurement
+from benchmarks.peak_memory import Run
+from sentifuse.features import Meta
+from sentifuse.files import write_json, write_text
+from tests.clip_folder import make_clip_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES, SHORT_SIZES = (1_000, 10_000, 100_000), (60, 90)
+STAGES = ("split", "preprocess", "infer")
+SAMPLES, SHORT_SAMPLES = 1_000_000, 400
+DIM = 512
+
+_LABELS = ("negative", "neutral", "positive")
+# To train a model that `infer` can use; all other pairs are to be predicted.
+_LABELLED = 48
+_WORDS = (
+    "the",
+    "good",
+    "bad",
+    "day",
+    "cat",
+    "went",
+    "out",
+    "with",
+    "my",
+    "very",
+    "own",
+    "happy",
+    "sad",
+)
+_PARAMS: dict[str, Any] = {
+    "unfreeze_text_layers": 1,
+    "backbone": {"tokens": False},
+    "augment": {"views": 0},
+    "image_views": {"train": "plain", "predict": "plain"},
+    "stage1": {"epochs": 1},
+    "stage2": {"epochs": 1},
+}
+_ROWS_A_WRITE = 10_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """One stage on so many pairs."""
+
+    stage: str
+    pairs: int
+    run: Run
+
+
+def measure(work: Path, *, short: bool) -> list[Measurement]:
+    """The stages on growing data, and stage 1 on a million samples."""
+    points = series(work / "stages", SHORT_SIZES if short else SIZES)
+    write_json(work / "series.json", [asdict(point) for point in points])
+    return [*growth(points), *training(work / "training", SHORT_SAMPLES if short else SAMPLES)]
+
+
+def series(work: Path, sizes: Sequence[int]) -> list[Point]:
+    """Time and peak memory of `STAGES` for each size, for a figure; the sizes ascend."""
+    work.mkdir(parents=True)
+    backbone = make_clip_folder(work / "clip")
+    write_pairs(work / "pairs", max(sizes))
+    points: list[Point] = []
+    model: Path | None = None
+    for pairs in sizes:
+        project = work / str(pairs)
+        root = project / "raw"
+        _label(root, pairs)
+        # Links into the folder of the largest size: the files are the same.
+        (root / "data").mkdir()
+        for number in range(pairs):
+            for suffix in (".jpg", ".txt"):
+                os.link(work / "pairs" / f"{number}{suffix}", root / "data" / f"{number}{suffix}")
+        _params(project, _PARAMS | {"backbone": {"name": str(backbone), "tokens": False}})
+        points += [_point("split", pairs, project), _point("preprocess", pairs, project)]
+        if model is None:
+            for stage in ("train_stage1", "train_stage2"):
+                _stage(stage, project)
+            model = project / "models"
+        else:
+            shutil.copytree(model, project / "models")
+        points.append(_point("infer", pairs, project))
+    return points
+
+
+def growth(points: Iterable[Point]) -> list[Measurement]:
+    """What a stage takes for the most pairs beside what it takes for fewer."""
+    found: list[Measurement] = []
+    for stage in STAGES:
+        own = sorted((p for p in points if p.stage == stage), key=lambda point: point.pairs)
+        least, middle, most = own[0], own[-2], own[-1]
+        a_pair = [1e3 * each.run.seconds / each.pairs for each in (most, middle)]
+        found += [
+            Measurement(
+                part="memory",
+                what=f"{stage}, {most.pairs:,} pairs, peak of all processes",
+                reference=f"{least.pairs:,} pairs",
+                ours=most.run.own,
+                theirs=least.run.own,
+                unit="MiB",
+                ratio=most.run.own / least.run.own,
+                target=1.2,
+                better="less",
+            ),
+            Measurement(
+                part="memory",
+                what=f"{stage}, {most.pairs:,} pairs, time a pair",
+                reference=f"{middle.pairs:,} pairs",
+                ours=a_pair[0],
+                theirs=a_pair[1],
+                unit="ms",
+                ratio=a_pair[0] / a_pair[1],
+                target=1.2,
+                better="less",
+            ),
+        ]
+    return found
+
+
+def training(work: Path, samples: int) -> list[Measurement]:
+    """Stage 1 for one epoch on `samples` cached pairs of 512 + 512 dimensions."""
+    write_features(work / "data" / "features", samples, DIM)
+    _split_table(work / "data" / "splits.csv", samples)
+    _params(work, _PARAMS)
+    run = _stage("train_stage1", work)
+    size = 2 * samples * DIM * 4 / 2**20
+    return [
+        Measurement(
+            part="memory",
+            what=f"stage 1, one epoch of {samples:,} samples, own memory at its peak",
+            reference="its features",
+            ours=run.own,
+            theirs=size,
+            unit="MiB",
+            ratio=run.own / size,
+            target=None,
+            better="less",
+        )
+    ]
+
+
+def write_pairs(folder: Path, pairs: int) -> None:
+    """Writes `pairs` JPEG files of 64 x 64 pixels, each another picture, and short texts."""
+    folder.mkdir(parents=True)
+    words, pixels = random.Random(0), np.random.default_rng(0)
+    for number in range(pairs):
+        coarse = Image.fromarray(pixels.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        raw = io.BytesIO()
+        coarse.resize((64, 64), Image.Resampling.BICUBIC).save(raw, "jpeg", quality=80)
+        (folder / f"{number}.jpg").write_bytes(raw.getvalue())
+        said = " ".join(words.choices(_WORDS, k=words.randint(4, 16)))
+        (folder / f"{number}.txt").write_text(f"{said} {number}")
+
+
+def write_features(folder: Path, samples: int, dim: int) -> None:
+    """Writes embeddings, drawn at random, in the schema of `sentifuse.features`."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    shapes = {"image_embeddings": (samples, 1, dim), "text_embeddings": (samples, dim)}
+    for name, shape in shapes.items():
+        array = np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape
+        )
+        for start in range(0, samples, _ROWS_A_WRITE):
+            rows = array[start : start + _ROWS_A_WRITE]
+            rows[:] = rng.standard_normal(rows.shape, dtype=np.float32)
+        array.flush()
+    write_text(folder / "guids.txt", "".join(f"{number:07}\n" for number in range(samples)))
+    meta = Meta(dim, dim, dim, dim, 1, None, None, "image", "text")
+    write_json(folder / "meta.json", asdict(meta))
+
+
+def _label(root: Path, pairs: int) -> None:
+    lines = [f"{n},{_LABELS[n % 3] if n < _LABELLED else 'null'}\n" for n in range(pairs)]
+    write_text(root / "train.txt", "guid,tag\n" + "".join(lines[:_LABELLED]))
+    write_text(root / "test_without_label.txt", "guid,tag\n" + "".join(lines[_LABELLED:]))
+
+
+def _split_table(path: Path, samples: int) -> None:
+    lines = ["guid,label,split,group\n"]
+    for number in range(samples):
+        part = "val" if number % 20 == 0 else "train"
+        lines.append(f"{number:07},{_LABELS[number % 3]},{part},{number:07}\n")
+    write_text(path, "".join(lines))
+
+
+def _params(project: Path, changes: Mapping[str, Any]) -> None:
+    document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        document[key] = {**document[key], **value} if isinstance(value, dict) else value
+    document["data"]["root"] = "raw"
+    write_text(project / "params.yaml", yaml.safe_dump(document, sort_keys=False))
+
+
+def _point(stage: str, pairs: int, project: Path) -> Point:
+    point = Point(stage, pairs, _stage(stage, project))
+    print(json.dumps(asdict(point)), file=sys.stderr, flush=True)
+    return point
+
+
+def _stage(stage: str, project: Path) -> Run:
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
+    env |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    return peak_memory.measure([sys.executable, "-m", f"stages.{stage}"], project, env)

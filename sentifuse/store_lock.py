@@ -1,0 +1,60 @@
+"""Keeps pruning and running apart: runs share the store, whoever deletes rows has it alone.
+
+The kernel lets go of a lock when its process ends, however that ends. Runs need no lock against each
+other: see `store`. Where files cannot be locked (Windows, some network file systems) a run goes on without;
+should rows vanish under it, it encodes them again.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sentifuse.errors import UserError
+
+FILE = ".lock"
+
+
+@contextmanager
+def shared(root: Path) -> Iterator[None]:
+    """Held by a run for as long as it uses the store at `root`; waits for one who has it alone."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = None
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(root / FILE, os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    except OSError:
+        pass  # a store to read only, or a file system without locks
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Held while rows of the store at `root`, which exists, are deleted.
+
+    Raises:
+        UserError: a run uses the store.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(root / FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(f"{root}: a run is using the store: prune it when that has ended") from None
+    finally:
+        os.close(handle)
