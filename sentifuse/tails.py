@@ -79,17 +79,22 @@ class TransformerLayer(nn.Module):
         def split(x: Tensor) -> Tensor:  # (B, T, H) -> (B, heads, T, H / heads)
             return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
-        attended = F.scaled_dot_product_attention(
-            split(self.q_proj(q)),
-            split(self.k_proj(kv)),
-            split(self.v_proj(kv)),
-            attn_mask=allowed,
-        )
+        q, k, v = split(self.q_proj(q)), split(self.k_proj(kv)), split(self.v_proj(kv))
+        attended = _attention(q, k, v, allowed).to(q.dtype)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
+    """Scaled dot-product attention over (B, heads, T, H / heads)."""
+    if q.dtype != torch.bfloat16 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+    # Backward in bfloat16 takes torch four times as long on a CPU as in float32.
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=allowed)
 
 
 class TransformerTail(nn.Module):

@@ -12,10 +12,11 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from sentifuse import memory
 from sentifuse.dataset import Dataset, Needs, ViewChoice
+from sentifuse.ensemble import Ensemble
 from sentifuse.features import Features
 from sentifuse.losses import loss
 from sentifuse.metrics import headline
-from sentifuse.model import Classifier, Ensemble
+from sentifuse.model import Classifier
 from sentifuse.recipe import Schedule
 from sentifuse.resume import Loop, Resume
 
@@ -110,7 +111,8 @@ def fit(
                 "recipe": [criterion, schedule, seed, train_views, predict_views, autocast],
             }
         )
-    optimizer = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
+    # Fused: one pass over the weights a step, not ten.
+    optimizer = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay, fused=True)
     steps = schedule.epochs * -(-len(train) // schedule.batch_size)
     per_step = _per_step(optimizer, schedule, steps)
     plateau = None
@@ -195,7 +197,7 @@ def predict_without(
     out = torch.empty(len(absences), len(data), len(model.config.labels), dtype=dtype)
     for index in data.in_order(_EVALUATION_BATCH, by_length=needs.text_states):
         batch = data.batch(index, needs, views).to(dtype)
-        out[:, index] = torch.stack([model(batch, absent) for absent in absences]).to(dtype)
+        out[:, index] = model.without(batch, absences).to(dtype)
     return out
 
 

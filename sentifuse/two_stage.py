@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from sentifuse.dataset import Parts
+from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
 from sentifuse.losses import class_weights
-from sentifuse.model import Classifier, Ensemble, ModelConfig
+from sentifuse.model import Classifier, ModelConfig
 from sentifuse.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
 from sentifuse.resume import Resume
 from sentifuse.training import Criterion, Fitted, fit

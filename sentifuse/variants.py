@@ -109,7 +109,7 @@ def train_all(what: str, setting: Setting, jobs: Sequence[tuple[Variant, int]]) 
     if not jobs:
         return []
     workers = min(len(os.sched_getaffinity(0)), len(jobs))
-    # One thread each: two runs side by side are faster than one after the other on two threads.
+    # Two runs side by side are faster than one after the other on two threads.
     with (
         progress(what, len(jobs), "runs") as shown,
         ProcessPoolExecutor(

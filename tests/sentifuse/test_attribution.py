@@ -13,8 +13,9 @@ from torch import nn
 from sentifuse.attribution import Attribution, attribute
 from sentifuse.calibration import softmax
 from sentifuse.dataset import Dataset
+from sentifuse.ensemble import Ensemble
 from sentifuse.fusion import FUSIONS
-from sentifuse.model import Classifier, Ensemble
+from sentifuse.model import Classifier
 from sentifuse.training import predict, predict_without
 from tests.synthetic import IMAGE_TAIL, TEXT_DIM, TEXT_TAIL, make_parts, model_config
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from sentifuse.dataset import Parts
+from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS
 from sentifuse.metrics import headline
-from sentifuse.model import Classifier, Ensemble
+from sentifuse.model import Classifier
 from sentifuse.recipe import Head, ImageViews, Loss, Stage1, Stage2
 from sentifuse.training import predict
 from sentifuse.two_stage import (
