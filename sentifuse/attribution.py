@@ -65,7 +65,7 @@ def attribute(
     # One thread, so that the last digits do not depend on the number of cores.
     torch.set_num_threads(1)
     coalitions = [{*coalition, *absent} for coalition in _COALITIONS]
-    precise = _in_float64(model)
+    precise = in_float64(model)
     logits = predict_without(precise, data, views, coalitions, torch.float64).numpy()
     both, text, image, neither = softmax(logits, temperature)
     return Attribution(
@@ -77,7 +77,8 @@ def attribute(
     )
 
 
-def _in_float64(model: Classifier | Ensemble) -> Classifier | Ensemble:
+def in_float64(model: Classifier | Ensemble) -> Classifier | Ensemble:
+    """`model` if it is in float64, else a copy that is."""
     if all(weight.dtype == torch.float64 for weight in model.parameters()):
         return model
     return copy.deepcopy(model).double()

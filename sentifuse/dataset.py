@@ -3,7 +3,7 @@
 A `DataLoader` would cost more than it hides: a batch is a gather from a memory map.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -146,7 +146,7 @@ class Dataset:
 
     def _text_lengths(self) -> Rows:
         offsets = _kept(self.features.text_offsets)
-        lengths: Rows = (offsets[1:] - offsets[:-1])[self.rows]
+        lengths: Rows = offsets[self.rows + 1] - offsets[self.rows]
         return lengths
 
 
@@ -176,9 +176,7 @@ def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) 
 
     def part(name: str) -> Dataset:
         table = splits[splits["split"] == name]
-        unknown = set(table["label"]) - set(labels) - {""}
-        if unknown:
-            raise UserError(f"labels: {list(labels)}: the splits have {sorted(unknown)}, too")
+        check_labels(set(table["label"]), labels)
         guids = list(table["guid"])
         targets = torch.tensor(
             [number.get(label, -1) for label in table["label"]], dtype=torch.int64
@@ -186,6 +184,17 @@ def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) 
         return Dataset(features, features.rows(guids), targets, guids)
 
     return Parts(labels, part("train"), part("val"), part("test"), part("predict"))
+
+
+def check_labels(found: Iterable[str], labels: Sequence[str]) -> None:
+    """Checks that `labels` has all that were `found`; an empty one is none.
+
+    Raises:
+        UserError: it lacks some.
+    """
+    unknown = set(found) - set(labels) - {""}
+    if unknown:
+        raise UserError(f"labels: {list(labels)}: the splits have {sorted(unknown)}, too")
 
 
 def _chunks(rows: Rows, size: int) -> list[Rows]:

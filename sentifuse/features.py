@@ -20,6 +20,7 @@ on. Files of states that were not asked for are absent. Arrays are memory-mapped
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentifuse.errors import UserError
+from sentifuse.key_table import KeyTable
 
 Array = NDArray[Any]
 
@@ -78,13 +80,15 @@ class Features:
         Raises:
             UserError: a guid that has no features.
         """
-        place = {guid: row for row, guid in enumerate(self.guids)}
-        try:
-            return np.array([place[guid] for guid in guids], dtype=np.int64)
-        except KeyError as error:
-            raise UserError(
-                f"guid {error.args[0]} has no features: run `dvc repro preprocess`"
-            ) from None
+        wanted = list(guids)
+        rows = self._table.first(wanted)
+        for place in np.flatnonzero(rows < 0):
+            raise UserError(f"guid {wanted[place]} has no features: run `dvc repro preprocess`")
+        return rows
+
+    @cached_property
+    def _table(self) -> KeyTable:
+        return KeyTable(self.guids)
 
 
 def read(folder: Path) -> Features:

@@ -75,7 +75,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Writes `table` without its index, atomically; numbers with six decimals."""
-    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
+    write_text(path, as_csv(table))
+
+
+def as_csv(table: "pd.DataFrame", header: bool = True) -> str:
+    """`table` as `write_csv` writes it, with or without the line of column names."""
+    text: str = table.to_csv(index=False, header=header, lineterminator="\n", float_format="%.6f")
+    return text
 
 
 def read_csv(path: Path, text: Sequence[str]) -> "pd.DataFrame":

@@ -5,22 +5,27 @@ layer norm. Where nothing is left that the model reads, the best guess is the ma
 with the classes' shares there as probabilities.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
-import pandas as pd
+import torch
 
 from sentifuse import attribution
 from sentifuse.attribution import Attribution
-from sentifuse.dataset import Dataset, Parts, ViewChoice
+from sentifuse.dataset import Dataset, ViewChoice, check_labels
 from sentifuse.ensemble import Ensemble
+from sentifuse.features import Features
 from sentifuse.metrics import Array
 from sentifuse.model import INPUT_MODES, Classifier
-from sentifuse.splits import UNLABELLED_PARTS
+from sentifuse.splits import UNLABELLED_PARTS, Row
 
-# What a row may lack, as `manifest.missing` tells it.
+# What a row may lack, as `manifest.incomplete` tells it.
 NOTHING, BOTH = "", "image+text"
+
+_ROWS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
@@ -40,50 +45,74 @@ class Predicted:
 
 def predict(
     model: Classifier | Ensemble,
-    parts: Parts,
-    splits: pd.DataFrame,
-    missing: dict[str, str],
+    features: Features,
+    rows: Iterable[Row],
+    lacking: Mapping[str, str],
     views: ViewChoice,
     temperature: float,
-) -> Predicted:
-    """Answers every unlabelled row of the split table.
+) -> Iterator[Predicted]:
+    """Answers every unlabelled row of the split table, some thousands at a time.
 
     Args:
         model: the classifier, or several that vote.
-        parts: the data; `predict` has the rows with some input.
-        splits: the split table.
-        missing: guid -> what the sample lacks; a guid that it has not lacks everything.
+        features: of the samples with some input.
+        rows: the split table, gone through twice.
+        lacking: guid -> what the sample lacks, of those that lack something and have features.
         views: which views of an image the model sees.
         temperature: of the probabilities.
+
+    Yields:
+        What is said of the next rows; once, of none, if there are none.
+
+    Raises:
+        UserError: a guid without features, or a label that the model does not know.
     """
-    guids = list(splits.loc[splits["split"].isin(UNLABELLED_PARTS), "guid"])
-    kinds = [missing.get(guid, BOTH) for guid in guids]
-    place = {guid: row for row, guid in enumerate(guids)}
-    at = np.array([place[guid] for guid in parts.predict.guids], dtype=np.int64)
-    found = _shares(parts, len(guids))
-    own = np.array([kinds[row] for row in at], dtype=object)
+    labels = model.config.labels
+    counts = Counter(row.label for row in rows if row.split == "train")
+    check_labels(counts, labels)
+    shares = np.array([counts[label] for label in labels]) / counts.total()
+    model = attribution.in_float64(model)
+    unlabelled = (row for row in rows if row.split in UNLABELLED_PARTS)
+    some = list(islice(unlabelled, _ROWS_AT_A_TIME))
+    while True:
+        kinds = [BOTH if row.split == "no_input" else lacking.get(row.guid, "") for row in some]
+        guids = [row.guid for row in some]
+        yield Predicted(
+            guids, kinds, _answer(model, features, guids, kinds, shares, views, temperature)
+        )
+        some = list(islice(unlabelled, _ROWS_AT_A_TIME))
+        if not some:
+            return
+
+
+def _answer(
+    model: Classifier | Ensemble,
+    features: Features,
+    guids: Sequence[str],
+    kinds: Sequence[str],
+    shares: Array,
+    views: ViewChoice,
+    temperature: float,
+) -> Attribution:
+    found = _unknown(shares, len(guids))
     unread = INPUT_MODES[model.config.input_mode]
-    for kind in dict.fromkeys(own):
+    for kind in dict.fromkeys(kinds):
         absent = set(kind.split("+")) - {""}
         if absent | unread == {"image", "text"}:
             continue
-        same = np.flatnonzero(own == kind)
-        some = attribution.attribute(model, _rows(parts.predict, same), views, temperature, absent)
+        same = [place for place, each in enumerate(kinds) if each == kind]
+        own = [guids[place] for place in same]
+        data = Dataset(features, features.rows(own), torch.full((len(own),), -1), own)
+        some = attribution.attribute(model, data, views, temperature, absent)
         for name, values in vars(some).items():
-            getattr(found, name)[at[same]] = values
-    return Predicted(guids, kinds, found)
+            getattr(found, name)[same] = values
+    return found
 
 
-def _shares(parts: Parts, count: int) -> Attribution:
+def _unknown(shares: Array, count: int) -> Attribution:
     """What is said of `count` rows of which nothing is known."""
-    counts = np.bincount(parts.train.targets.numpy(), minlength=len(parts.labels))
-    shares: Array = np.tile(counts / counts.sum(), (count, 1))
+    probabilities: Array = np.tile(shares, (count, 1))
     # The logarithm of a class that nobody has would be infinite.
-    logits = np.log(np.maximum(shares, np.finfo(np.float32).tiny))
-    zeros = np.zeros_like(shares)
-    return Attribution(logits, shares, shares.copy(), zeros, zeros.copy())
-
-
-def _rows(data: Dataset, index: np.ndarray) -> Dataset:
-    guids: Sequence[str] = [data.guids[row] for row in index]
-    return Dataset(data.features, data.rows[index], data.targets[index], guids)
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    zeros = np.zeros_like(probabilities)
+    return Attribution(logits, probabilities, probabilities.copy(), zeros, zeros.copy())

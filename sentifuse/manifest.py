@@ -5,7 +5,7 @@ lacks a modality has an empty path and an empty hash there.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -36,15 +36,22 @@ class Samples:
     def __iter__(self) -> Iterator[Sample]:
         with self.path.open(encoding="utf-8", newline="") as file:
             rows = csv.reader(file)
-            next(rows)
+            next(rows, None)
             yield from (Sample(*row) for row in rows)
 
 
 def missing(manifest: pd.DataFrame) -> dict[str, str]:
     """Guid -> what the sample lacks: nothing, `image`, `text` or `image+text`."""
     return {
-        guid: "+".join(name for name, path in (("image", image), ("text", text)) if not path)
+        guid: _missing(image, text)
         for guid, image, text in manifest[["guid", "image", "text"]].itertuples(index=False)
+    }
+
+
+def incomplete(samples: Iterable[Sample]) -> dict[str, str]:
+    """The same of those samples only that lack something."""
+    return {
+        sample.guid: kind for sample in samples if (kind := _missing(sample.image, sample.text))
     }
 
 
@@ -56,3 +63,7 @@ def write(samples: pd.DataFrame, path: Path) -> None:
 def read(path: Path) -> pd.DataFrame:
     """Reads what `write` wrote; every column is a string."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _missing(image: str, text: str) -> str:
+    return "+".join(name for name, path in (("image", image), ("text", text)) if not path)

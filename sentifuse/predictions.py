@@ -1,23 +1,18 @@
 """Predictions as files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from sentifuse.attribution import Attribution
-from sentifuse.files import write_csv
+from sentifuse.files import as_csv, writing
+from sentifuse.incomplete import Predicted
 
 
 def write(
-    folder: Path,
-    guids: Sequence[str],
-    labels: Sequence[str],
-    found: Attribution,
-    missing: Sequence[str],
-    min_confidence: float,
-) -> None:
+    folder: Path, labels: Sequence[str], told: Iterable[Predicted], min_confidence: float
+) -> int:
     """Writes `submission.txt` (`guid,tag`) and `predictions.csv`, which says more.
 
     Its further columns: `p_<label>` for each class; `confidence`, the largest of them; `uncertain`,
@@ -27,24 +22,38 @@ def write(
 
     Args:
         folder: made if need be.
-        guids: N, in the order of the test file.
         labels: C class names.
-        found: (N, C) probabilities and contributions, written with six decimals.
-        missing: N, each nothing, `image`, `text` or `image+text`.
+        told: what is said of some rows, and of the next; written with six decimals.
         min_confidence: 0..1.
+
+    Returns:
+        How many rows were written.
     """
+    rows = 0
+    with (
+        writing(folder / "submission.txt") as submission,
+        writing(folder / "predictions.csv") as predictions,
+    ):
+        for some in told:
+            table = _table(some, labels, min_confidence)
+            submission.write(as_csv(table[["guid", "tag"]], header=not rows))
+            predictions.write(as_csv(table, header=not rows))
+            rows += len(table)
+    return rows
+
+
+def _table(some: Predicted, labels: Sequence[str], min_confidence: float) -> pd.DataFrame:
+    found = some.found
     best = found.probabilities.argmax(axis=1)
     rows = np.arange(len(best))
-    tags = pd.DataFrame({"guid": list(guids), "tag": [labels[index] for index in best]}, dtype=str)
-    write_csv(folder / "submission.txt", tags)
+    tags = pd.DataFrame({"guid": some.guids, "tag": [labels[index] for index in best]}, dtype=str)
     confidence = found.probabilities[rows, best]
     more = {f"p_{label}": found.probabilities[:, place] for place, label in enumerate(labels)}
-    table = tags.assign(
+    return tags.assign(
         **more,
         confidence=confidence,
         uncertain=np.where(confidence < min_confidence, "true", "false"),
         text_contribution=found.text[rows, best],
         image_contribution=found.image[rows, best],
-        missing=list(missing),
+        missing=some.missing,
     )
-    write_csv(folder / "predictions.csv", table)

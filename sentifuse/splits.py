@@ -6,11 +6,13 @@ Samples of one group, such as copies of one picture, go to one part: a model cou
 it has learnt by heart from a twin in train.
 """
 
+import csv
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -29,6 +31,28 @@ class LabelRow:
 
     guid: str
     tag: str
+
+
+class Row(NamedTuple):
+    """One row of the split table: `COLUMNS`."""
+
+    guid: str
+    label: str
+    split: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The split table, read from its file a row at a time, each time anew: none is held."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[Row]:
+        with self.path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            next(rows, None)
+            yield from (Row(*row) for row in rows)
 
 
 def assign(

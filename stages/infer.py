@@ -39,29 +39,19 @@ class Params:
 def main() -> None:
     """Writes both files; without rows to predict they hold the header only."""
     p = params.load(Params)
-    from sentifuse import (
-        checkpoint,
-        dataset,
-        features,
-        incomplete,
-        manifest,
-        predictions,
-        splits,
-    )
+    from sentifuse import checkpoint, features, incomplete, manifest, predictions, splits
 
     loaded = checkpoint.load(MODEL)
-    labels = loaded.model.config.labels
-    table = splits.read(SPLITS)
     told = incomplete.predict(
         loaded.model,
-        dataset.load_parts(features.read(FEATURES), table, labels),
-        table,
-        manifest.missing(manifest.read(MANIFEST)),
+        features.read(FEATURES),
+        splits.Rows(SPLITS),
+        manifest.incomplete(manifest.Samples(MANIFEST)),
         loaded.info["predict_views"],
         loaded.info["temperature"],
     )
-    predictions.write(OUT, told.guids, labels, told.found, told.missing, p.infer.min_confidence)
-    print(f"{OUT / 'submission.txt'}: {len(told.guids)} rows")
+    rows = predictions.write(OUT, loaded.model.config.labels, told, p.infer.min_confidence)
+    print(f"{OUT / 'submission.txt'}: {rows} rows")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """Tests of predictions for rows that lack a modality."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from sentifuse import incomplete
 from sentifuse.attribution import attribute
 from sentifuse.dataset import Parts
+from sentifuse.errors import UserError
 from sentifuse.features import Features
 from sentifuse.fusion import FUSIONS
 from sentifuse.model import Classifier
+from sentifuse.splits import Row
 from tests.synthetic import IMAGE_TAIL, LABELS, TEXT_TAIL, make_parts, model_config
 
 TRAIN, PREDICT = 20, 9
@@ -64,10 +66,13 @@ def data(missing: dict[str, str], train_targets: list[int] | None = None) -> Par
     )
 
 
-def table(guids: list[str]) -> pd.DataFrame:
-    """A split table with a training row and `guids` to predict."""
-    parts = ["train", *("no_input" if guid in NO_INPUT else "predict" for guid in guids)]
-    return pd.DataFrame({"guid": ["0", *guids], "split": parts})
+def table(parts: Parts, guids: list[str]) -> list[Row]:
+    """A split table with the rows to train on and `guids` to predict."""
+    trained = zip(parts.train.guids, parts.train.targets.tolist(), strict=True)
+    rows = [Row(guid, LABELS[target], "train", guid) for guid, target in trained]
+    return rows + [
+        Row(guid, "", "no_input" if guid in NO_INPUT else "predict", guid) for guid in guids
+    ]
 
 
 def classifier(**changes: Any) -> Classifier:
@@ -78,7 +83,17 @@ def classifier(**changes: Any) -> Classifier:
 def predict(
     model: Classifier, parts: Parts, guids: list[str], missing: dict[str, str]
 ) -> incomplete.Predicted:
-    return incomplete.predict(model, parts, table(guids), missing, "plain", 1.5)
+    told = list(predict_all(model, parts, guids, missing))
+    assert len(told) == 1
+    return told[0]
+
+
+def predict_all(
+    model: Classifier, parts: Parts, guids: list[str], missing: dict[str, str]
+) -> Iterator[incomplete.Predicted]:
+    lacking = {guid: kind for guid, kind in missing.items() if kind}
+    features = parts.train.features
+    return incomplete.predict(model, features, table(parts, guids), lacking, "plain", 1.5)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -143,3 +158,29 @@ def test_nothing_to_predict_is_nothing() -> None:
     told = predict(classifier(), replace(parts, predict=parts.test), [], {})
     assert told.guids == told.missing == []
     assert told.found.probabilities.shape == (0, 3)
+
+
+def test_rows_are_answered_some_at_a_time_and_none_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, parts = classifier(), data(MISSING)
+    guids = [NO_INPUT[0], *MISSING, NO_INPUT[1]]
+    [whole] = predict_all(model, parts, guids, MISSING)
+    monkeypatch.setattr(incomplete, "_ROWS_AT_A_TIME", 3)
+    some = list(predict_all(model, parts, guids, MISSING))
+    assert [len(each.guids) for each in some] == [3, 3, 3]
+    assert [guid for each in some for guid in each.guids] == guids
+    assert [kind for each in some for kind in each.missing] == whole.missing
+    for name in ("logits", "probabilities", "base", "text", "image"):
+        parts_of_it = [getattr(each.found, name) for each in some]
+        # Far below the six decimals that are written.
+        np.testing.assert_allclose(
+            np.concatenate(parts_of_it), getattr(whole.found, name), atol=1e-12
+        )
+
+
+def test_a_label_that_the_model_does_not_know_is_named() -> None:
+    rows = [Row("0", "positive", "train", "0"), Row("1", "angry", "train", "1")]
+    features = data({}).train.features
+    with pytest.raises(UserError, match=r"^labels: .*: the splits have \['angry'\], too$"):
+        next(incomplete.predict(classifier(), features, rows, {}, "plain", 1.0))

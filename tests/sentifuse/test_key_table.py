@@ -23,6 +23,9 @@ def test_a_key_that_is_not_there_has_no_position() -> None:
     assert found(KeyTable(["a"]), "b", "a", "aa") == [[], [0], []]
     assert found(KeyTable([]), "b") == [[]]
     assert found(KeyTable(["a"])) == []
+    assert KeyTable(["a"]).first(["b", "a", "aa"]).tolist() == [-1, 0, -1]
+    assert KeyTable([]).first(["b"]).tolist() == [-1]
+    assert KeyTable(["a"]).first([]).tolist() == []
 
 
 def test_an_empty_key_takes_a_position_and_is_not_found() -> None:
@@ -43,6 +46,7 @@ def test_it_finds_what_a_dict_finds() -> None:
     table = KeyTable(keys)
     expected = [[place for place, each in enumerate(keys) if each == key] for key in keys[:300]]
     assert found(table, *keys[:300]) == expected
+    assert table.first(keys[:300]).tolist() == [places[0] for places in expected]
     assert sorted(table.firsts().tolist()) == sorted(keys.index(key) for key in set(keys))
 
 
@@ -52,6 +56,7 @@ def test_keys_that_share_half_of_their_hash_are_told_apart(monkeypatch: pytest.M
     )
     table = KeyTable(["aaa", "a", "aa", "a"])
     assert found(table, "a", "aa", "aaaa") == [[1, 3], [2], []]
+    assert table.first(["aaa", "aa", "a", "aaaa"]).tolist() == [0, 2, 1, -1]
     assert sorted(table.firsts().tolist()) == [0, 1, 2]
 
 

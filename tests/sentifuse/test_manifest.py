@@ -27,3 +27,14 @@ def test_what_a_sample_lacks_is_what_has_no_path(tmp_path: Path) -> None:
     assert manifest.missing(table) == expected
     manifest.write(table, tmp_path / "manifest.csv")
     assert manifest.missing(manifest.read(tmp_path / "manifest.csv")) == expected
+    samples = manifest.Samples(tmp_path / "manifest.csv")
+    assert manifest.incomplete(samples) == {k: v for k, v in expected.items() if v}
+
+
+def test_samples_are_read_from_the_file_each_time_anew(tmp_path: Path) -> None:
+    table = pd.DataFrame([["a", "a.png", "a, b.txt", "1", "2"]], columns=manifest.COLUMNS)
+    samples = manifest.Samples(tmp_path / "manifest.csv")
+    for guids in (["a"], ["a", "c"]):
+        manifest.write(pd.concat([table] * len(guids)).assign(guid=guids), samples.path)
+        assert [sample.guid for sample in samples] == guids
+        assert next(iter(samples)) == ("a", "a.png", "a, b.txt", "1", "2")

@@ -1,11 +1,13 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from sentifuse import predictions
 from sentifuse.attribution import Attribution
+from sentifuse.incomplete import Predicted
 
 LABELS = ("negative", "neutral", "positive")
 PROBABILITIES = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25], [1 / 3, 1 / 3 + 1e-9, 1 / 3 - 1e-9]])
@@ -35,8 +37,9 @@ def write(
     min_confidence: float = 0.0,
     missing: Sequence[str] | None = None,
 ) -> None:
-    missing = [""] * len(guids) if missing is None else missing
-    predictions.write(folder, guids, labels, of(probabilities), missing, min_confidence)
+    kinds = [""] * len(guids) if missing is None else list(missing)
+    told = [Predicted(guids, kinds, of(probabilities))]
+    assert predictions.write(folder, labels, told, min_confidence) == len(guids)
 
 
 def test_the_submission_has_the_rows_in_the_order_given(tmp_path: Path) -> None:
@@ -96,3 +99,26 @@ def test_nothing_to_predict_leaves_the_headers(tmp_path: Path) -> None:
     write(tmp_path, [], np.zeros((0, 3)), min_confidence=0.5)
     assert (tmp_path / "submission.txt").read_bytes() == b"guid,tag\n"
     assert (tmp_path / "predictions.csv").read_bytes() == HEADER + b"\n"
+
+
+def test_rows_that_come_in_parts_are_written_as_one_table(tmp_path: Path) -> None:
+    guids, kinds = ["9", "007", "a"], ["", "text", "image"]
+    write(tmp_path / "whole", guids, missing=kinds)
+    told = [
+        Predicted(guids[part], kinds[part], of(PROBABILITIES[part]))
+        for part in (slice(0, 2), slice(2, 3))
+    ]
+    assert predictions.write(tmp_path / "parts", LABELS, told, 0.0) == 3
+    for name in ("submission.txt", "predictions.csv"):
+        expected = (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "parts" / name).read_bytes() == expected
+
+
+def test_what_fails_half_way_leaves_no_file(tmp_path: Path) -> None:
+    def told() -> Iterator[Predicted]:
+        yield Predicted(["9"], [""], of(PROBABILITIES[:1]))
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        predictions.write(tmp_path, LABELS, told(), 0.0)
+    assert list(tmp_path.iterdir()) == []
