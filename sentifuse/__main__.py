@@ -8,13 +8,14 @@ python -m sentifuse offline-plots                 # `dvc plots` pages that need 
 python -m sentifuse predict --image a.jpg --text "what a day"
 python -m sentifuse serve                         # a page to try the model
 python -m sentifuse push-runs                     # the run-cache with its outputs, to a remote
+python -m sentifuse store                         # what was encoded and is kept; `store prune`
 python -m sentifuse mend                          # remove what a killed DVC stumbles over
 """
 
 import argparse
 from pathlib import Path
 
-from sentifuse import check_command, predict_command
+from sentifuse import check_command, predict_command, store_command
 from sentifuse.analysis import command as analyze_command
 from sentifuse.errors import UserError, run
 from sentifuse.serving import command as serve_command
@@ -59,6 +60,9 @@ def main() -> None:
     )
     push_runs.add_argument("--remote", help="its name; the default remote if not given")
     push_runs.set_defaults(call=_push_runs)
+    store = commands.add_parser("store", help="list the feature store, or make room in it")
+    store_command.add_options(store)
+    store.set_defaults(call=store_command.run)
     mend = commands.add_parser(
         "mend", help="remove half-written locks of a killed DVC and damaged objects of its cache"
     )

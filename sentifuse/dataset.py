@@ -175,12 +175,11 @@ def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) 
     number = {label: index for index, label in enumerate(labels)}
 
     def part(name: str) -> Dataset:
-        table = splits[splits["split"] == name]
-        check_labels(set(table["label"]), labels)
-        guids = list(table["guid"])
-        targets = torch.tensor(
-            [number.get(label, -1) for label in table["label"]], dtype=torch.int64
-        )
+        own = splits["split"] == name
+        # `tolist`: going through a column itself takes eight times as long.
+        found, guids = splits.loc[own, "label"].tolist(), splits.loc[own, "guid"].tolist()
+        check_labels(found, labels)
+        targets = torch.tensor([number.get(label, -1) for label in found], dtype=torch.int64)
         return Dataset(features, features.rows(guids), targets, guids)
 
     return Parts(labels, part("train"), part("val"), part("test"), part("predict"))

@@ -3,7 +3,7 @@
 A space holds the rows of one encoder setting, a row is found by the content hash of its input. Rows lie
 in shards, safetensors files named by the SHA-256 of their own bytes: a shard appears whole or not at
 all, two runs that write at a time cannot disturb each other, and a damaged one gives itself away. A space
-is described in words by `space.json` (`store_spaces`). DVC does not track the store; `preprocess`
+is described by `space.json` (`space_record`). DVC does not track the store; `preprocess`
 assembles its output from it. Deleting it costs time only.
 """
 
@@ -24,6 +24,8 @@ from sentifuse.files import sha256, write_bytes
 from sentifuse.key_table import KeyTable, Places
 
 Row = dict[str, NDArray[np.generic]]
+
+SUFFIX = ".safetensors"
 
 _NAME_LENGTH = 32
 
@@ -50,10 +52,16 @@ class Space:
 
     def shards(self) -> Iterator[Shard]:
         """The shards that are there, in the order of their names; the keys of one at a time are held."""
-        for path in sorted(self.folder.glob("*.safetensors")):
-            keys = _keys(path)
+        for path in self.paths():
+            keys = read_keys(path)
             if keys is not None:
                 yield Shard(path, keys)
+            else:
+                path.unlink(missing_ok=True)  # its rows are missing now
+
+    def paths(self) -> list[Path]:
+        """The files of the shards, by name, damaged ones among them."""
+        return sorted(self.folder.glob(f"*{SUFFIX}"))
 
     def lacking(self, keys: Iterable[str]) -> NDArray[np.bool_]:
         """Which of N keys no shard has.
@@ -94,7 +102,7 @@ class Space:
             arrays[name] = np.concatenate(parts)
             arrays[f"{name}.lengths"] = np.array([len(part) for part in parts], dtype=np.int64)
         raw = safetensors.numpy.save(arrays, metadata={"keys": json.dumps(keys)})
-        path = self.folder / f"{sha256(raw)[:_NAME_LENGTH]}.safetensors"
+        path = self.folder / f"{_name(raw)}{SUFFIX}"
         # On the disk first: a shard that a power cut damages is found, but costs its rows.
         write_bytes(path, raw, unique=f"{os.getpid()}.", sync=True)
         return path
@@ -136,20 +144,20 @@ class Space:
 
 def is_sound(path: Path) -> bool:
     """Whether the bytes of a shard are those that it is named by."""
-    return sha256(path.read_bytes())[:_NAME_LENGTH] == path.stem
+    return _name(path.read_bytes()) == path.stem
 
 
-def _keys(path: Path) -> list[str] | None:
-    """The keys of a shard; None for one that is gone or damaged. Its rows are missing then."""
+def _name(raw: bytes) -> str:
+    return sha256(raw)[:_NAME_LENGTH]
+
+
+def read_keys(path: Path) -> list[str] | None:
+    """The keys of a shard; None for one that was cut off or damaged, or that another process removed."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             keys: list[str] = json.loads(file.metadata()["keys"])
             return keys
-    except FileNotFoundError:
-        return None  # another process has just removed it
-    except (safetensors.SafetensorError, TypeError, KeyError, ValueError):
-        # Not a shard any more: cut off by a full disk or damaged.
-        path.unlink(missing_ok=True)
+    except (FileNotFoundError, safetensors.SafetensorError, TypeError, KeyError, ValueError):
         return None
 
 
@@ -159,7 +167,7 @@ def _arrays(path: Path) -> dict[str, NDArray[np.generic]] | None:
         raw = path.read_bytes()
     except FileNotFoundError:
         return None
-    if sha256(raw)[:_NAME_LENGTH] != path.stem:
+    if _name(raw) != path.stem:
         path.unlink(missing_ok=True)
         return None
     arrays: dict[str, NDArray[np.generic]] = safetensors.numpy.load(raw)
