@@ -1,5 +1,6 @@
 """Tests of shard encoding: a sample's features depend on the sample only, to the bit."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import safetensors.torch
 from PIL import Image
 
+from sentifuse import encoding
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Item, Modality, Setting, encode_shard, item_key, space_name
@@ -240,6 +242,55 @@ def test_a_space_is_named_for_all_that_decides_its_rows(clip: Backbone) -> None:
     ):
         changed = names(replace(SETTING, **changes))
         assert (changed[0] != image, changed[1] != text) == (new_image, new_text), changes
+
+
+@pytest.mark.parametrize(
+    ("library", "new_image", "new_text"),
+    [("torch", True, True), ("transformers", True, True), ("pillow", True, False)],
+)
+def test_another_version_of_a_library_has_another_space(
+    library: str,
+    new_image: bool,
+    new_text: bool,
+    clip: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def names() -> list[str]:
+        return [space_name("image", clip, SETTING), space_name("text", clip, SETTING)]
+
+    assert library in encoding.versions()
+    before, libraries = names(), encoding.versions()
+    monkeypatch.setattr(encoding, "versions", lambda: {**libraries, library: "0.0"})
+    changed = [name != old for name, old in zip(names(), before, strict=True)]
+    assert changed == [new_image, new_text]
+
+
+@pytest.mark.parametrize("version", ["VERSION", "TEXT_VERSION"])
+def test_another_version_of_this_code_has_another_space(
+    version: str, clip: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = space_name("text", clip, SETTING)
+    monkeypatch.setattr(encoding, version, 99)
+    assert space_name("text", clip, SETTING) != before
+
+
+def test_another_image_size_and_other_weights_have_another_space(tmp_path: Path) -> None:
+    def names(folder: Path) -> tuple[str, str]:
+        backbone = registry.load(str(folder), None)
+        return space_name("image", backbone, SETTING), space_name("text", backbone, SETTING)
+
+    first = make_clip_folder(tmp_path / "first")
+    same = names(make_clip_folder(tmp_path / "same"))
+    assert same == names(first)
+    path = first / "preprocessor_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    # What is cut out of the picture; the encoder's own size stays.
+    path.write_text(json.dumps({**config, "size": {"shortest_edge": 40}}), encoding="utf-8")
+    assert names(first)[0] != same[0]
+    assert names(first)[1] == same[1]
+    other = names(make_clip_folder(tmp_path / "other", seed=1))
+    assert other[0] != same[0]
+    assert other[1] != same[1]
 
 
 def test_another_encoder_has_another_space(clip: Backbone, bundled: Backbone) -> None:

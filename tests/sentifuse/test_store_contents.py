@@ -136,7 +136,7 @@ def test_spaces_are_chosen_by_name_by_use_or_as_all_but_the_current(tmp_path: Pa
 
 def test_a_name_that_no_space_has_is_told(tmp_path: Path) -> None:
     make(tmp_path, "a")
-    with pytest.raises(UserError, match="^--space x: no such space"):
+    with pytest.raises(UserError, match=r"^--space x: no such space"):
         choose(store_contents.read(tmp_path), names=["a", "x"])
 
 
