@@ -30,6 +30,7 @@ from sentifuse.files import write_json, write_text
 # Topic -> the module with its `measure(work, *, short) -> list[Measurement]`.
 TOPICS = {
     "training": "benchmarks.training",
+    "scaling": "benchmarks.scaling",
 }
 OUT = Path(__file__).parent
 

@@ -141,24 +141,53 @@ def growth(points: Iterable[Point]) -> list[Measurement]:
 
 
 def training(work: Path, samples: int) -> list[Measurement]:
-    """Stage 1 for one epoch on `samples` cached pairs of 512 + 512 dimensions."""
-    write_features(work / "data" / "features", samples, DIM)
-    _split_table(work / "data" / "splits.csv", samples)
-    _params(work, _PARAMS)
-    run = _stage("train_stage1", work)
+    """Stage 1 for one epoch on `samples` cached pairs of 512 + 512 dimensions, beside a tenth of them."""
+    runs = {}
+    for count in (samples // 10, samples):
+        project = work / str(count)
+        write_features(project / "data" / "features", count, DIM)
+        _split_table(project / "data" / "splits.csv", count)
+        _params(project, _PARAMS)
+        runs[count] = _stage("train_stage1", project)
+        shutil.rmtree(project / "data")
+    most, least = runs[samples], runs[samples // 10]
     size = 2 * samples * DIM * 4 / 2**20
+    what = f"stage 1, one epoch of {samples:,} samples of {DIM} + {DIM}"
+    a_sample = [1e6 * run.seconds / count for count, run in runs.items()]
     return [
         Measurement(
             part="memory",
-            what=f"stage 1, one epoch of {samples:,} samples, own memory at its peak",
+            what=f"{what}, own peak",
             reference="its features",
-            ours=run.own,
+            ours=most.own,
             theirs=size,
             unit="MiB",
-            ratio=run.own / size,
+            ratio=most.own / size,
             target=None,
             better="less",
-        )
+        ),
+        Measurement(
+            part="memory",
+            what=f"{what}, growth of own peak a sample",
+            reference="a sample's features",
+            ours=(most.own - least.own) * 2**20 / (samples - samples // 10),
+            theirs=2 * DIM * 4,
+            unit="bytes",
+            ratio=(most.own - least.own) / (0.9 * size),
+            target=None,
+            better="less",
+        ),
+        Measurement(
+            part="memory",
+            what=f"{what}, time a sample, start included",
+            reference=f"{samples // 10:,} samples",
+            ours=a_sample[1],
+            theirs=a_sample[0],
+            unit="µs",
+            ratio=a_sample[1] / a_sample[0],
+            target=1.2,
+            better="less",
+        ),
     ]
 
 

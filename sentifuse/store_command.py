@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sentifuse.store_contents import Contents
 
 FEATURES = Path("data/features")
+RECORD = FEATURES / "encoding.json"
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -146,6 +147,9 @@ def _current() -> set[str]:
     Raises:
         UserError: there are none here that say so.
     """
+    # Before torch is imported, which takes seconds.
+    if not RECORD.exists():
+        raise UserError(f"{RECORD}: no such record: run `dvc repro preprocess`")
     from sentifuse import encoding, encoding_record
 
     record = encoding_record.read(FEATURES)

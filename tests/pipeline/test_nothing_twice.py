@@ -267,3 +267,24 @@ def test_a_store_of_an_earlier_version_is_used(project: Project, encoded: list[s
     preprocess()
     assert encoded == []
     assert len(list(store.rglob("space.json"))) == 2
+
+
+def test_the_store_knows_what_the_features_here_come_from(
+    finished: Project, tmp_path: Path
+) -> None:
+    project = finished.copy(tmp_path / "p", without=(".git", ".dvc"))
+    before = stored(project)
+    assert "nothing to remove" in project.sentifuse("store", "prune", "--keep-current")
+    project.set({"unfreeze_text_layers": 2})
+    project.run(sys.executable, "-m", "stages.preprocess")
+    [old] = [name for name in before if name.startswith("text-")]
+    listed = project.sentifuse("store").splitlines()
+    starred = {line.split()[1].rstrip(":") for line in listed if line.startswith("* ")}
+    assert starred == set(stored(project)) - {old}
+    expected = features(project)
+    project.sentifuse("store", "prune", "--keep-current", "--yes")
+    assert set(stored(project)) == starred
+    shutil.rmtree(project.folder / "data" / "features")
+    project.run(sys.executable, "-m", "stages.preprocess")
+    assert set(stored(project)) == starred
+    assert features(project) == expected
