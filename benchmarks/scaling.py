@@ -30,6 +30,8 @@ from tests.clip_folder import make_clip_folder
 ROOT = Path(__file__).resolve().parents[1]
 SIZES, SHORT_SIZES = (1_000, 10_000, 100_000), (60, 90)
 STAGES = ("split", "preprocess", "infer")
+# `split` holds the table of all samples: its growth is told only.
+MEMORY_TARGETS = {"split": None, "preprocess": 1.2, "infer": 1.2}
 SAMPLES, SHORT_SAMPLES = 1_000_000, 400
 DIM = 512
 
@@ -122,7 +124,7 @@ def growth(points: Iterable[Point]) -> list[Measurement]:
                 theirs=least.run.own,
                 unit="MiB",
                 ratio=most.run.own / least.run.own,
-                target=1.2,
+                target=MEMORY_TARGETS[stage],
                 better="less",
             ),
             Measurement(
@@ -216,7 +218,6 @@ def write_features(folder: Path, samples: int, dim: int) -> None:
         for start in range(0, samples, _ROWS_A_WRITE):
             rows = array[start : start + _ROWS_A_WRITE]
             rows[:] = rng.standard_normal(rows.shape, dtype=np.float32)
-        array.flush()
     write_text(folder / "guids.txt", "".join(f"{number:07}\n" for number in range(samples)))
     meta = Meta(dim, dim, dim, dim, 1, None, None, "image", "text")
     write_json(folder / "meta.json", asdict(meta))
