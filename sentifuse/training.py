@@ -73,7 +73,6 @@ def fit(
     train_views: ViewChoice,
     predict_views: ViewChoice,
     start: Mapping[str, Tensor] | None,
-    autocast: bool = False,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
     resume: Resume | None = None,
 ) -> Fitted:
@@ -88,12 +87,11 @@ def fit(
         val: to choose the epoch on; may be empty.
         groups: parameter groups of the optimizer, the head's first.
         criterion: the loss.
-        schedule: epochs, batch size, rates.
+        schedule: epochs, batch size, rates, precision of the forward passes.
         seed: of shuffling, dropout and drawn views.
         train_views: which views of an image a training batch has.
         predict_views: the same for validation.
         start: weights that compete with those of the epochs for the best on validation, as epoch 0.
-        autocast: whether forward passes run in bfloat16.
         on_epoch: called with each row of the history.
         resume: where to keep the state of each epoch, and to go on from what a killed run left.
     """
@@ -108,7 +106,7 @@ def fit(
                 "features": _read_by(model, train.features),
                 "rows": [train.rows, train.targets, val.rows, val.targets],
                 "rates": [[group["lr"], len(group["params"])] for group in groups],
-                "recipe": [criterion, schedule, seed, train_views, predict_views, autocast],
+                "recipe": [criterion, schedule, seed, train_views, predict_views],
             }
         )
     # Fused: one pass over the weights a step, not ten.
@@ -141,7 +139,7 @@ def fit(
         epoch = len(loop.history) + 1
         lr = optimizer.param_groups[0]["lr"]
         train_loss = _epoch(
-            model, train, optimizer, per_step, criterion, schedule, rng, train_views, autocast
+            model, train, optimizer, per_step, criterion, schedule, rng, train_views
         )
         row = {"epoch": epoch, "train_loss": train_loss}
         if len(val):
@@ -230,7 +228,6 @@ def _epoch(
     schedule: Schedule,
     rng: np.random.Generator,
     views: ViewChoice,
-    autocast: bool,
 ) -> float:
     model.train()
     needs = Needs.of(model)
@@ -239,7 +236,8 @@ def _epoch(
         batch = train.batch(index, needs, views, rng)
         # Around one forward pass only: autocast keeps its bfloat16 copies of the weights as long as
         # the block lasts, and a longer one would go on with weights from before the step.
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        half = schedule.precision == "bf16"
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
             logits = model(batch)
         value = criterion(logits.float(), train.targets[index])
         optimizer.zero_grad(set_to_none=True)

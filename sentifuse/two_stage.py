@@ -115,7 +115,7 @@ def train_stage2(
     model.load_state_dict(begin)
     fitted = _fit(
         model, parts, loss, views, schedule, schedule.lr_clip, schedule.layer_decay, seed, on_epoch,
-        resume, start=stage1, autocast=schedule.precision == "bf16",
+        resume, start=stage1,
     )  # fmt: skip
     return Trained(model, fitted)
 
@@ -223,7 +223,6 @@ def _fit(
     on_epoch: OnEpoch,
     resume: Resume | None,
     start: Mapping[str, Tensor] | None = None,
-    autocast: bool = False,
 ) -> Fitted:
     return fit(
         model,
@@ -242,7 +241,6 @@ def _fit(
         train_views=views.train,
         predict_views=views.predict,
         start=start,
-        autocast=autocast,
         on_epoch=on_epoch,
         resume=resume,
     )

@@ -28,6 +28,7 @@ SCHEDULE = Schedule(
     schedule="plateau",
     warmup=0.0,
     early_stop_patience=0,
+    precision="fp32",
 )
 PLAIN = Criterion(torch.ones(3), 0.0, None)
 
@@ -44,7 +45,6 @@ class Run:
         seed: int = 0,
         views: Any = "plain",
         keep_start: bool = False,
-        autocast: bool = False,
         config: Mapping[str, Any] | None = None,
         **schedule: Any,
     ) -> None:
@@ -64,7 +64,6 @@ class Run:
             train_views=views,
             predict_views="plain",
             start=self.start if keep_start else None,
-            autocast=autocast,
             on_epoch=lambda row: self.epochs.append(self.weights()),
         )
 
@@ -341,7 +340,7 @@ def test_predictions_for_no_sample_are_an_empty_table() -> None:
 def test_autocast_trains_in_bfloat16_and_learns_as_well() -> None:
     parts = make_parts(noise=0.05)
     plain = Run(parts, epochs=15)
-    half = Run(parts, epochs=15, autocast=True)
+    half = Run(parts, epochs=15, precision="bf16")
     assert plain.column("train_loss") != half.column("train_loss")
     assert half.column("train_loss") == pytest.approx(plain.column("train_loss"), rel=0.1)
     assert half.fitted.val["macro_f1"] == 1.0

@@ -39,6 +39,7 @@ STAGE1 = Stage1(
     schedule="plateau",
     warmup=0.0,
     early_stop_patience=0,
+    precision="fp32",
 )
 STAGE2 = Stage2(
     epochs=3,
