@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 
-from sentifuse import errors, variants
+from sentifuse import errors, store_lock, variants
 from sentifuse.engines import local
 from tests.pipeline import kill_loop
 from tests.pipeline.project import STAGES, Project
@@ -250,7 +250,7 @@ def test_damaged_outputs_are_made_anew(damage: str, finished: Project, tmp_path:
         path
         for name in ("data", "models", "reports", ".sentifuse/store")
         for path in sorted((project.folder / name).rglob("*"))
-        if path.is_file() and path.name not in (".gitignore", "README.md")
+        if path.is_file() and path.name not in (".gitignore", "README.md", store_lock.FILE)
     ]
     assert len(paths) > 15
     for path in paths:
