@@ -11,7 +11,7 @@ from sentifuse import assemble, encoding_record
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone, Encoder
 from sentifuse.encoding import Item, Setting, item_key, space_name
-from sentifuse.engines import local
+from sentifuse.engines.registry import Encode
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
 from sentifuse.files import write_bytes
@@ -31,6 +31,7 @@ def preprocess(
     views: int,
     store: Path,
     out: Path,
+    encode: Encode,
 ) -> None:
     """Writes the features of `samples` to `out`.
 
@@ -43,6 +44,7 @@ def preprocess(
         views: random views of each image, beside the plain one.
         store: root of the feature store.
         out: `data/features`.
+        encode: the engine that encodes what the store lacks.
 
     Raises:
         UserError: no such backbone, or not the expected one; more layers to finetune than it has; a file
@@ -79,8 +81,8 @@ def preprocess(
     meta = _meta(backbone, setting, views + 1)
     guids = list(samples["guid"])
     for attempts_left in reversed(range(_ATTEMPTS)):
-        local.encode(name, revision, setting, "image", list(image_items.values()), images)
-        local.encode(name, revision, setting, "text", list(text_items.values()), texts)
+        encode(name, revision, setting, "image", list(image_items.values()), images)
+        encode(name, revision, setting, "text", list(text_items.values()), texts)
         try:
             assemble.write(out, meta, guids, images, image_keys, texts, text_keys)
             break

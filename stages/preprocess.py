@@ -31,6 +31,15 @@ class BackboneParams:
     hidden_dtype: Literal["float16", "float32"]
     image_batch: params.PositiveInt
     text_batch: params.PositiveInt
+    engine: Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class Ray:
+    """The section `ray`."""
+
+    __pydantic_config__ = params.STRICT
+    address: Annotated[str, Field(pattern=r"^(auto|[^\s/]+:[0-9]+)$")] | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ class Params:
     unfreeze_text_layers: params.Count
     unfreeze_vision_layers: params.Count
     backbone: BackboneParams
+    ray: Ray
     augment: Augment
 
 
@@ -59,6 +69,7 @@ def main() -> None:
     p = params.load(Params)
     from sentifuse import manifest, preprocessing
     from sentifuse.encoding import Setting
+    from sentifuse.engines.registry import ENGINES
     from sentifuse.images import ViewSpec
     from sentifuse.store import default_root
 
@@ -71,16 +82,18 @@ def main() -> None:
         text_batch=p.backbone.text_batch,
         views=ViewSpec(p.augment.scale_min, p.augment.flip, p.augment.jitter),
     )
-    preprocessing.preprocess(
-        manifest.read(MANIFEST),
-        name=p.backbone.name,
-        revision=p.backbone.revision,
-        expected=p.backbone.fingerprint,
-        setting=setting,
-        views=p.augment.views,
-        store=default_root(),
-        out=OUT,
-    )
+    with ENGINES[p.backbone.engine](p.ray.address) as encode:
+        preprocessing.preprocess(
+            manifest.read(MANIFEST),
+            name=p.backbone.name,
+            revision=p.backbone.revision,
+            expected=p.backbone.fingerprint,
+            setting=setting,
+            views=p.augment.views,
+            store=default_root(),
+            out=OUT,
+            encode=encode,
+        )
 
 
 if __name__ == "__main__":

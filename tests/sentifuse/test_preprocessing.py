@@ -21,12 +21,8 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip_folder(tmp_path_factory.mktemp("clip"))
 
 
-@pytest.fixture(autouse=True)
-def _no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(*arguments: object) -> None:
-        raise ReachedError
-
-    monkeypatch.setattr(preprocessing.local, "encode", encode)
+def encode(*arguments: object) -> None:
+    raise ReachedError
 
 
 def preprocess(
@@ -42,6 +38,7 @@ def preprocess(
         views=0,
         store=backbone / "store",
         out=backbone / "out",
+        encode=encode,
     )
 
 

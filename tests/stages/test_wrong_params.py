@@ -46,6 +46,8 @@ WRONG: dict[str, list[Any]] = {
     "backbone.hidden_dtype": ["bfloat16", None],
     "backbone.image_batch": [*COUNT, 0],
     "backbone.text_batch": [*COUNT, 0],
+    "backbone.engine": ["spark", None],
+    "ray.address": ["", "head", "ray://head:10001", 6379],
     "augment.views": COUNT,
     "augment.scale_min": [0, -0.5, 1.1, "0.5"],
     "augment.flip": FLAG,

@@ -1,0 +1,137 @@
+"""Encodes on a Ray cluster (Ray Data), a task a shard.
+
+The items are cut into shards as `local` cuts them, and every node writes its shards into the store itself:
+the same files come out, and only names travel. Where the cluster has GPUs, it encodes on them.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from sentifuse import memory, scratch
+from sentifuse.backbones import registry
+from sentifuse.encoding import Item, Modality, Setting, encode_shard, space_name, versions
+from sentifuse.engines.cluster import Cluster
+from sentifuse.engines.local import SHARD_SIZE
+from sentifuse.engines.registry import Encode
+from sentifuse.errors import UserError
+from sentifuse.progress import progress
+from sentifuse.store import Space
+
+_DAYS_KEPT = 1.0
+
+
+@contextmanager
+def opened(address: str | None) -> Iterator[Encode]:
+    """The engine's `encode`; connects when there is something to encode, and disconnects at the end.
+
+    Args:
+        address: as of `Cluster`.
+    """
+    with Cluster(address) as cluster:
+        yield partial(encode, cluster)
+
+
+def encode(
+    cluster: Cluster,
+    name: str,
+    revision: str | None,
+    setting: Setting,
+    modality: Modality,
+    items: Iterable[Item],
+    space: Space,
+) -> None:
+    """Encodes those of `items` that `space` lacks, and appends them shard by shard.
+
+    Args:
+        cluster: who encodes.
+        name: of the backbone, as in `registry.load`.
+        revision: of the backbone.
+        setting: what a row holds.
+        modality: what the items are.
+        items: one per key.
+        space: where the rows go; every node sees its folder.
+
+    Raises:
+        UserError: no cluster, a file that cannot be encoded or that a node does not see, other libraries
+            or weights on a node, or a shard that kills every worker.
+    """
+    scratch.prune(".*.part", space.folder, _DAYS_KEPT)
+    items = list(items)
+    missing = set(space.missing([item.key for item in items]))
+    todo = [item for item in items if item.key in missing]
+    size = SHARD_SIZE[modality]
+    shards = [todo[start : start + size] for start in range(0, len(todo), size)]
+    if not shards:
+        return
+    arguments = {
+        "name": name,
+        "revision": revision,
+        "setting": setting,
+        "modality": modality,
+        "folder": space.folder,
+        "libraries": versions(),
+    }
+    tasks = (json.dumps([[item.key, item.path, item.view] for item in shard]) for shard in shards)
+    with progress(f"encode {modality}s", len(todo), f"{modality}s") as shown:
+        for number, written in cluster.run(Encoder, arguments, tasks):
+            _check_here(space.folder / written)
+            shown.advance(len(shards[number]))
+
+
+class Encoder:
+    """What encodes in a process of the cluster."""
+
+    def __init__(
+        self,
+        name: str,
+        revision: str | None,
+        setting: Setting,
+        modality: Modality,
+        folder: Path,
+        libraries: dict[str, str],
+    ) -> None:
+        """Loads the backbone.
+
+        Args:
+            name: of the backbone.
+            revision: of the backbone.
+            setting: what a row holds.
+            modality: what the items are.
+            folder: the space's.
+            libraries: `encoding.versions` of the process that asks.
+
+        Raises:
+            UserError: this node would encode otherwise: with other libraries, weights or code.
+        """
+        memory.keep_freed()
+        torch.set_num_threads(1)
+        self._setting, self._modality = setting, modality
+        self._space = Space(folder.parent, folder.name)
+        self._backbone = registry.load(name, revision)
+        own = space_name(modality, self._backbone, setting)
+        if own != folder.name:
+            raise UserError(
+                f"a node of the cluster would encode otherwise than this machine: {versions()} there, "
+                f"{libraries} here, backbone {self._backbone.fingerprint} there: install the same "
+                f"requirements.txt on every node, and let all read {name!r} from one place"
+            )
+
+    def __call__(self, task: str) -> str:
+        """Encodes and writes one shard; gives the name of its file."""
+        items = [Item(key, path, view) for key, path, view in json.loads(task)]
+        rows = encode_shard(self._backbone, self._setting, self._modality, items)
+        return self._space.append(rows).name
+
+
+def _check_here(shard: Path) -> None:
+    """Whether what a node wrote is seen from here."""
+    if not shard.exists():
+        raise UserError(
+            f"{shard}: a node of the cluster has written it, and it is not here: the store must be on a "
+            "file system that all nodes mount (docs/scale.md)"
+        )
