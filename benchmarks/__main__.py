@@ -30,6 +30,7 @@ from sentifuse.threads import wait_passively
 # Topic -> the module with its `measure(work, *, short) -> list[Measurement]`.
 TOPICS = {
     "training": "benchmarks.training",
+    "ray": "benchmarks.ray_engine",
 }
 OUT = Path(__file__).parent
 

@@ -32,7 +32,7 @@ from sentifuse.model import INPUT_MODES
 from sentifuse.online_features import Source
 from sentifuse.text import clean
 
-_PAIRS_A_BATCH = 32
+PAIRS_A_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -161,20 +161,21 @@ class Predictor:
     def try_many(self, pairs: Iterable[Pair]) -> Iterator[Prediction | UserError]:
         """As `predict_many`, but a pair that cannot be predicted gives its error."""
         rest = iter(pairs)
-        while batch := list(islice(rest, _PAIRS_A_BATCH)):
+        while batch := list(islice(rest, PAIRS_A_BATCH)):
             try:
                 yield from self._batch(batch)
             except UserError:
                 # Which one is it? A row does not depend on its batch, so one by one is the same.
                 yield from map(self._try, batch)
 
-    def check(self, pair: Pair) -> None:
-        """Looks at all that can be seen without decoding the image.
-
-        Raises:
-            UserError: as of `predict`.
-        """
-        self._content(pair)
+    def check_many(self, pairs: Iterable[Pair]) -> Iterator[UserError | None]:
+        """What is wrong with each pair, as far as it can be seen without decoding the image."""
+        for pair in pairs:
+            try:
+                self._content(pair)
+                yield None
+            except UserError as error:
+                yield error
 
     def _try(self, pair: Pair) -> Prediction | UserError:
         try:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from sentifuse.files import write_json
 
@@ -54,7 +55,8 @@ def make_clip_folder(folder: Path, seed: int = 0) -> Path:
             if name != "logit_scale":
                 parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(folder)
-    CLIPTokenizer(vocabulary, list(MERGES), model_max_length=77).save_pretrained(folder)
+    merges: list[Any] = list(MERGES)
+    CLIPTokenizer(vocabulary, merges, model_max_length=77).save_pretrained(folder)
     write_json(
         folder / "preprocessor_config.json",
         {

@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -156,8 +157,8 @@ def _answering(address: str) -> str:
         socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
     except (OSError, ValueError):
         raise UserError(
-            f"ray.address: {address}: no cluster answers there; start one with `ray start --head`, or set "
-            "ray.address=null to start Ray on this machine"
+            f"ray.address: {address}: no cluster answers there: start one with `ray start --head`, or give "
+            "no address (null) to start Ray on this machine"
         ) from None
     return str(found)
 
@@ -173,16 +174,20 @@ def _round(
     context.enable_progress_bars = False
     context.max_errored_blocks = -1
     size, share = _pool(len(tasks))
-    rows = ray.data.from_items(
+    given = ray.data.from_items(
         [{"number": number, "task": task} for number, task in tasks],
         override_num_blocks=len(tasks),
-    ).map(
-        _Worker,  # type: ignore[arg-type]  # a class, which Ray makes an instance of in each process
-        fn_constructor_args=(make, dict(arguments), os.getcwd()),
-        compute=ray.data.ActorPoolStrategy(size=size),
-        max_task_retries=_TRIES,
-        **share,
     )
+    with warnings.catch_warnings():
+        # That `max_task_retries` will be given otherwise from Ray 2.64 on; until then there is no other way.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        rows = given.map(
+            _Worker,  # type: ignore[arg-type]  # a class, which Ray makes an instance of in each process
+            fn_constructor_args=(make, dict(arguments), os.getcwd()),
+            compute=ray.data.ActorPoolStrategy(size=size),
+            max_task_retries=_TRIES,
+            **share,
+        )
     try:
         yield from rows.iter_rows()
     except RayError as error:

@@ -1,5 +1,6 @@
 """A simulated cluster: two nodes of one core each, all on this machine."""
 
+import argparse
 import contextlib
 import os
 import threading
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from sentifuse import predict_command
 from sentifuse.backbones import registry
 from sentifuse.encoding import Item, Modality, Setting, item_key, space_name
 from sentifuse.engines import local
@@ -21,6 +23,7 @@ from sentifuse.errors import UserError
 from sentifuse.files import sha256
 from sentifuse.images import ViewSpec
 from sentifuse.store import Space
+from tests.bundles import make_bundle
 from tests.clip_folder import make_clip_folder
 from tests.toy_work import Toy
 
@@ -231,3 +234,43 @@ def test_no_cluster_at_the_address_is_told_in_seconds(tmp_path: Path) -> None:
     ):
         dict(cluster.run(Toy, {"marker": tmp_path}, [""]))
     assert time.monotonic() - start < 20
+
+
+def test_a_csv_is_predicted_as_by_this_process_bad_rows_included(
+    nodes: Nodes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_bundle(tmp_path)
+    rng = np.random.default_rng(0)
+    lines = ["guid,image,text"]
+    for number in range(150):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
+        picture = "" if number % 3 else f"{number}.png"
+        if picture:
+            (tmp_path / "a.png").rename(tmp_path / picture)
+        lines.append(f'{number},{picture},"good day, {number}"')
+    (tmp_path / "cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:900])
+    lines[50:50] = ["x,cut.png,bad", "y,nowhere.png,bad", "z,,"]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def run(out: str, *options: str) -> str:
+        parser = argparse.ArgumentParser()
+        predict_command.add_options(parser)
+        fixed = ["--model", str(tmp_path / "bundle"), "--csv", "pairs.csv", "--out", out]
+        try:
+            predict_command.run(parser.parse_args([*fixed, *options]))
+        except UserError as error:
+            return str(error)
+        return capsys.readouterr().out
+
+    on_cluster = ("--engine", "ray", "--ray-address", nodes.address)
+    assert run("here.csv", "--on-bad-row", "skip") == "here.csv: 150 rows, 3 passed over\n"
+    assert run("there.csv", "--on-bad-row", "skip", *on_cluster) == (
+        "there.csv: 150 rows, 3 passed over\n"
+    )
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+    assert run("no.csv", *on_cluster) == run("no.csv")
+    assert "bad rows" in run("no.csv")
