@@ -51,9 +51,9 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     backbone = make_clip_folder(work / "clip")
     if not short:
         _grow(backbone)
-    images = _images(work / "images", 16 if short else 640)
+    images = _images(work / "images", 16 if short else 768)
     # Smaller shards than a run's: more of them in little time, and more of what a task costs Ray.
-    local.SHARD_SIZE["image"] = 4 if short else 32
+    local.SHARD_SIZE["image"] = 4 if short else 64
     runs: dict[str, list[_Run]] = {"local": [], "ray": []}
     shards: dict[str, list[str]] = {}
     for number in range(1 if short else 3):

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ def encode(
         revision: of the backbone.
         setting: what a row holds.
         modality: what the items are.
-        items: one per key.
+        items: gone through twice.
         space: where the rows go; every node sees its folder.
 
     Raises:
@@ -61,13 +62,11 @@ def encode(
             or weights on a node, or a shard that kills every worker.
     """
     scratch.prune(".*.part", space.folder, _DAYS_KEPT)
-    items = list(items)
     missing = set(space.missing([item.key for item in items]))
-    todo = [item for item in items if item.key in missing]
-    size = SHARD_SIZE[modality]
-    shards = [todo[start : start + size] for start in range(0, len(todo), size)]
-    if not shards:
+    if not missing:
         return
+    count = len(missing)
+    shards = _shards(_first_of_each(items, missing), SHARD_SIZE[modality])
     arguments = {
         "name": name,
         "revision": revision,
@@ -77,10 +76,24 @@ def encode(
         "libraries": versions(),
     }
     tasks = (json.dumps([[item.key, item.path, item.view] for item in shard]) for shard in shards)
-    with progress(f"encode {modality}s", len(todo), f"{modality}s") as shown:
-        for number, written in cluster.run(Encoder, arguments, tasks):
-            _check_here(space.folder / written)
-            shown.advance(len(shards[number]))
+    with progress(f"encode {modality}s", count, f"{modality}s") as shown:
+        for _, written in cluster.run(Encoder, arguments, tasks):
+            name_of_shard, rows = json.loads(written)
+            _check_here(space.folder / name_of_shard)
+            shown.advance(rows)
+
+
+def _first_of_each(items: Iterable[Item], keys: set[str]) -> Iterator[Item]:
+    """The first item of each of `keys`, which are taken out."""
+    for item in items:
+        if item.key in keys:
+            keys.remove(item.key)
+            yield item
+
+
+def _shards(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    while shard := list(islice(items, size)):
+        yield shard
 
 
 class Encoder:
@@ -122,10 +135,10 @@ class Encoder:
             )
 
     def __call__(self, task: str) -> str:
-        """Encodes and writes one shard; gives the name of its file."""
+        """Encodes and writes one shard; gives the name of its file and how many rows it has."""
         items = [Item(key, path, view) for key, path, view in json.loads(task)]
         rows = encode_shard(self._backbone, self._setting, self._modality, items)
-        return self._space.append(rows).name
+        return json.dumps([self._space.append(rows).name, len(rows)])
 
 
 def _check_here(shard: Path) -> None:
