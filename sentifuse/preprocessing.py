@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import safetensors.torch
 from torch import Tensor
 
-from sentifuse import assemble, encoding_record
+from sentifuse import assemble, encoding_record, fidelity
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone, Encoder
 from sentifuse.encoding import Item, Setting, item_key, space_name
@@ -31,7 +32,7 @@ def preprocess(
     views: int,
     store: Path,
     out: Path,
-) -> None:
+) -> dict[str, Any]:
     """Writes the features of `samples` to `out`.
 
     Args:
@@ -44,6 +45,9 @@ def preprocess(
         store: root of the feature store.
         out: `data/features`.
 
+    Returns:
+        `fidelity.report`: the precision, and how close it comes to float32.
+
     Raises:
         UserError: no such backbone, or not the expected one; more layers to finetune than it has; a file
             that cannot be encoded.
@@ -55,6 +59,7 @@ def preprocess(
             f"{backbone.fingerprint}: not the files that were expected"
         )
     print(f"backbone.fingerprint: {backbone.fingerprint}")
+    print(f"backbone.precision: {setting.precision} ({setting.device})")
     _check_depth("unfreeze_text_layers", setting.text_split, backbone.text)
     _check_depth("unfreeze_vision_layers", setting.image_split, backbone.image)
 
@@ -95,6 +100,15 @@ def preprocess(
     ):
         if split:
             _save_weights(encoder.tail(split).weights, out / f"{modality}_tail.safetensors")
+    encoders = fidelity.Encoders(name, revision, backbone, setting, store)
+    plain_keys = [keys[0] for keys in image_keys]
+    return fidelity.report(
+        setting.precision,
+        {
+            "image": fidelity.least_cosine(encoders, "image", plain_keys, samples["image"], out),
+            "text": fidelity.least_cosine(encoders, "text", text_keys, samples["text"], out),
+        },
+    )
 
 
 def _meta(backbone: Backbone, setting: Setting, views: int) -> Meta:

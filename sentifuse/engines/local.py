@@ -1,7 +1,8 @@
 """Encodes on this machine: one process a core, one thread each.
 
 Two processes of one thread beat one process of two, and one thread makes a row's bits independent of
-the number of cores.
+the number of cores. On a machine with GPUs it is the same: each process reads, decodes and prepares as
+without, and has an encoder of its own on one of them.
 """
 
 import multiprocessing
@@ -9,11 +10,12 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import torch
 
-from sentifuse import lifeline, memory, scratch
+from sentifuse import devices, lifeline, memory, scratch
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Item, Modality, Setting, encode_shard
@@ -53,18 +55,24 @@ def encode(
     scratch.prune(".*.part", space.folder, _DAYS_KEPT)
     missing = set(space.missing([item.key for item in items]))
     todo = [item for item in items if item.key in missing]
-    size = SHARD_SIZE[modality]
-    shards = [todo[start : start + size] for start in range(0, len(todo), size)]
-    if not shards:
+    if not todo:
         return
-    workers = min(len(os.sched_getaffinity(0)), len(shards))
+    cores = len(os.sched_getaffinity(0))
+    # A few samples, too, keep all cores at work.
+    size = min(SHARD_SIZE[modality], -(-len(todo) // cores))
+    shards = [todo[start : start + size] for start in range(0, len(todo), size)]
+    places = devices.of_workers(setting.device, min(cores, len(shards)))
+    context = multiprocessing.get_context("spawn")
+    free = context.SimpleQueue()
+    for place in places:
+        free.put(place)
     with (
         progress(f"encode {modality}s", len(todo), f"{modality}s") as shown,
         ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),
+            len(places),
+            mp_context=context,
             initializer=_start_worker,
-            initargs=(name, revision),
+            initargs=(name, revision, setting.precision, free),
         ) as pool,
     ):
         futures = [pool.submit(_work, setting, modality, shard, space.folder) for shard in shards]
@@ -80,12 +88,16 @@ def encode(
             pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(name: str, revision: str | None) -> None:
+def _start_worker(
+    name: str, revision: str | None, precision: str, free: "SimpleQueue[str]"
+) -> None:
     global _backbone
     lifeline.end_with_pool()
     memory.keep_freed()
     torch.set_num_threads(1)
-    _backbone = registry.load(name, revision)
+    device = free.get()
+    devices.prepare(device)
+    _backbone = registry.load(name, revision, precision, device)
 
 
 def _work(setting: Setting, modality: Modality, items: Sequence[Item], folder: Path) -> int:
