@@ -1,0 +1,1 @@
+"""How fast it is, beside plain reference implementations: `python -m benchmarks`."""
