@@ -29,6 +29,7 @@ from sentifuse.files import write_json, write_text
 
 # Topic -> the module with its `measure(work, *, short) -> list[Measurement]`.
 TOPICS = {
+    "extraction": "benchmarks.extraction",
     "training": "benchmarks.training",
 }
 OUT = Path(__file__).parent

@@ -58,23 +58,39 @@ def encode(
     if not todo:
         return
     cores = len(os.sched_getaffinity(0))
-    # A few samples, too, keep all cores at work.
-    size = min(SHARD_SIZE[modality], -(-len(todo) // cores))
-    shards = [todo[start : start + size] for start in range(0, len(todo), size)]
-    places = devices.of_workers(setting.device, min(cores, len(shards)))
+    with start(name, revision, setting, min(cores, len(todo))) as pool:
+        run(pool, setting, modality, todo, space)
+
+
+def start(
+    name: str, revision: str | None, setting: Setting, workers: int
+) -> ProcessPoolExecutor:
+    """Starts processes, on GPUs maybe fewer than `workers`, that load the backbone each."""
+    places = devices.of_workers(setting.device, workers)
     context = multiprocessing.get_context("spawn")
     free = context.SimpleQueue()
     for place in places:
         free.put(place)
-    with (
-        progress(f"encode {modality}s", len(todo), f"{modality}s") as shown,
-        ProcessPoolExecutor(
-            len(places),
-            mp_context=context,
-            initializer=_start_worker,
-            initargs=(name, revision, setting.precision, free),
-        ) as pool,
-    ):
+    return ProcessPoolExecutor(
+        len(places),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(name, revision, setting.precision, free),
+    )
+
+
+def run(
+    pool: ProcessPoolExecutor,
+    setting: Setting,
+    modality: Modality,
+    items: Sequence[Item],
+    space: Space,
+) -> None:
+    """Encodes `items`, none of which `space` has, in the processes of `pool`; see `encode`."""
+    # A few samples, too, keep all cores at work.
+    size = min(SHARD_SIZE[modality], -(-len(items) // len(os.sched_getaffinity(0))))
+    shards = [items[first : first + size] for first in range(0, len(items), size)]
+    with progress(f"encode {modality}s", len(items), f"{modality}s") as shown:
         futures = [pool.submit(_work, setting, modality, shard, space.folder) for shard in shards]
         try:
             for future in as_completed(futures):
@@ -85,7 +101,8 @@ def encode(
                 "run `dvc repro` again"
             ) from None
         finally:
-            pool.shutdown(cancel_futures=True)
+            for future in futures:
+                future.cancel()
 
 
 def _start_worker(
