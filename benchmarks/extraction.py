@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
-from sentifuse import precision
+from sentifuse import fidelity, precision
 from sentifuse.backbones import registry
 from sentifuse.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.engines import local
@@ -30,6 +30,7 @@ from sentifuse.store import Space
 from tests.clip_folder import make_clip_folder
 
 _BATCH = 32  # of the reference
+_PART = "extraction"
 _COMPARED = 64  # samples of each modality
 _WORDS = {"mean": 18.0, "sd": 8.0}  # of a text; each is one token, start and end come on top
 
@@ -39,7 +40,7 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     folder = make_clip_folder(work / "clip", full_size=not short)
     counts = {"image": 8, "text": 16} if short else {"image": 512, "text": 4096}
     rng = np.random.default_rng(0)
-    items = {
+    items: dict[Modality, list[Item]] = {
         "image": [_picture(work / f"{n}.jpg", rng) for n in range(counts["image"])],
         "text": [_tweet(work / f"{n}.txt", rng) for n in range(counts["text"])],
     }
@@ -86,7 +87,7 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
         _speed(f"images, ViT-B/32, {low}", f"{loop}, bf16 autocast", images, "bf16", 1.6),
         _speed(f"images, ViT-B/32, {low}", f"{loop}, fp32", images, "fp32", 4.0),
         _speed(f"texts, ViT-B/32, {low}", "padded to 77, bf16 autocast", texts, "bf16", 3.5),
-        *_cosines(folder, setting, items, work),
+        *_cosines(folder, setting, items),
         _start_up(folder, setting, items["text"][0], work),
     ]
 
@@ -139,38 +140,26 @@ def _speed(
     unit = f"{what.partition(',')[0]}/s"
     ratio = times_as_fast(seconds["ours"], seconds[of])
     ours, theirs = (1 / median(seconds[name]) for name in ("ours", of))
-    return Measurement("extraction", what, reference, ours, theirs, unit, ratio, target)
+    return Measurement(_PART, what, reference, ours, theirs, unit, ratio, target)
 
 
 def _cosines(
-    folder: Path, setting: Setting, items: dict[Modality, list[Item]], work: Path
+    folder: Path, setting: Setting, items: dict[Modality, list[Item]]
 ) -> list[Measurement]:
-    found = []
     exact = registry.load(str(folder), None)
     low = registry.load(str(folder), None, setting.precision)
-    for modality, sample in items.items():
-        rows = encode_shard(low, setting, modality, sample[:_COMPARED])
-        wanted = encode_shard(exact, setting, modality, sample[:_COMPARED])
+    found = []
+    for modality, all_items in items.items():
+        sample = all_items[:_COMPARED]
+        rows = encode_shard(low, setting, modality, sample)
+        exact_rows = encode_shard(exact, setting, modality, sample)
         least = min(
-            float(
-                torch.cosine_similarity(
-                    *(torch.from_numpy(r[key]["embedding"]).double() for r in (rows, wanted))
-                )
-            )
-            for key in rows
+            fidelity.cosine(row["embedding"][0], exact_rows[key]["embedding"][0])
+            for key, row in rows.items()
         )
-        found.append(
-            Measurement(
-                "extraction",
-                f"least cosine of {len(rows)} {modality}s, {setting.precision} to fp32",
-                "itself",
-                least,
-                1.0,
-                "",
-                least,
-                0.9999,
-            )
-        )
+        what = f"least cosine to fp32, {len(sample)} {modality}s, {setting.precision}"
+        itself = "fp32 with itself"
+        found.append(Measurement(_PART, what, itself, least, 1.0, "", least, 0.9999))
     return found
 
 
@@ -185,7 +174,7 @@ def _start_up(folder: Path, setting: Setting, item: Item, work: Path) -> Measure
         pool.submit(_first, folder, item).result()
         theirs = time.perf_counter() - start
     return Measurement(
-        "extraction",
+        _PART,
         "start-up, to the first row",
         "imports and loads CLIPModel, processor, tokenizer",
         ours,
@@ -202,7 +191,7 @@ def _first(folder: Path, item: Item) -> None:
 
 
 def _picture(path: Path, rng: np.random.Generator) -> Item:
-    """Noise of all scales, coarse the strongest, as photographs have it; about 60 KB."""
+    """Noise of all scales, coarse the strongest, as photographs have it; some 60 KB."""
     layers = [
         Image.fromarray(rng.integers(256, size=(3 * 2**n, 4 * 2**n, 3), dtype=np.uint8)).resize(
             (640, 480), Image.Resampling.BICUBIC

@@ -75,7 +75,7 @@ def least_cosine(
     cosines = [1.0]
     embeddings = np.load(folder / f"{modality}_embeddings.npy", mmap_mode="r")  # (N, D), (N, V, D)
     for key, exact in space.rows(set(rows)):
-        cosines.append(_cosine(exact["embedding"][0], np.atleast_2d(embeddings[rows[key]])[0]))
+        cosines.append(cosine(exact["embedding"][0], np.atleast_2d(embeddings[rows[key]])[0]))
     return round(min(cosines), 6)
 
 
@@ -87,16 +87,17 @@ def draw(keys: Iterable[str]) -> dict[str, int]:
 
 def report(precision: str, cosines: Mapping[Modality, float]) -> dict[str, Any]:
     """What `metrics/features.json` holds; a cosine below `ENOUGH` is told on stderr."""
-    for modality, cosine in cosines.items():
-        if cosine < ENOUGH:
+    for modality, least in cosines.items():
+        if least < ENOUGH:
             print(
                 f"backbone.precision: {precision}: the least cosine of {modality} embeddings to float32 is "
-                f"{cosine}, expected {ENOUGH} or more: compare with a run of backbone.precision=fp32",
+                f"{least}, expected {ENOUGH} or more: compare with a run of backbone.precision=fp32",
                 file=sys.stderr,
             )
     return {"precision": precision, "least_cosine_to_fp32": dict(cosines)}
 
 
-def _cosine(a: Array, b: Array) -> float:
+def cosine(a: Array, b: Array) -> float:
+    """Of the angle between two vectors (D,)."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))

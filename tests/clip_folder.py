@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from sentifuse.files import write_json
 
@@ -32,9 +33,9 @@ def make_clip_folder(folder: Path, seed: int = 0, full_size: bool = False) -> Pa
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = _vocabulary()
     start, end = vocabulary[START], vocabulary[END]
-    tokens = {"vocab_size": len(vocabulary), "max_position_embeddings": 77}
+    tokens: dict[str, Any] = {"vocab_size": len(vocabulary), "max_position_embeddings": 77}
     tokens |= {"bos_token_id": start, "eos_token_id": end, "pad_token_id": end}
-    layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
+    layers: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
     layers |= {"num_attention_heads": 2, "projection_dim": 16}
     side = 224 if full_size else 32
     with torch.random.fork_rng():
@@ -54,7 +55,8 @@ def make_clip_folder(folder: Path, seed: int = 0, full_size: bool = False) -> Pa
                 if name != "logit_scale":
                     parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(folder)
-    CLIPTokenizer(vocabulary, list(MERGES), model_max_length=77).save_pretrained(folder)
+    merges: Any = list(MERGES)  # pairs, which its annotation does not know
+    CLIPTokenizer(vocabulary, merges, model_max_length=77).save_pretrained(folder)
     write_json(
         folder / "preprocessor_config.json",
         {

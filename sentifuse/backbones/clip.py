@@ -20,9 +20,7 @@ class ClipText:
 
     def __init__(self, model: Any, tokenizer: Any, precision: str, device: str) -> None:
         config = model.config.text_config
-        self._fast = (
-            None if precision == "fp32" else fast_clip.Text(model, precision).eval().to(device)
-        )
+        self._fast = None if precision == "fp32" else fast_clip.Text(model, precision, device)
         self._tower, self._projection = model.text_model, model.text_projection
         self._tokenizer, self._config, self.device = tokenizer, config, device
         self.embedding_dim = model.config.projection_dim
@@ -64,9 +62,7 @@ class ClipVision:
 
     def __init__(self, model: Any, spec: ImageSpec, precision: str, device: str) -> None:
         config = model.config.vision_config
-        self._fast = (
-            None if precision == "fp32" else fast_clip.Vision(model, precision).eval().to(device)
-        )
+        self._fast = None if precision == "fp32" else fast_clip.Vision(model, precision, device)
         self._tower, self._projection = model.vision_model, model.visual_projection
         self._config, self.spec, self.device = config, spec, device
         self.embedding_dim = model.config.projection_dim

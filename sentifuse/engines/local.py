@@ -62,9 +62,7 @@ def encode(
         run(pool, setting, modality, todo, space)
 
 
-def start(
-    name: str, revision: str | None, setting: Setting, workers: int
-) -> ProcessPoolExecutor:
+def start(name: str, revision: str | None, setting: Setting, workers: int) -> ProcessPoolExecutor:
     """Starts processes, on GPUs maybe fewer than `workers`, that load the backbone each."""
     places = devices.of_workers(setting.device, workers)
     context = multiprocessing.get_context("spawn")
