@@ -93,7 +93,9 @@ class Vision(nn.Module):
         tower = model.vision_model
         embeddings = tower.embeddings
         self.patch_size: int = embeddings.patch_size
-        self.patch = _linear([embeddings.patch_embedding], DTYPES[precision])
+        # A convolution whose patches do not overlap is one product.
+        patch = embeddings.patch_embedding.weight.flatten(1)
+        self.patch = _linear([patch], [], DTYPES[precision])
         self.class_token = embeddings.class_embedding
         self.position = embeddings.position_embedding
         self.norm = tower.pre_layrnorm
@@ -128,14 +130,17 @@ class _Layer(nn.Module):
         self.causal, self.dtype = causal, dtype
         self.norm1, self.norm2 = layer.layer_norm1, layer.layer_norm2
         # What scales a product goes into its weights, before they are rounded.
-        qkv = [attention.q_proj, attention.k_proj, attention.v_proj]
-        self.qkv = _linear(qkv, dtype, [attention.head_dim**-0.5, 1.0, 1.0])
-        self.out = _linear([attention.out_proj], dtype)
+        q, k, v = attention.q_proj, attention.k_proj, attention.v_proj
+        scale = attention.head_dim**-0.5
+        self.qkv = _linear(
+            [scale * q.weight, k.weight, v.weight], [scale * q.bias, k.bias, v.bias], dtype
+        )
+        self.out = _linear([attention.out_proj.weight], [attention.out_proj.bias], dtype)
         # x sigmoid(1.702 x) = silu(1.702 x) / 1.702, which is one pass over x.
         quick_gelu = mlp.config.hidden_act == "quick_gelu"
         scale = 1.702 if quick_gelu else 1.0
-        self.fc1 = _linear([mlp.fc1], dtype, [scale])
-        self.fc2 = _linear([mlp.fc2], dtype, [1 / scale])
+        self.fc1 = _linear([scale * mlp.fc1.weight], [scale * mlp.fc1.bias], dtype)
+        self.fc2 = _linear([mlp.fc2.weight / scale], [mlp.fc2.bias], dtype)
         self.activation: nn.Module = nn.SiLU(inplace=True) if quick_gelu else mlp.activation_fn
 
     def forward(self, x: Tensor, pool: int | None) -> Tensor:
@@ -196,13 +201,7 @@ def _settle(module: nn.Module, device: str) -> None:
                 each.pack()
 
 
-def _linear(
-    modules: Sequence[Any], dtype: torch.dtype, scales: Sequence[float] = (1.0, 1.0, 1.0)
-) -> _Linear:
-    """One product in place of several of the same input; a convolution by patches is one, too."""
-    pairs = list(zip(modules, scales, strict=False))
-    weight = torch.cat([scale * each.weight.detach().flatten(1) for each, scale in pairs])
-    if modules[0].bias is None:
-        return _Linear(weight.to(dtype), None)
-    bias = torch.cat([scale * each.bias.detach() for each, scale in pairs])
-    return _Linear(weight.to(dtype), bias.to(dtype))
+def _linear(weights: Sequence[Tensor], biases: Sequence[Tensor], dtype: torch.dtype) -> _Linear:
+    """One product in place of several of the same input."""
+    bias = torch.cat([each.detach() for each in biases]).to(dtype) if biases else None
+    return _Linear(torch.cat([each.detach() for each in weights]).to(dtype), bias)
