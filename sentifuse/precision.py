@@ -8,6 +8,11 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 # These lose too much in anything else: see `backbones.bundled.load`.
 _FP32_ONLY = ("bundled",)
+# What torch calls the instructions on x86 and Arm; on a Mac it has no fast kernels for them.
+_INSTRUCTIONS = {
+    "bf16": ("avx512_bf16", "amx_bf16", *(("bf16",) if sys.platform == "linux" else ())),
+    "fp16": ("avx512_fp16", "amx_fp16", *(("fp16_arith",) if sys.platform == "linux" else ())),
+}
 
 
 def check(precision: Precision, backbone: str) -> None:
@@ -38,17 +43,24 @@ def resolve(precision: Precision, backbone: str, device: str) -> str:
     if backbone in _FP32_ONLY:
         return "fp32"
     if device == "cpu":
-        return "bf16" if _processor_has_bf16() else "fp32"
+        return "bf16" if _processor_has("bf16") else "fp32"
     import torch
 
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
-def _processor_has_bf16() -> bool:
+def warn_if_slow(precision: str, device: str) -> None:
+    """Says on stderr that the processor has no instructions for `precision`, if so."""
+    if device == "cpu" and precision != "fp32" and not _processor_has(precision):
+        print(
+            f"backbone.precision: {precision}: this processor has no instructions for it, and will take "
+            "several times as long as for fp32: set auto, unless the features have to be in it",
+            file=sys.stderr,
+        )
+
+
+def _processor_has(precision: str) -> bool:
     import torch
 
     can: Mapping[str, Any] = torch.cpu.get_capabilities()
-    names = ["avx512_bf16", "amx_bf16"]  # x86
-    if sys.platform == "linux":
-        names.append("bf16")  # Arm; on a Mac torch has no fast kernels for it
-    return any(can.get(name, False) for name in names)
+    return any(can.get(name, False) for name in _INSTRUCTIONS[precision])

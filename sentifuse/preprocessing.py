@@ -8,10 +8,10 @@ import pandas as pd
 import safetensors.torch
 from torch import Tensor
 
-from sentifuse import assemble, encoding_record, fidelity
+from sentifuse import assemble, encoding_record, fidelity, precision
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone, Encoder
-from sentifuse.encoding import Item, Setting, item_key, space_name
+from sentifuse.encoding import Item, Modality, Setting, item_key, space_name
 from sentifuse.engines import local
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
@@ -60,6 +60,7 @@ def preprocess(
         )
     print(f"backbone.fingerprint: {backbone.fingerprint}")
     print(f"backbone.precision: {setting.precision} ({setting.device})")
+    precision.warn_if_slow(setting.precision, setting.device)
     _check_depth("unfreeze_text_layers", setting.text_split, backbone.text)
     _check_depth("unfreeze_vision_layers", setting.image_split, backbone.image)
 
@@ -100,15 +101,16 @@ def preprocess(
     ):
         if split:
             _save_weights(encoder.tail(split).weights, out / f"{modality}_tail.safetensors")
-    encoders = fidelity.Encoders(name, revision, backbone, setting, store)
     plain_keys = [keys[0] for keys in image_keys]
-    return fidelity.report(
-        setting.precision,
-        {
-            "image": fidelity.least_cosine(encoders, "image", plain_keys, samples["image"], out),
-            "text": fidelity.least_cosine(encoders, "text", text_keys, samples["text"], out),
-        },
-    )
+    cosines: dict[Modality, float] = {
+        "image": fidelity.least_cosine(
+            backbone, setting, "image", plain_keys, samples["image"], out, store
+        ),
+        "text": fidelity.least_cosine(
+            backbone, setting, "text", text_keys, samples["text"], out, store
+        ),
+    }
+    return fidelity.report(setting.precision, cosines)
 
 
 def _meta(backbone: Backbone, setting: Setting, views: int) -> Meta:

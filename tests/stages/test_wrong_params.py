@@ -42,6 +42,7 @@ WRONG: dict[str, list[Any]] = {
     "backbone.name": ["", 3, None],
     "backbone.revision": ["", 3],
     "backbone.fingerprint": ["", "f00", 3],
+    "backbone.precision": ["float16", "FP32", 16, None, "bf16"],  # bundled knows fp32 only
     "backbone.tokens": FLAG,
     "backbone.hidden_dtype": ["bfloat16", None],
     "backbone.image_batch": [*COUNT, 0],
