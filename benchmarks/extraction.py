@@ -1,19 +1,20 @@
 """Extraction: files to embeddings with CLIP ViT-B/32, beside a plain serial loop over `CLIPModel`.
 
 Same files, same run. Both sides have loaded their model before the clock starts; what that takes is a line
-of its own. Images are JPEGs of 640 x 480 of seeded noise on several scales; texts are of the tests' few
-words, drawn to be as long as tweets are: 4 to 60 tokens, 20 in the mean.
+of its own. Images are JPEGs of 640 x 480 and some 45 KB of seeded noise on all scales; texts are of the
+tests' few words, drawn to be as long as tweets are: 4 to 60 tokens, 21 in the mean.
 """
 
-import shutil
-import tempfile
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -29,60 +30,49 @@ from sentifuse.images import ViewSpec
 from sentifuse.store import Space
 from tests.clip_folder import make_clip_folder
 
-_BATCH = 32  # of the reference
 _PART = "extraction"
-_COMPARED = 64  # samples of each modality
-_WORDS = {"mean": 18.0, "sd": 8.0}  # of a text; each is one token, start and end come on top
+_BATCH = 32  # of the reference
+_COMPARED = 64  # samples of each modality whose embeddings are compared
+_WORDS = {"mean": 19.5, "sd": 9.0}  # of a text; each is one token, start and end come on top
+
+Seconds = dict[str, list[float]]
 
 
 def measure(work: Path, *, short: bool) -> list[Measurement]:
     """Runs everything, in its short form on a tiny model and a handful of files."""
     folder = make_clip_folder(work / "clip", full_size=not short)
-    counts = {"image": 8, "text": 16} if short else {"image": 512, "text": 4096}
     rng = np.random.default_rng(0)
     items: dict[Modality, list[Item]] = {
-        "image": [_picture(work / f"{n}.jpg", rng) for n in range(counts["image"])],
-        "text": [_tweet(work / f"{n}.txt", rng) for n in range(counts["text"])],
+        "image": [_picture(work / f"{n}.jpg", rng) for n in range(8 if short else 512)],
+        "text": [_tweet(work / f"{n}.txt", rng) for n in range(16 if short else 2048)],
     }
     low = precision.resolve("auto", str(folder), "cpu")
-    setting = Setting(0, 0, False, "float16", 16, 8, ViewSpec(1.0, False, 0.0), precision=low)
-    reference = Reference(folder)
+    views = ViewSpec(scale_min=1.0, flip=False, jitter=0.0)
+    setting = Setting(
+        0, 0, False, "float16", image_batch=16, text_batch=8, views=views, precision=low
+    )
     rounds, warm = (1, 0) if short else (3, 1)
-
-    def ours(modality: Modality) -> Callable[[], None]:
-        def run() -> None:
-            space = Space(Path(tempfile.mkdtemp(dir=work)), "space")
-            local.run(pool, setting, modality, items[modality], space)
-            shutil.rmtree(space.folder.parent)
-
-        return run
-
-    with local.start(str(folder), None, setting, torch.get_num_threads()) as pool:
-        images = side_by_side(
+    reference = Reference(folder)
+    with local.start(str(folder), None, setting, len(os.sched_getaffinity(0))) as pool:
+        ours = partial(_encode, pool, setting, work=work)
+        images = _seconds_a_sample(
             {
-                "ours": ours("image"),
-                "bf16": lambda: reference.images(items["image"][:128], _autocast()),
-                "fp32": lambda: reference.images(items["image"][:64], nullcontext()),
+                "ours": (partial(ours, "image"), items["image"]),
+                "bf16": (partial(reference.images, autocast=True), items["image"][:128]),
+                "fp32": (partial(reference.images, autocast=False), items["image"][:64]),
             },
-            rounds=rounds,
-            warm=warm,
+            rounds,
+            warm,
         )
-        texts = side_by_side(
+        texts = _seconds_a_sample(
             {
-                "ours": ours("text"),
-                "bf16": lambda: reference.texts(items["text"][:256], _autocast()),
+                "ours": (partial(ours, "text"), items["text"]),
+                "bf16": (partial(reference.texts, autocast=True), items["text"][:256]),
             },
-            rounds=rounds,
-            warm=warm,
+            rounds,
+            warm,
         )
-    for seconds, modality, parts in (
-        (images, "image", {"bf16": 128, "fp32": 64}),
-        (texts, "text", {"bf16": 256}),
-    ):
-        parts = {"ours": counts[modality], **parts}
-        for name in seconds:
-            seconds[name] = [each / min(parts[name], counts[modality]) for each in seconds[name]]
-    loop = "CLIPModel and its image processor, a serial loop"
+    loop = "a serial loop of CLIPModel and its image processor"
     return [
         _speed(f"images, ViT-B/32, {low}", f"{loop}, bf16 autocast", images, "bf16", 1.6),
         _speed(f"images, ViT-B/32, {low}", f"{loop}, fp32", images, "fp32", 4.0),
@@ -97,17 +87,17 @@ class Reference:
 
     def __init__(self, folder: Path) -> None:
         """Loads model, image processor and tokenizer."""
-        from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+        from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
         self._model: Any = CLIPModel.from_pretrained(folder).eval()
-        self._processor: Any = CLIPImageProcessor.from_pretrained(folder)
+        self._processor: Any = CLIPImageProcessorPil.from_pretrained(folder)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
 
     @torch.inference_mode()
-    def images(self, items: list[Item], context: AbstractContextManager[Any]) -> Any:
+    def images(self, items: list[Item], autocast: bool) -> Any:
         """(N, D) float32."""
         found = []
-        with context:  # once, so that autocast casts each weight once
+        with _context(autocast):
             for first in range(0, len(items), _BATCH):
                 paths = [item.path for item in items[first : first + _BATCH]]
                 pictures = [Image.open(path).convert("RGB") for path in paths]
@@ -116,10 +106,10 @@ class Reference:
         return torch.cat(found).numpy()
 
     @torch.inference_mode()
-    def texts(self, items: list[Item], context: AbstractContextManager[Any]) -> Any:
+    def texts(self, items: list[Item], autocast: bool) -> Any:
         """(N, D) float32."""
         found = []
-        with context:
+        with _context(autocast):
             for first in range(0, len(items), _BATCH):
                 paths = [item.path for item in items[first : first + _BATCH]]
                 texts = [Path(path).read_text(encoding="utf-8") for path in paths]
@@ -130,13 +120,34 @@ class Reference:
         return torch.cat(found).numpy()
 
 
-def _autocast() -> AbstractContextManager[Any]:
-    return torch.autocast("cpu", torch.bfloat16)
+def _context(autocast: bool) -> AbstractContextManager[Any]:
+    # Around the whole loop: so it casts each weight once.
+    return torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext()
 
 
-def _speed(
-    what: str, reference: str, seconds: dict[str, list[float]], of: str, target: float
-) -> Measurement:
+def _encode(
+    pool: ProcessPoolExecutor, setting: Setting, modality: Modality, items: list[Item], work: Path
+) -> None:
+    """Files to rows on the disk."""
+    with TemporaryDirectory(dir=work) as store:
+        local.run(pool, setting, modality, items, Space(Path(store), "space"))
+
+
+def _seconds_a_sample(
+    contestants: dict[str, tuple[Callable[[list[Item]], object], list[Item]]],
+    rounds: int,
+    warm: int,
+) -> Seconds:
+    """Each has its own number of samples, enough for a steady state and not more."""
+    calls = {name: partial(run, items) for name, (run, items) in contestants.items()}
+    found = side_by_side(calls, rounds=rounds, warm=warm)
+    return {
+        name: [each / len(contestants[name][1]) for each in seconds]
+        for name, seconds in found.items()
+    }
+
+
+def _speed(what: str, reference: str, seconds: Seconds, of: str, target: float) -> Measurement:
     unit = f"{what.partition(',')[0]}/s"
     ratio = times_as_fast(seconds["ours"], seconds[of])
     ours, theirs = (1 / median(seconds[name]) for name in ("ours", of))
@@ -187,18 +198,21 @@ def _start_up(folder: Path, setting: Setting, item: Item, work: Path) -> Measure
 
 
 def _first(folder: Path, item: Item) -> None:
-    Reference(folder).texts([item], nullcontext())
+    Reference(folder).texts([item], autocast=True)
 
 
 def _picture(path: Path, rng: np.random.Generator) -> Item:
-    """Noise of all scales, coarse the strongest, as photographs have it; some 60 KB."""
-    layers = [
+    """Noise of all scales, coarse the strongest, as photographs have it."""
+    layers = [  # (480, 640, 3) each
         Image.fromarray(rng.integers(256, size=(3 * 2**n, 4 * 2**n, 3), dtype=np.uint8)).resize(
             (640, 480), Image.Resampling.BICUBIC
         )
         for n in range(8)
     ]
-    mixed = sum(np.asarray(layer) * 0.5 ** (n + 1) for n, layer in enumerate(layers))
+    shares = 0.75 ** np.arange(8)
+    mixed = np.tensordot(
+        shares / shares.sum(), np.stack([np.asarray(layer) for layer in layers]), axes=1
+    )
     Image.fromarray(np.uint8(mixed)).save(path, quality=85)
     return Item(path.stem, str(path), 0)
 
