@@ -9,7 +9,6 @@ Writes `results.json`, `results.md` (the table) and `results.png` to `benchmarks
 """
 
 import argparse
-import importlib
 import json
 import multiprocessing
 import os
@@ -26,6 +25,7 @@ from benchmarks import measurement
 from benchmarks.measurement import Measurement
 from sentifuse import plots
 from sentifuse.files import write_json, write_text
+from sentifuse.threads import wait_passively
 
 # Topic -> the module with its `measure(work, *, short) -> list[Measurement]`.
 TOPICS = {
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.out is None and (args.short or set(args.only) != set(TOPICS)):
         # The committed results hold all topics of one full run.
         args.out = Path(tempfile.mkdtemp(prefix="benchmarks-"))
+    wait_passively()  # as the stages do
     measurements: list[Measurement] = []
     for topic in args.only:
         print(f"{topic} ...", file=sys.stderr, flush=True)
@@ -64,7 +65,7 @@ def run(module: str, *, short: bool) -> list[Measurement]:
         tempfile.TemporaryDirectory(prefix="benchmark-") as work,
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
-        return pool.submit(_measure, module, Path(work), short).result()
+        return pool.submit(measurement.of, module, Path(work), short).result()
 
 
 def write(measurements: Sequence[Measurement], out: Path) -> None:
@@ -105,11 +106,6 @@ def _processor() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _measure(module: str, work: Path, short: bool) -> list[Measurement]:
-    found: list[Measurement] = importlib.import_module(module).measure(work, short=short)
-    return found
 
 
 if __name__ == "__main__":

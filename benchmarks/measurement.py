@@ -1,9 +1,11 @@
 """What a benchmark tells: a figure of ours beside the reference's, and the table and the figure of many."""
 
+import importlib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
@@ -50,6 +52,12 @@ class Measurement:
         if self.met is None or self.target is None:
             return "told only"
         return "met" if self.met else f"missed by {abs(self.ratio / self.target - 1):.0%}"
+
+
+def of(module: str, work: Path, short: bool) -> list[Measurement]:
+    """The measurements of a topic's module, by its dotted name."""
+    found: list[Measurement] = importlib.import_module(module).measure(work, short=short)
+    return found
 
 
 def side_by_side(

@@ -18,9 +18,10 @@ from typing import Any
 
 from sentifuse import checkpoint, encoding_record, model_card
 from sentifuse.encoding_record import EncodingRecord
+from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
 from sentifuse.files import sha256, write_bytes, write_text
-from sentifuse.model import Classifier, Ensemble
+from sentifuse.model import Classifier
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"

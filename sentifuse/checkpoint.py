@@ -12,9 +12,10 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
 from sentifuse.files import sha256, write_bytes, write_json
-from sentifuse.model import Classifier, Ensemble, ModelConfig
+from sentifuse.model import Classifier, ModelConfig
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
 from sentifuse.features import Array, Features
-from sentifuse.model import Batch, Classifier, Ensemble
+from sentifuse.model import Batch, Classifier
 
 Rows = NDArray[np.int64]
 # Which views of an image a batch holds: the plain one, one drawn at random, or all, to be averaged.

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from sentifuse.lifeline import end_with_dvc
+from sentifuse.threads import wait_passively
 
 _LISTED = 10
 
@@ -34,6 +35,7 @@ def run(main: Callable[[], None]) -> None:
     """Calls `main`; a `UserError`, or the machine's refusal to read or write a file, becomes one line on
     stderr and exit status 1."""
     end_with_dvc()
+    wait_passively()
     try:
         main()
     except UserError as error:

@@ -14,8 +14,9 @@ import pandas as pd
 from sentifuse import attribution
 from sentifuse.attribution import Attribution
 from sentifuse.dataset import Dataset, Parts, ViewChoice
+from sentifuse.ensemble import Ensemble
 from sentifuse.metrics import Array
-from sentifuse.model import INPUT_MODES, Classifier, Ensemble
+from sentifuse.model import INPUT_MODES, Classifier
 from sentifuse.splits import UNLABELLED_PARTS
 
 # What a row may lack, as `manifest.missing` tells it.

@@ -1,9 +1,8 @@
 """The classifier: encoder tails (stage 2), layer norms, fusion, classification head."""
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -140,23 +139,47 @@ class Classifier(nn.Module):
         Returns:
             Logits (B, C).
         """
-        gone = self.absent.union(absent)
-        image_tokens: Tensor | None
-        text_tokens: Tensor | None
-        size = len(batch.text)
-        if "image" in gone:
-            v, image_tokens = self._zeros(size, self.image_norm, self.config.image_token_dim)
-        else:
-            v, image_tokens = self._image(batch)
-            v = self.image_norm(self.image_proj(v))
-        text_mask = batch.text_mask
-        if "text" in gone:
-            t, text_tokens = self._zeros(size, self.text_norm, self.config.text_token_dim)
-            text_mask = torch.ones(size, 1, dtype=torch.bool, device=t.device)
-        else:
-            t, text_tokens = self._text(batch)
-            t = self.text_norm(t)
-        tokens = None
+        [logits] = self._logits(batch, [absent])
+        return logits
+
+    def without(self, batch: Batch, absences: Sequence[Collection[str]]) -> Tensor:
+        """What `forward` gives for each of A sets of absent modalities; each encoder runs once for all.
+
+        Returns:
+            Logits (A, B, C).
+        """
+        return torch.stack(self._logits(batch, absences))
+
+    def _logits(self, batch: Batch, absences: Sequence[Collection[str]]) -> list[Tensor]:
+        gone = [self.absent.union(absent) for absent in absences]
+        # Whether the modality is absent -> its state: each of the two is worked out at most once.
+        images = {lacks: self._normed_image(batch, lacks) for lacks in {"image" in g for g in gone}}
+        texts = {lacks: self._normed_text(batch, lacks) for lacks in {"text" in g for g in gone}}
+        return [self._decide(images["image" in each], texts["text" in each]) for each in gone]
+
+    def _normed_image(self, batch: Batch, absent: bool) -> tuple[Tensor, Tensor | None]:
+        """The layer-normalised embedding (B, D) and the tokens (B, P, H)."""
+        if absent:
+            return self._zeros(len(batch.text), self.image_norm, self.config.image_token_dim)
+        v, tokens = self._image(batch)
+        return self.image_norm(self.image_proj(v)), tokens
+
+    def _normed_text(
+        self, batch: Batch, absent: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The layer-normalised embedding (B, D), the tokens (B, T, H) and their mask (B, T)."""
+        if absent:
+            t, tokens = self._zeros(len(batch.text), self.text_norm, self.config.text_token_dim)
+            return t, tokens, torch.ones(len(t), 1, dtype=torch.bool, device=t.device)
+        t, text_tokens = self._text(batch)
+        return self.text_norm(t), text_tokens, batch.text_mask
+
+    def _decide(
+        self,
+        image: tuple[Tensor, Tensor | None],
+        text: tuple[Tensor, Tensor | None, Tensor | None],
+    ) -> Tensor:
+        (v, image_tokens), (t, text_tokens, text_mask), tokens = image, text, None
         if self.needs_tokens:
             if image_tokens is None or text_tokens is None or text_mask is None:
                 raise UserError(
@@ -166,7 +189,7 @@ class Classifier(nn.Module):
         logits: Tensor = self.head(self.fusion(v, t, tokens))
         return logits
 
-    def _zeros(self, size: int, norm: nn.LayerNorm, token_dim: int) -> tuple[Tensor, Tensor]:
+    def _zeros(self, size: int, norm: nn.LayerNorm, token_dim: int) -> tuple[Tensor, Tensor | None]:
         """The embedding (B, D) and a single token (B, 1, H) of an absent modality."""
         weight = norm.weight
         return weight.new_zeros(size, len(weight)), weight.new_zeros(size, 1, token_dim)
@@ -187,41 +210,6 @@ class Classifier(nn.Module):
             return batch.text, batch.text_tokens
         embedding, tokens = self.text_tail(batch.text_hidden, batch.text_mask, self.needs_tokens)
         return embedding, tokens
-
-
-class Ensemble(nn.Module):
-    """Classifiers of one architecture that vote: the mean of their probabilities."""
-
-    def __init__(self, members: Sequence[Classifier]) -> None:
-        """Takes over `members`, at least one."""
-        super().__init__()
-        self.members = nn.ModuleList(members)
-        self.config = members[0].config
-
-    @property
-    def needs_tokens(self) -> bool:
-        """Whether the fusion reads token states."""
-        return self._first.needs_tokens
-
-    @property
-    def text_tail(self) -> nn.Module | None:
-        """The text tail of the first member: all have one, or none."""
-        return self._first.text_tail
-
-    @property
-    def image_tail(self) -> nn.Module | None:
-        """The image tail of the first member: all have one, or none."""
-        return self._first.image_tail
-
-    @property
-    def _first(self) -> Classifier:
-        return cast(Classifier, self.members[0])
-
-    def forward(self, batch: Batch, absent: Collection[str] = ()) -> Tensor:
-        """Returns the logarithm of the mean probabilities (B, C), whose softmax is that mean."""
-        votes = torch.stack([member(batch, absent).log_softmax(dim=1) for member in self.members])
-        # The mean in log space: a class that all members all but rule out must not become log 0.
-        return votes.logsumexp(dim=0) - math.log(len(votes))
 
 
 def _tail(config: dict[str, Any] | None, model: ModelConfig) -> nn.Module | None:

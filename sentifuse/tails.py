@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentifuse.efficientnet_tail import EfficientNetTail
 from sentifuse.errors import UserError
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -79,17 +80,22 @@ class TransformerLayer(nn.Module):
         def split(x: Tensor) -> Tensor:  # (B, T, H) -> (B, heads, T, H / heads)
             return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
-        attended = F.scaled_dot_product_attention(
-            split(self.q_proj(q)),
-            split(self.k_proj(kv)),
-            split(self.v_proj(kv)),
-            attn_mask=allowed,
-        )
+        q, k, v = split(self.q_proj(q)), split(self.k_proj(kv)), split(self.v_proj(kv))
+        attended = _attention(q, k, v, allowed).to(q.dtype)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
+    """Scaled dot-product attention over (B, heads, T, H / heads)."""
+    if q.dtype != torch.bfloat16 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+    # Backward in bfloat16 takes torch four times as long on a CPU as in float32.
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=allowed)
 
 
 class TransformerTail(nn.Module):
@@ -187,43 +193,6 @@ class TransformerTail(nn.Module):
         if mask is None:
             return None
         return mask[:, None, None, :].expand(-1, 1, length, -1)
-
-
-class EfficientNetTail(nn.Module):
-    """The last MBConv blocks of EfficientNet-Lite0, the final 1 x 1 convolution and the mean.
-
-    Batch norms stay in eval mode: a batch of one tail's inputs says little of the corpus, and the
-    running statistics belong to the pre-trained features.
-    """
-
-    embedding_dim = 1280
-
-    def __init__(self, *, layers: int, dropout: float = 0.0) -> None:
-        """Builds the tail; `layers` is the number of blocks, `dropout` is for the interface."""
-        super().__init__()
-        from efficientnet_lite_pytorch import EfficientNet
-
-        net = EfficientNet.from_name("efficientnet-lite0")
-        self.blocks = nn.ModuleList(list(net._blocks)[len(net._blocks) - layers :])
-        self.conv_head, self.bn_head, self.activation = net._conv_head, net._bn1, net._swish
-
-    def forward(
-        self, hidden: Tensor, mask: Tensor | None, need_tokens: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """As `TransformerTail.forward`; `hidden` is a flattened square map, `mask` must be None."""
-        side = round(hidden.shape[1] ** 0.5)
-        x = hidden.transpose(1, 2).unflatten(2, (side, side))  # (B, H, side, side)
-        for block in self.blocks:
-            x = block(x)
-        features = self.activation(self.bn_head(self.conv_head(x)))
-        return features.mean(dim=(2, 3)), x.flatten(2).transpose(1, 2) if need_tokens else None
-
-    def train(self, mode: bool = True) -> "EfficientNetTail":
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
 
 
 # `kind` in a tail's config -> the class; the other keys of the config are its arguments.

@@ -15,10 +15,10 @@ from sentifuse import calibration, features, lifeline, splits
 from sentifuse.dataset import load_parts
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS
+from sentifuse.inference import predict
 from sentifuse.metrics import Labels
 from sentifuse.progress import progress
 from sentifuse.recipe import Head, ImageViews, InputMode, Loss, Stage1, Stage2
-from sentifuse.training import predict
 from sentifuse.two_stage import Architecture, tail_weights, train_stage1, train_stage2
 
 
@@ -109,7 +109,7 @@ def train_all(what: str, setting: Setting, jobs: Sequence[tuple[Variant, int]]) 
     if not jobs:
         return []
     workers = min(len(os.sched_getaffinity(0)), len(jobs))
-    # One thread each: two runs side by side are faster than one after the other on two threads.
+    # Two runs side by side are faster than one after the other on two threads.
     with (
         progress(what, len(jobs), "runs") as shown,
         ProcessPoolExecutor(

@@ -3,6 +3,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sentifuse import threads
+
+# As the stages do: tests run in several processes, which must not spin on each other's cores.
+threads.wait_passively()
+
 if TYPE_CHECKING:
     from tests.browser import Browser
 

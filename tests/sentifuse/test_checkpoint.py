@@ -12,8 +12,9 @@ import torch
 
 from sentifuse import checkpoint
 from sentifuse.dataset import Needs
+from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
-from sentifuse.model import Classifier, Ensemble
+from sentifuse.model import Classifier
 from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, make_parts, model_config
 
 

@@ -32,9 +32,10 @@ class Told(nn.Module):
     image_tail = text_tail = None
     config = model_config()
 
-    def forward(self, batch: Batch, absent: Collection[str] = ()) -> torch.Tensor:
+    def without(self, batch: Batch, absences: Sequence[Collection[str]]) -> torch.Tensor:
         logits = 5 * nn.functional.one_hot(batch.image.mean(dim=1)[:, 0].long(), 3).float()
-        return torch.zeros_like(logits) if "image" in absent else logits
+        nothing = torch.zeros_like(logits)
+        return torch.stack([nothing if "image" in absent else logits for absent in absences])
 
 
 def told(views: str = "plain", temperature: float = 1.0) -> Checkpoint:

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS
-from sentifuse.model import Batch, Classifier, Ensemble
+from sentifuse.model import Batch, Classifier
 from tests.synthetic import (
     IMAGE_DIM,
     IMAGE_TAIL,
@@ -246,3 +247,22 @@ def test_attention_without_token_states_says_how_to_get_them(missing: str) -> No
     model = Classifier(model_config(fusion="cross_attn"))
     with pytest.raises(UserError, match=r"^fusion: 'cross_attn' .*backbone\.tokens=true$"):
         model(replace(make_batch(), **{missing: None}))
+
+
+def test_each_encoder_runs_once_for_all_sets_of_absent_modalities(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Classifier(model_config(image_tail=IMAGE_TAIL, text_tail=TEXT_TAIL)).eval()
+    batch = make_batch()
+    ran: list[str] = []
+    for name in ("image", "text"):
+        tail = getattr(model, f"{name}_tail")
+        tail.register_forward_hook(lambda *_, name=name: ran.append(name))
+    absences = [(), ("image",), ("text",), ("image", "text")]
+    found = model.without(batch, absences)
+    assert ran == ["image", "text"]
+    for logits, absent in zip(found, absences, strict=True):
+        torch.testing.assert_close(logits, model(batch, absent))
+    ran.clear()
+    model.without(batch, [("image",), ("image", "text")])
+    assert ran == ["text"]

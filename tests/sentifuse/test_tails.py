@@ -158,3 +158,20 @@ def test_a_convolutional_tail_gives_its_last_map_as_tokens() -> None:
     assert tokens.shape == (2, 49, 320)
     assert embedding.shape == (2, tail.embedding_dim)
     assert torch.equal(embedding, same)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_attention_under_autocast_is_that_of_full_precision_to_its_rounding(kind: str) -> None:
+    torch.manual_seed(0)
+    tail = tails.build(config(kind))
+    exact, _ = tail(hidden(), MASK, need_tokens=False)
+    exact.square().sum().backward()
+    expected = {name: weight.grad.clone() for name, weight in tail.named_parameters()}
+    tail.zero_grad()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded, _ = tail(hidden(), MASK, need_tokens=False)
+    rounded.float().square().sum().backward()
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.05)
+    for name, weight in tail.named_parameters():
+        largest = float(expected[name].abs().max())
+        assert float((weight.grad - expected[name]).abs().max()) <= 0.1 * largest + 1e-3, name

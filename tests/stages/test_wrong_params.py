@@ -84,6 +84,7 @@ WRONG: dict[str, list[Any]] = {
             "schedule": ["step", None],
             "warmup": FRACTION,
             "early_stop_patience": COUNT,
+            "precision": ["fp16", None],
         }.items()
     },
     "stage2.members": [*COUNT, 0],
@@ -91,7 +92,6 @@ WRONG: dict[str, list[Any]] = {
     "stage2.lr_clip": RATE,
     "stage2.layer_decay": [0, 1.1, "0.9"],
     "stage2.encoder_dropout": FRACTION,
-    "stage2.precision": ["fp16", None],
     "stage2.threads": [*COUNT, 0],
 }
 # These need the classes or another section beside them, which some stages that read the key do not.
