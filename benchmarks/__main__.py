@@ -29,6 +29,7 @@ from sentifuse.threads import wait_passively
 
 # Topic -> the module with its `measure(work, *, short) -> list[Measurement]`.
 TOPICS = {
+    "extraction": "benchmarks.extraction",
     "training": "benchmarks.training",
     "ray": "benchmarks.ray_engine",
 }

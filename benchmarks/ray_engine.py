@@ -64,8 +64,8 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
                     store, space_name("image", registry.load(str(backbone), None), _SETTING)
                 )
                 began = time.time()
-                with ENGINES[engine](address) as encode:
-                    encode(str(backbone), None, _SETTING, "image", images, space)
+                with ENGINES[engine](address) as opened:
+                    opened.encode(str(backbone), None, _SETTING, "image", images, space)
             runs[engine].append(_timed(space, began))
             shards[engine] = sorted(path.name for path in space.folder.iterdir())
         ray.shutdown()

@@ -137,7 +137,7 @@ def _whole_model(clip: Any, head: Classifier, precision: str, steps: int) -> Cal
 def _stage1(rounds: int, short: bool) -> list[Measurement]:
     samples, epochs, dim = (128 if short else 3200), (1 if short else 5), 512
     parts = _parts(samples, dim, 1, None)
-    schedule = Stage1(**_COMMON, epochs=epochs, batch_size=64)
+    schedule = Stage1(**_COMMON, precision="bf16", epochs=epochs, batch_size=64)
     architecture = Architecture("concat", "multimodal", _HEAD)
     threads = torch.get_num_threads()
 

@@ -9,9 +9,9 @@ import torch
 from sentifuse.calibration import softmax
 from sentifuse.dataset import Dataset, ViewChoice
 from sentifuse.ensemble import Ensemble
+from sentifuse.inference import predict_without
 from sentifuse.metrics import Array
 from sentifuse.model import Classifier
-from sentifuse.training import predict_without
 
 # The four coalitions, by who is absent.
 _COALITIONS = ((), ("image",), ("text",), ("image", "text"))

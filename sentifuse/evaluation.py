@@ -14,9 +14,9 @@ from sentifuse.baselines import logistic_regression, majority
 from sentifuse.calibration import softmax
 from sentifuse.checkpoint import Checkpoint
 from sentifuse.dataset import Parts
+from sentifuse.inference import predict
 from sentifuse.metrics import COMPARED, HEADLINE, Array, Labels, scores, summary
 from sentifuse.recipe import Interval
-from sentifuse.training import predict
 from sentifuse.variants import Run
 
 NOTE = "val_size and test_size are 0: there is nothing to evaluate on"

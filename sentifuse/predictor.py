@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from sentifuse import attribution, bundle, encoding, images, online_features
+from sentifuse import attribution, bundle, devices, encoding, images, online_features
 from sentifuse.attribution import Attribution
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
@@ -106,8 +106,12 @@ class Predictor:
                 f"{encoding.VERSION}: use the release that made it, or train again with `dvc repro`"
             )
         name = record.backbone if backbone is None else backbone
+        setting = record.setting
+        device = setting.device if setting.device == devices.kind() else "cpu"
         try:
-            found = registry.load(name, record.revision if backbone is None else None)
+            found = registry.load(
+                name, record.revision if backbone is None else None, setting.precision, device
+            )
         except UserError as error:
             raise UserError(
                 f"{folder}: its backbone is not here; another place is told by `--backbone` "
@@ -120,6 +124,8 @@ class Predictor:
             for library, version in record.libraries.items()
             if here.get(library) != version
         ]
+        if device != setting.device:
+            other.append(f"{setting.device} (here {device})")
         if other:
             warnings.warn(
                 f"{folder}: was trained with {', '.join(other)}: the last digits may differ",

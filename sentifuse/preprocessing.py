@@ -2,15 +2,16 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import safetensors.torch
 from torch import Tensor
 
-from sentifuse import assemble, encoding_record
+from sentifuse import assemble, encoding_record, fidelity, precision
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone, Encoder
-from sentifuse.encoding import Item, Setting, item_key, space_name
+from sentifuse.encoding import Item, Modality, Setting, item_key, space_name
 from sentifuse.engines.registry import Encode
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
@@ -32,7 +33,7 @@ def preprocess(
     store: Path,
     out: Path,
     encode: Encode,
-) -> None:
+) -> dict[str, Any]:
     """Writes the features of `samples` to `out`.
 
     Args:
@@ -46,6 +47,9 @@ def preprocess(
         out: `data/features`.
         encode: the engine that encodes what the store lacks.
 
+    Returns:
+        `fidelity.report`: the precision, and how close it comes to float32.
+
     Raises:
         UserError: no such backbone, or not the expected one; more layers to finetune than it has; a file
             that cannot be encoded.
@@ -57,6 +61,8 @@ def preprocess(
             f"{backbone.fingerprint}: not the files that were expected"
         )
     print(f"backbone.fingerprint: {backbone.fingerprint}")
+    print(f"backbone.precision: {setting.precision} ({setting.device})")
+    precision.warn_if_slow(setting.precision, setting.device)
     _check_depth("unfreeze_text_layers", setting.text_split, backbone.text)
     _check_depth("unfreeze_vision_layers", setting.image_split, backbone.image)
 
@@ -97,6 +103,16 @@ def preprocess(
     ):
         if split:
             _save_weights(encoder.tail(split).weights, out / f"{modality}_tail.safetensors")
+    plain_keys = [keys[0] for keys in image_keys]
+    cosines: dict[Modality, float] = {
+        "image": fidelity.least_cosine(
+            backbone, setting, "image", plain_keys, samples["image"], out, store
+        ),
+        "text": fidelity.least_cosine(
+            backbone, setting, "text", text_keys, samples["text"], out, store
+        ),
+    }
+    return fidelity.report(setting.precision, cosines)
 
 
 def _meta(backbone: Backbone, setting: Setting, views: int) -> Meta:

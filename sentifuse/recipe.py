@@ -123,6 +123,7 @@ class Schedule:
     schedule: Literal["plateau", "cosine"]
     warmup: Fraction
     early_stop_patience: Count
+    precision: Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -142,5 +143,4 @@ class Stage2(Schedule):
     lr_clip: Rate
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     encoder_dropout: Fraction
-    precision: Literal["fp32", "bf16"]
     threads: PositiveInt

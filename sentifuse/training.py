@@ -1,7 +1,7 @@
 """`fit`: the one training loop, for both stages and for the ablations."""
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from sentifuse import memory
+from sentifuse import learning_rates, memory
 from sentifuse.dataset import Dataset, Needs, ViewChoice
-from sentifuse.ensemble import Ensemble
 from sentifuse.features import Features
+from sentifuse.inference import predict
 from sentifuse.losses import loss
 from sentifuse.metrics import headline
 from sentifuse.model import Classifier
@@ -23,8 +23,6 @@ from sentifuse.resume import Loop, Resume
 # Rows of the training history, in the order of the columns of the CSV file.
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr_head")
 _PLATEAU_FACTOR, _PLATEAU_PATIENCE = 0.5, 2
-# States of more samples than these no longer fit the cache: 256 take three times as long.
-_EVALUATION_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,6 @@ def fit(
     train_views: ViewChoice,
     predict_views: ViewChoice,
     start: Mapping[str, Tensor] | None,
-    autocast: bool = False,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
     resume: Resume | None = None,
 ) -> Fitted:
@@ -88,12 +85,11 @@ def fit(
         val: to choose the epoch on; may be empty.
         groups: parameter groups of the optimizer, the head's first.
         criterion: the loss.
-        schedule: epochs, batch size, rates.
+        schedule: epochs, batch size, rates, precision of the forward passes.
         seed: of shuffling, dropout and drawn views.
         train_views: which views of an image a training batch has.
         predict_views: the same for validation.
         start: weights that compete with those of the epochs for the best on validation, as epoch 0.
-        autocast: whether forward passes run in bfloat16.
         on_epoch: called with each row of the history.
         resume: where to keep the state of each epoch, and to go on from what a killed run left.
     """
@@ -108,13 +104,13 @@ def fit(
                 "features": _read_by(model, train.features),
                 "rows": [train.rows, train.targets, val.rows, val.targets],
                 "rates": [[group["lr"], len(group["params"])] for group in groups],
-                "recipe": [criterion, schedule, seed, train_views, predict_views, autocast],
+                "recipe": [criterion, schedule, seed, train_views, predict_views],
             }
         )
     # Fused: one pass over the weights a step, not ten.
     optimizer = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay, fused=True)
     steps = schedule.epochs * -(-len(train) // schedule.batch_size)
-    per_step = _per_step(optimizer, schedule, steps)
+    per_step = learning_rates.per_step(optimizer, schedule, steps)
     plateau = None
     if schedule.schedule == "plateau" and len(val):
         plateau = ReduceLROnPlateau(optimizer, "max", _PLATEAU_FACTOR, _PLATEAU_PATIENCE)
@@ -141,7 +137,7 @@ def fit(
         epoch = len(loop.history) + 1
         lr = optimizer.param_groups[0]["lr"]
         train_loss = _epoch(
-            model, train, optimizer, per_step, criterion, schedule, rng, train_views, autocast
+            model, train, optimizer, per_step, criterion, schedule, rng, train_views
         )
         row = {"epoch": epoch, "train_loss": train_loss}
         if len(val):
@@ -164,41 +160,6 @@ def fit(
     model.eval()
     val_scores = {k: v for k, v in loop.best_val.items() if k != "loss"}
     return Fitted(loop.history, loop.best_epoch, val_scores)
-
-
-def predict(model: Classifier | Ensemble, data: Dataset, views: ViewChoice) -> Tensor:
-    """Logits (N, C) of every sample of `data`, in order; the model ends in eval mode."""
-    logits: Tensor = predict_without(model, data, views, [()])
-    return logits.squeeze(0)
-
-
-@torch.inference_mode()
-def predict_without(
-    model: Classifier | Ensemble,
-    data: Dataset,
-    views: ViewChoice,
-    absences: Sequence[Collection[str]],
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """What `predict` gives when modalities are absent.
-
-    Args:
-        model: the classifier, or several that vote.
-        data: N samples, gathered once, a batch at a time.
-        views: which views of an image the model sees.
-        absences: A sets of modalities to do without, each of `image` and `text`.
-        dtype: of the weights of `model`.
-
-    Returns:
-        Logits (A, N, C) in `dtype`.
-    """
-    model.eval()
-    needs = Needs.of(model)
-    out = torch.empty(len(absences), len(data), len(model.config.labels), dtype=dtype)
-    for index in data.in_order(_EVALUATION_BATCH, by_length=needs.text_states):
-        batch = data.batch(index, needs, views).to(dtype)
-        out[:, index] = model.without(batch, absences).to(dtype)
-    return out
 
 
 def _finished(loop: Loop, schedule: Schedule, validated: bool) -> bool:
@@ -230,7 +191,6 @@ def _epoch(
     schedule: Schedule,
     rng: np.random.Generator,
     views: ViewChoice,
-    autocast: bool,
 ) -> float:
     model.train()
     needs = Needs.of(model)
@@ -239,7 +199,8 @@ def _epoch(
         batch = train.batch(index, needs, views, rng)
         # Around one forward pass only: autocast keeps its bfloat16 copies of the weights as long as
         # the block lasts, and a longer one would go on with weights from before the step.
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        half = schedule.precision == "bf16"
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
             logits = model(batch)
         value = criterion(logits.float(), train.targets[index])
         optimizer.zero_grad(set_to_none=True)
@@ -260,17 +221,3 @@ def _validate(
     plain = Criterion(criterion.weights, criterion.label_smoothing, None)
     scores = headline(val.targets.numpy(), logits.argmax(dim=1).numpy(), logits.shape[1])
     return {"loss": plain(logits, val.targets).item(), **scores}
-
-
-def _per_step(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> LambdaLR | None:
-    """For `cosine`: linear warm-up over the first `warmup` of all steps, then cosine decay to zero."""
-    if schedule.schedule == "plateau":
-        return None
-    warmup = schedule.warmup * steps
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return float(0.5 * (1 + np.cos(np.pi * (step - warmup) / max(steps - warmup, 1))))
-
-    return LambdaLR(optimizer, factor)

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sentifuse.dataset import Parts
 from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
+from sentifuse.learning_rates import parameter_groups
 from sentifuse.losses import class_weights
 from sentifuse.model import Classifier, ModelConfig
 from sentifuse.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
@@ -115,7 +115,7 @@ def train_stage2(
     model.load_state_dict(begin)
     fitted = _fit(
         model, parts, loss, views, schedule, schedule.lr_clip, schedule.layer_decay, seed, on_epoch,
-        resume, start=stage1, autocast=schedule.precision == "bf16",
+        resume, start=stage1,
     )  # fmt: skip
     return Trained(model, fitted)
 
@@ -164,38 +164,6 @@ def tail_weights(folder: Path, meta: Meta) -> dict[str, dict[str, Tensor] | None
     }
 
 
-def parameter_groups(
-    model: Classifier, *, lr_head: float, lr_attn: float, lr_clip: float, layer_decay: float
-) -> list[dict[str, Any]]:
-    """Groups the trainable parameters by learning rate.
-
-    Args:
-        model: the classifier.
-        lr_head: for everything that is in neither of the other two groups.
-        lr_attn: for a fusion that attends.
-        lr_clip: for the last encoder layer and what follows it.
-        layer_decay: each layer further down has the rate of the one above times this (Howard and
-            Ruder 2018, arXiv:1801.06146); 1 for one rate.
-
-    Returns:
-        Groups for an optimizer, the head's first; every parameter is in just one.
-    """
-    groups: dict[float, list[nn.Parameter]] = {lr_head: []}
-    for name, parameter in model.named_parameters():
-        part, *path = name.split(".")
-        if part in ("image_tail", "text_tail"):
-            rate = lr_clip
-            if path[0] in ("layers", "blocks"):
-                depth = len(getattr(getattr(model, part), path[0]))
-                rate *= layer_decay ** (depth - 1 - int(path[1]))
-        elif part == "fusion" and model.needs_tokens:
-            rate = lr_attn
-        else:
-            rate = lr_head
-        groups.setdefault(rate, []).append(parameter)
-    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items() if parameters]
-
-
 def _config(parts: Parts, architecture: Architecture) -> ModelConfig:
     meta = parts.train.features.meta
     return ModelConfig(
@@ -223,7 +191,6 @@ def _fit(
     on_epoch: OnEpoch,
     resume: Resume | None,
     start: Mapping[str, Tensor] | None = None,
-    autocast: bool = False,
 ) -> Fitted:
     return fit(
         model,
@@ -242,7 +209,6 @@ def _fit(
         train_views=views.train,
         predict_views=views.predict,
         start=start,
-        autocast=autocast,
         on_epoch=on_epoch,
         resume=resume,
     )

@@ -15,10 +15,10 @@ from sentifuse import calibration, features, lifeline, splits
 from sentifuse.dataset import load_parts
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS
+from sentifuse.inference import predict
 from sentifuse.metrics import Labels
 from sentifuse.progress import progress
 from sentifuse.recipe import Head, ImageViews, InputMode, Loss, Stage1, Stage2
-from sentifuse.training import predict
 from sentifuse.two_stage import Architecture, tail_weights, train_stage1, train_stage2
 
 

@@ -42,10 +42,10 @@ def main() -> None:
         dataset,
         features,
         history,
+        inference,
         resume,
         scratch,
         splits,
-        training,
     )
     from sentifuse.two_stage import tail_weights, train_members
 
@@ -68,7 +68,7 @@ def main() -> None:
         )
     history.write(fitted[0], HISTORY)
     # On validation, as the best epoch was: a number more to choose, and all that calibration takes.
-    logits = training.predict(model, parts.val, p.image_views.predict)
+    logits = inference.predict(model, parts.val, p.image_views.predict)
     temperature = calibration.fit_temperature(logits.numpy(), parts.val.targets.numpy())
     checkpoint.save(OUT, model, history.info(fitted, p.image_views.predict, temperature))
     kept.clear()

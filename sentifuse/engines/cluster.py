@@ -48,6 +48,18 @@ class Cluster:
         self._address = address
         self._connected = False
 
+    @property
+    def here(self) -> bool:
+        """Whether it is this machine alone."""
+        return self._address is None
+
+    def cores(self) -> int:
+        """How many it has."""
+        self._connect()
+        import ray
+
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
     def __enter__(self) -> "Cluster":
         return self
 

@@ -1,7 +1,8 @@
 """Encodes on this machine: one process a core, one thread each.
 
 Two processes of one thread beat one process of two, and one thread makes a row's bits independent of
-the number of cores.
+the number of cores. On a machine with GPUs it is the same: each process reads, decodes and prepares as
+without, and has an encoder of its own on one of them.
 """
 
 import multiprocessing
@@ -9,15 +10,17 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import torch
 
-from sentifuse import lifeline, memory, scratch
+from sentifuse import devices, lifeline, memory, precision, scratch
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.errors import UserError
+from sentifuse.precision import Precision
 from sentifuse.progress import progress
 from sentifuse.store import Space
 
@@ -53,20 +56,50 @@ def encode(
     scratch.prune(".*.part", space.folder, _DAYS_KEPT)
     missing = set(space.missing([item.key for item in items]))
     todo = [item for item in items if item.key in missing]
-    size = SHARD_SIZE[modality]
-    shards = [todo[start : start + size] for start in range(0, len(todo), size)]
-    if not shards:
+    if not todo:
         return
-    workers = min(len(os.sched_getaffinity(0)), len(shards))
-    with (
-        progress(f"encode {modality}s", len(todo), f"{modality}s") as shown,
-        ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(name, revision),
-        ) as pool,
-    ):
+    cores = len(os.sched_getaffinity(0))
+    with start(name, revision, setting, min(cores, len(todo))) as pool:
+        run(pool, setting, modality, todo, space)
+
+
+def place(wanted: Precision, name: str) -> tuple[str, str]:
+    """The device of this machine, and what the precision `wanted` of the backbone `name` means on it."""
+    device = devices.kind()
+    return device, precision.resolve(wanted, name, device)
+
+
+def shard_size(modality: Modality, count: int, workers: int) -> int:
+    """Samples a shard, of `count` to encode: a few, too, keep all workers busy."""
+    return min(SHARD_SIZE[modality], -(-count // workers))
+
+
+def start(name: str, revision: str | None, setting: Setting, workers: int) -> ProcessPoolExecutor:
+    """Starts processes, on GPUs maybe fewer than `workers`, that load the backbone each."""
+    places = devices.of_workers(setting.device, workers)
+    context = multiprocessing.get_context("spawn")
+    free = context.SimpleQueue()
+    for place in places:
+        free.put(place)
+    return ProcessPoolExecutor(
+        len(places),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(name, revision, setting.precision, free),
+    )
+
+
+def run(
+    pool: ProcessPoolExecutor,
+    setting: Setting,
+    modality: Modality,
+    items: Sequence[Item],
+    space: Space,
+) -> None:
+    """Encodes `items`, none of which `space` has, in the processes of `pool`; see `encode`."""
+    size = shard_size(modality, len(items), len(os.sched_getaffinity(0)))
+    shards = [items[first : first + size] for first in range(0, len(items), size)]
+    with progress(f"encode {modality}s", len(items), f"{modality}s") as shown:
         futures = [pool.submit(_work, setting, modality, shard, space.folder) for shard in shards]
         try:
             for future in as_completed(futures):
@@ -77,15 +110,20 @@ def encode(
                 "run `dvc repro` again"
             ) from None
         finally:
-            pool.shutdown(cancel_futures=True)
+            for future in futures:
+                future.cancel()
 
 
-def _start_worker(name: str, revision: str | None) -> None:
+def _start_worker(
+    name: str, revision: str | None, computes_in: str, free: "SimpleQueue[str]"
+) -> None:
     global _backbone
     lifeline.end_with_pool()
     memory.keep_freed()
     torch.set_num_threads(1)
-    _backbone = registry.load(name, revision)
+    device = free.get()
+    devices.prepare(device)
+    _backbone = registry.load(name, revision, computes_in, device)
 
 
 def _work(setting: Setting, modality: Modality, items: Sequence[Item], folder: Path) -> int:

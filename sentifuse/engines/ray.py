@@ -6,35 +6,42 @@ the same files come out, and only names travel. Where the cluster has GPUs, it e
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import torch
 
-from sentifuse import memory, scratch
+from sentifuse import devices, memory, scratch
 from sentifuse.backbones import registry
 from sentifuse.encoding import Item, Modality, Setting, encode_shard, space_name, versions
+from sentifuse.engines import local
 from sentifuse.engines.cluster import Cluster
-from sentifuse.engines.local import SHARD_SIZE
-from sentifuse.engines.registry import Encode
 from sentifuse.errors import UserError
+from sentifuse.precision import Precision
 from sentifuse.progress import progress
 from sentifuse.store import Space
 
 _DAYS_KEPT = 1.0
 
 
-@contextmanager
-def opened(address: str | None) -> Iterator[Encode]:
-    """The engine's `encode`; connects when there is something to encode, and disconnects at the end.
+def place(cluster: Cluster, wanted: Precision, name: str) -> tuple[str, str]:
+    """The device of the cluster's nodes, and what a precision means on it; see `local.place`."""
+    if cluster.here:
+        return local.place(wanted, name)
+    [(_, answer)] = cluster.run(Placer, {"wanted": wanted, "name": name}, [""])
+    device, chosen = json.loads(answer)
+    return device, chosen
 
-    Args:
-        address: as of `Cluster`.
-    """
-    with Cluster(address) as cluster:
-        yield partial(encode, cluster)
+
+class Placer:
+    """What asks a node for its device."""
+
+    def __init__(self, wanted: Precision, name: str) -> None:
+        self._wanted, self._name = wanted, name
+
+    def __call__(self, task: str) -> str:
+        """Both as a JSON list."""
+        return json.dumps(local.place(self._wanted, self._name))
 
 
 def encode(
@@ -66,7 +73,8 @@ def encode(
     if not missing:
         return
     count = len(missing)
-    shards = _shards(_first_of_each(items, missing), SHARD_SIZE[modality])
+    size = local.shard_size(modality, count, cluster.cores())
+    shards = _shards(_first_of_each(items, missing), size)
     arguments = {
         "name": name,
         "revision": revision,
@@ -125,7 +133,10 @@ class Encoder:
         torch.set_num_threads(1)
         self._setting, self._modality = setting, modality
         self._space = Space(folder.parent, folder.name)
-        self._backbone = registry.load(name, revision)
+        # Of a node's GPUs, Ray lets a process see its own only.
+        device = "cuda:0" if setting.device == "cuda" else "cpu"
+        devices.prepare(device)
+        self._backbone = registry.load(name, revision, setting.precision, device)
         own = space_name(modality, self._backbone, setting)
         if own != folder.name:
             raise UserError(

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from sentifuse.encoding import Item, Modality, Setting
+from sentifuse.precision import Precision
 from sentifuse.store import Space
 
 
@@ -22,24 +24,41 @@ class Encode(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True)
+class Engine:
+    """Who encodes.
+
+    Attributes:
+        place: `backbone.precision` and `backbone.name` -> the device, `cpu` or `cuda`, and the precision,
+            `fp32`, `bf16` or `fp16`, that it encodes in.
+        encode: what encodes.
+    """
+
+    place: Callable[[Precision, str], tuple[str, str]]
+    encode: Encode
+
+
 @contextmanager
-def _local(address: str | None) -> Iterator[Encode]:
+def _local(address: str | None) -> Iterator[Engine]:
     from sentifuse.engines import local
 
-    yield local.encode
+    yield Engine(local.place, local.encode)
 
 
 @contextmanager
-def _ray(address: str | None) -> Iterator[Encode]:
+def _ray(address: str | None) -> Iterator[Engine]:
+    from functools import partial
+
     from sentifuse.engines import ray
+    from sentifuse.engines.cluster import Cluster
 
-    with ray.opened(address) as encode:
-        yield encode
+    with Cluster(address) as cluster:
+        yield Engine(partial(ray.place, cluster), partial(ray.encode, cluster))
 
 
-# A name of `backbone.engine` -> what gives its `encode`, and ends what that started. The address is
+# A name of `backbone.engine` -> what opens it, and at the end closes what it started. The address is
 # `ray.address`, which only Ray reads. Whoever encodes, the rows of a key are the same.
-ENGINES: dict[str, Callable[[str | None], AbstractContextManager[Encode]]] = {
+ENGINES: dict[str, Callable[[str | None], AbstractContextManager[Engine]]] = {
     "local": _local,
     "ray": _ray,
 }

@@ -15,8 +15,8 @@ from sentifuse.calibration import softmax
 from sentifuse.dataset import Dataset
 from sentifuse.ensemble import Ensemble
 from sentifuse.fusion import FUSIONS
+from sentifuse.inference import predict, predict_without
 from sentifuse.model import Classifier
-from sentifuse.training import predict, predict_without
 from tests.synthetic import IMAGE_TAIL, TEXT_DIM, TEXT_TAIL, make_parts, model_config
 
 TAILS = {"image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL}

@@ -185,7 +185,7 @@ def test_a_string_that_is_no_number_comes_without_the_hint(tmp_path: Path) -> No
 def test_of_several_mistakes_the_first_is_told_and_the_rest_counted(tmp_path: Path) -> None:
     text = message(tmp_path, "stage1", {"epochs": -1, "batch_size": 0})
     assert text.startswith("stage1.epochs: -1: ")
-    assert text.endswith("(and 8 more)")
+    assert text.endswith("(and 9 more)")
 
 
 @pytest.mark.parametrize(

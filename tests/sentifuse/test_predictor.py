@@ -231,3 +231,24 @@ def test_other_libraries_are_told(made: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(encoding, "versions", lambda: versions)
     with pytest.warns(UserWarning, match=r"trained with pillow [\d.]+ \(here 0\.1\)"):
         Predictor.load(made)
+
+
+def test_inputs_are_encoded_in_the_precision_of_the_training(tmp_path: Path, made: Path) -> None:
+    low = make_bundle(tmp_path / "low", precision="bf16")
+    [plain], [narrow] = (
+        [Predictor.load(folder).predict(picture(), "good day")] for folder in (made, low)
+    )
+    assert narrow.probabilities != plain.probabilities
+    for label, value in plain.probabilities.items():
+        assert narrow.probabilities[label] == pytest.approx(value, abs=0.02)
+
+
+def test_a_model_of_a_gpu_predicts_without_one_and_says_so(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor.devices, "kind", lambda: "cpu")
+    folder = make_bundle(tmp_path, device="cuda")
+    with pytest.warns(UserWarning, match=r"was trained with cuda \(here cpu\): the last digits"):
+        found = Predictor.load(folder)
+    expected = Predictor.load(made).predict(picture(), "good day")
+    assert found.predict(picture(), "good day").probabilities == expected.probabilities

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from sentifuse.dataset import Dataset, Needs, Parts, ViewChoice
+from sentifuse.dataset import Parts
+from sentifuse.inference import predict
 from sentifuse.losses import loss
 from sentifuse.metrics import headline
-from sentifuse.model import Batch, Classifier
+from sentifuse.model import Classifier
 from sentifuse.recipe import Schedule
-from sentifuse.training import HISTORY, Criterion, Fitted, fit, predict, predict_without
-from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, make_parts, model_config
+from sentifuse.training import HISTORY, Criterion, Fitted, fit
+from tests.synthetic import make_parts, model_config
 
 SCHEDULE = Schedule(
     epochs=8,
@@ -28,6 +29,7 @@ SCHEDULE = Schedule(
     schedule="plateau",
     warmup=0.0,
     early_stop_patience=0,
+    precision="fp32",
 )
 PLAIN = Criterion(torch.ones(3), 0.0, None)
 
@@ -44,7 +46,6 @@ class Run:
         seed: int = 0,
         views: Any = "plain",
         keep_start: bool = False,
-        autocast: bool = False,
         config: Mapping[str, Any] | None = None,
         **schedule: Any,
     ) -> None:
@@ -64,7 +65,6 @@ class Run:
             train_views=views,
             predict_views="plain",
             start=self.start if keep_start else None,
-            autocast=autocast,
             on_epoch=lambda row: self.epochs.append(self.weights()),
         )
 
@@ -269,79 +269,10 @@ def test_gradients_are_clipped_to_their_norm() -> None:
     assert moved[1e-12] < 1e-4
 
 
-def test_predictions_are_in_order_and_do_not_depend_on_batches() -> None:
-    parts = make_parts(train=300)  # more than one batch
-    model = Classifier(model_config(dropout=0.5)).train()
-    logits = predict(model, parts.train, "plain")
-    assert logits.shape == (300, 3)
-    for index in (0, 255, 256, 299):
-        one = replace(parts.train, rows=parts.train.rows[index : index + 1])
-        torch.testing.assert_close(predict(model, one, "plain")[0], logits[index])
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"fusion": "cross_attn"},
-        {"text_tail": TEXT_TAIL},
-        {"fusion": "cross_attn", "text_tail": TEXT_TAIL, "image_tail": IMAGE_TAIL},
-    ],
-    ids=["tokens", "tail", "both"],
-)
-def test_predictions_in_the_order_of_text_lengths_are_those_of_each_sample(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sentifuse.training._EVALUATION_BATCH", 7)
-    data = make_parts(train=40, val=0, noise=1.0, views=2).train
-    data = replace(data, rows=np.random.default_rng(0).permutation(40))
-    offsets = data.features.text_offsets
-    assert offsets is not None
-    lengths = np.diff(offsets)[data.rows]
-    assert (np.diff(lengths) < 0).any()
-    torch.manual_seed(0)
-    model = Classifier(model_config(**changes))
-    logits = predict(model, data, "mean")
-    for index in range(40):
-        one = replace(data, rows=data.rows[index : index + 1])
-        torch.testing.assert_close(predict(model, one, "mean")[0], logits[index])
-
-
-@pytest.mark.parametrize("views", ["plain", "mean"])
-def test_predictions_without_modalities_stand_one_above_the_other(views: ViewChoice) -> None:
-    data = make_parts(train=300, val=0, noise=1.0, views=2).train
-    model = Classifier(model_config(dropout=0.5)).train()
-    absences = [(), ("image",), ("text",), ("image", "text")]
-    found = predict_without(model, data, views, absences)
-    assert found.shape == (4, 300, 3)
-    assert torch.equal(found[0], predict(model, data, views))
-    for logits, absent in zip(found, absences, strict=True):
-        batch = data.batch(np.arange(300), Needs.of(model), views)
-        torch.testing.assert_close(logits, model(batch, absent).detach())
-    assert torch.equal(found[3], found[3][:1].expand(300, -1))
-
-
-def test_a_batch_is_gathered_once_whatever_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    gathered: list[int] = []
-    gather = Dataset.batch
-
-    def batch(self: Dataset, index: np.ndarray, *arguments: Any) -> Batch:
-        gathered.extend(index)
-        return gather(self, index, *arguments)
-
-    monkeypatch.setattr(Dataset, "batch", batch)
-    data = make_parts(train=300).train
-    predict_without(Classifier(model_config()), data, "plain", [(), ["text"], ["image"]])
-    assert sorted(gathered) == list(range(300))
-
-
-def test_predictions_for_no_sample_are_an_empty_table() -> None:
-    assert predict(Classifier(model_config()), make_parts().test, "plain").shape == (0, 3)
-
-
 def test_autocast_trains_in_bfloat16_and_learns_as_well() -> None:
     parts = make_parts(noise=0.05)
     plain = Run(parts, epochs=15)
-    half = Run(parts, epochs=15, autocast=True)
+    half = Run(parts, epochs=15, precision="bf16")
     assert plain.column("train_loss") != half.column("train_loss")
     assert half.column("train_loss") == pytest.approx(plain.column("train_loss"), rel=0.1)
     assert half.fitted.val["macro_f1"] == 1.0

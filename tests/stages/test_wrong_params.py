@@ -42,6 +42,7 @@ WRONG: dict[str, list[Any]] = {
     "backbone.name": ["", 3, None],
     "backbone.revision": ["", 3],
     "backbone.fingerprint": ["", "f00", 3],
+    "backbone.precision": ["float16", "FP32", 16, None, "bf16"],  # bundled knows fp32 only
     "backbone.tokens": FLAG,
     "backbone.hidden_dtype": ["bfloat16", None],
     "backbone.image_batch": [*COUNT, 0],
@@ -85,6 +86,7 @@ WRONG: dict[str, list[Any]] = {
             "schedule": ["step", None],
             "warmup": FRACTION,
             "early_stop_patience": COUNT,
+            "precision": ["fp16", None],
         }.items()
     },
     "stage2.members": [*COUNT, 0],
@@ -92,7 +94,6 @@ WRONG: dict[str, list[Any]] = {
     "stage2.lr_clip": RATE,
     "stage2.layer_decay": [0, 1.1, "0.9"],
     "stage2.encoder_dropout": FRACTION,
-    "stage2.precision": ["fp16", None],
     "stage2.threads": [*COUNT, 0],
 }
 # These need the classes or another section beside them, which some stages that read the key do not.

@@ -134,10 +134,10 @@ def test_the_shards_are_those_of_the_local_engine_and_a_second_run_encodes_nothi
     lines = [line.split(" in ")[0] for line in told.err.splitlines() if " left" not in line]
     assert lines == ["encode images: 200 images", "encode texts: 40 texts"]
     # Nothing to do needs no cluster.
-    with ray.opened("127.0.0.1:1") as encode:
+    with Cluster("127.0.0.1:1") as nobody:
         for modality in items:
             space = space_of(tmp_path, modality, backbone)
-            encode(str(backbone), None, SETTING, modality, items[modality], space)
+            ray.encode(nobody, str(backbone), None, SETTING, modality, items[modality], space)
     assert capsys.readouterr().err == ""
 
 
