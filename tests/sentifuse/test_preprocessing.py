@@ -88,7 +88,6 @@ def test_a_whole_encoder_is_allowed_and_said_to_be_slow(
 def test_the_precision_is_on_record_and_how_close_it_is_to_float32(
     backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()  # encodes indeed
     monkeypatch.setattr(local, "ProcessPoolExecutor", SerialPool)
     for number in range(3):
         Image.new("RGB", (40, 50), (80 * number, 90, 0)).save(tmp_path / f"{number}.png")
@@ -115,6 +114,7 @@ def test_the_precision_is_on_record_and_how_close_it_is_to_float32(
             views=1,
             store=tmp_path / "store",
             out=out,
+            encode=local.encode,
         )
         assert encoding_record.read(out).setting.precision == precision
         embeddings[precision] = features.read(out).text_embeddings

@@ -17,6 +17,7 @@ from PIL import Image
 from sentifuse import predict_command
 from sentifuse.backbones import registry
 from sentifuse.encoding import Item, Modality, Setting, item_key, space_name
+from sentifuse.engines import cluster as engine_cluster
 from sentifuse.engines import local
 from sentifuse.engines.cluster import Cluster
 from sentifuse.errors import UserError
@@ -224,6 +225,37 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_task(nodes: Nodes, tmp_path:
         assert node is None
         assert sorted(found) == list(range(40))
         assert len(set(found.values())) == 3
+
+
+def test_only_nodes_with_a_gpu_work_where_there_are_some(nodes: Nodes, tmp_path: Path) -> None:
+    node = nodes.add_node(num_cpus=2, num_gpus=1)
+    with Cluster(nodes.address) as cluster:
+        found = dict(cluster.run(Toy, {"marker": tmp_path}, [""] * 6))
+    assert set(found.values()) == {node.node_id}
+    nodes.remove_node(node)
+
+
+@pytest.mark.parametrize(
+    ("there", "size", "share"),
+    [
+        ({"CPU": 8.0}, 8, {"num_cpus": 1}),
+        ({"CPU": 200.0}, 100, {"num_cpus": 1}),
+        ({"CPU": 2.0, "GPU": 4.0}, 4, {"num_gpus": 1.0}),
+        ({"CPU": 12.0, "GPU": 4.0}, 12, {"num_gpus": 0.3333}),
+        ({"CPU": 64.0, "GPU": 4.0}, 32, {"num_gpus": 0.125}),
+    ],
+)
+def test_a_process_takes_a_core_or_a_part_of_a_gpu(
+    there: dict[str, float], size: int, share: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_itself, "cluster_resources", lambda: there)
+    assert engine_cluster._pool(100) == (size, share)
+
+
+def test_the_nodes_choose_device_and_precision(cluster: Cluster, backbone: Path) -> None:
+    here = local.place("auto", str(backbone))
+    assert ray.place(cluster, "auto", str(backbone)) == here
+    assert ray.place(Cluster(None), "auto", str(backbone)) == here
 
 
 def test_no_cluster_at_the_address_is_told_in_seconds(tmp_path: Path) -> None:
