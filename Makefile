@@ -24,6 +24,6 @@ test: .venv/installed-dev
 	pip install --quiet --requirement requirements.txt
 	touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt requirements-serve.txt requirements-s3.txt requirements-ssh.txt
+.venv/installed-dev: .venv/installed requirements-dev.txt requirements-serve.txt requirements-s3.txt requirements-ssh.txt requirements-ray.txt
 	pip install --quiet --requirement requirements-dev.txt
 	touch $@

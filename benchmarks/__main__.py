@@ -29,8 +29,10 @@ from sentifuse.threads import wait_passively
 
 # Topic -> the module with its `measure(work, *, short) -> list[Measurement]`.
 TOPICS = {
+    "extraction": "benchmarks.extraction",
     "training": "benchmarks.training",
     "scaling": "benchmarks.scaling",
+    "ray": "benchmarks.ray_engine",
 }
 OUT = Path(__file__).parent
 

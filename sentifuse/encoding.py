@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from sentifuse import images, text
-from sentifuse.backbones.interface import Backbone, Encoded
+from sentifuse.backbones.interface import Backbone, Encoded, ImageEncoder, TextEncoder
 from sentifuse.errors import UserError
 from sentifuse.images import ImageSpec, ViewSpec
 from sentifuse.store import Row
@@ -29,6 +29,8 @@ Modality = Literal["image", "text"]
 
 # Part of every space's name: raise it when cleaning, decoding or batching changes what comes out.
 VERSION = 1
+# The same for rows in bf16 and fp16 alone: of `backbones.fast_clip`.
+LOW_PRECISION_VERSION = 1
 # The same for texts alone, which are encoded anew in a minute. 2: UTF-16 is decoded.
 TEXT_VERSION = 2
 
@@ -45,6 +47,8 @@ class Setting:
         image_batch: images a batch.
         text_batch: texts a batch.
         views: how random views are drawn.
+        precision: `fp32`, `bf16` or `fp16`, of the encoders' products.
+        device: `cpu` or `cuda`; the last digits depend on it.
     """
 
     image_split: int
@@ -54,6 +58,9 @@ class Setting:
     image_batch: int
     text_batch: int
     views: ViewSpec
+    # What was encoded before there was a choice has these.
+    precision: str = "fp32"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,11 @@ def space_parts(
         "hidden_dtype": setting.hidden_dtype,
         "encoder": fingerprint,
     }
+    # Named only where they differ from what was the only way once: rows of then stay valid.
+    if setting.precision != "fp32":
+        parts |= {"precision": setting.precision, "forward": LOW_PRECISION_VERSION}
+    if setting.device != "cpu":
+        parts |= {"device": setting.device}
     if modality == "image":
         parts |= {"split": setting.image_split, "batch": setting.image_batch}
         parts |= {"pillow": libraries["pillow"], "views": asdict(setting.views)}
@@ -172,7 +184,8 @@ def _encode_images(
     for batch in _chunks(items, setting.image_batch):
         pixels = np.stack([_view(decoded(item), item, encoder.spec, setting) for item in batch])
         filled = _fill(torch.from_numpy(pixels), setting.image_batch)
-        encoded = encoder.encode(normalise(filled, encoder.spec), setting.image_split)
+        prepared = normalise(filled, encoder.spec)
+        encoded = _encode(encoder, prepared, setting.image_split, setting.tokens)
         rows |= _rows(batch, encoded, setting)
     return rows
 
@@ -189,9 +202,22 @@ def _encode_texts(
     for length in sorted(by_length):
         for batch in _chunks(by_length[length], setting.text_batch):
             rectangle = torch.tensor([ids for _, ids in batch])  # (B, T)
-            encoded = encoder.encode(_fill(rectangle, setting.text_batch), setting.text_split)
+            filled = _fill(rectangle, setting.text_batch)
+            encoded = _encode(encoder, filled, setting.text_split, setting.tokens)
             rows |= _rows([item for item, _ in batch], encoded, setting)
     return rows
+
+
+def _encode(
+    encoder: ImageEncoder | TextEncoder, batch: Tensor, split: int, tokens: bool
+) -> Encoded:
+    """Encodes where the encoder is: the same path on the processor, where moving does nothing, and a GPU."""
+    encoded = encoder.encode(batch.to(encoder.device), split, tokens)
+    return Encoded(
+        embedding=encoded.embedding.cpu(),
+        tokens=None if encoded.tokens is None else encoded.tokens.cpu(),
+        hidden=None if encoded.hidden is None else encoded.hidden.cpu(),
+    )
 
 
 def normalise(pixels: Tensor, spec: ImageSpec) -> Tensor:
@@ -217,9 +243,9 @@ def _view(image: Image.Image, item: Item, spec: ImageSpec, setting: Setting) -> 
 def _rows(items: Sequence[Item], encoded: Encoded, setting: Setting) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for index, item in enumerate(items):
-        row: Row = {"embedding": encoded.embedding[index : index + 1].float().numpy()}
+        row: Row = {"embedding": encoded.embedding[index : index + 1].numpy()}
         # Random views serve training's embeddings and hidden states; attention looks at the plain one.
-        if setting.tokens:
+        if encoded.tokens is not None:
             tokens = encoded.tokens[index] if item.view == 0 else encoded.tokens[index, :0]
             row["tokens"] = _narrow(tokens, item, setting)
         if encoded.hidden is not None:

@@ -28,7 +28,7 @@ class EncodingRecord:
         image_spec: how the image encoder wants its images.
         max_tokens: where a text is cut.
         views: V, views of each image, the plain one included.
-        setting: split points, precision, batch sizes, how views are drawn.
+        setting: split points, precision, device, batch sizes, how views are drawn.
         libraries: name -> version of the libraries that encoded; others may change the last digits.
     """
 

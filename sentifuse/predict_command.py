@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING
 from sentifuse.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sentifuse.predict_csv import Predicts
     from sentifuse.predictor import Prediction
 
 MODEL = Path("models/bundle")
@@ -32,6 +36,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="list bad rows and stop, or mark them and go on (default: error)",
     )
+    many.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="one core of this machine, or a Ray cluster (default: local)",
+    )
+    many.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="host:port of the cluster, or `auto`; without it Ray starts on this machine",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -41,25 +56,41 @@ def run(arguments: argparse.Namespace) -> None:
         UserError: neither or both of a pair and a CSV, or what prediction raises.
     """
     pair, table = (arguments.image, arguments.text), (arguments.csv, arguments.out)
+    if arguments.ray_address and arguments.engine != "ray":
+        raise UserError("--ray-address: only --engine ray reads it")
     if any(pair) == any(table) or (any(table) and not all(table)):
         raise UserError("expected --image and --text, or one of them, or else --csv and --out")
-    from sentifuse.predictor import Predictor
-
     if arguments.csv:
         from sentifuse import predict_csv
 
         if not arguments.csv.is_file():  # before the model takes seconds to load
             raise UserError(f"{arguments.csv}: no such file")
-        predictor = Predictor.load(arguments.model, arguments.backbone)
-        done, passed = predict_csv.predict(
-            predictor, arguments.csv, arguments.out, skip=arguments.on_bad_row == "skip"
-        )
+        with _predictor(arguments) as predictor:
+            done, passed = predict_csv.predict(
+                predictor, arguments.csv, arguments.out, skip=arguments.on_bad_row == "skip"
+            )
         print(f"{arguments.out}: {done} rows" + (f", {passed} passed over" if passed else ""))
         return
+    from sentifuse.predictor import Predictor
+
     found = Predictor.load(arguments.model, arguments.backbone).predict(
         arguments.image, arguments.text or None
     )
     print(json.dumps(asdict(found), ensure_ascii=False) if arguments.json else _told(found))
+
+
+@contextmanager
+def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
+    if arguments.engine == "local":
+        from sentifuse.predictor import Predictor
+
+        yield Predictor.load(arguments.model, arguments.backbone)
+        return
+    from sentifuse.engines.cluster import Cluster
+    from sentifuse.engines.ray_predictor import RayPredictor
+
+    with Cluster(arguments.ray_address) as cluster:
+        yield RayPredictor(cluster, arguments.model, arguments.backbone)
 
 
 def _told(found: "Prediction") -> str:

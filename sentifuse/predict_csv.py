@@ -2,15 +2,17 @@
 
 import csv
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sentifuse import text
 from sentifuse.errors import UserError, listed
 from sentifuse.files import writing
-from sentifuse.predictor import Pair, Prediction, Predictor
+from sentifuse.predictor import Pair, Prediction
+
+T = TypeVar("T")
 
 # The columns that are read; others are ignored. A text stands in the row, or in a file.
 COLUMNS = ("guid", "image", "text", "text_file")
@@ -31,7 +33,18 @@ class Row:
     found: Pair | UserError
 
 
-def predict(predictor: Predictor, source: Path, out: Path, skip: bool) -> tuple[int, int]:
+class Predicts(Protocol):
+    """A `Predictor`, or what stands for one: an answer a pair, in their order."""
+
+    @property
+    def labels(self) -> Sequence[str]: ...
+
+    def check_many(self, pairs: Iterable[Pair]) -> Iterator[UserError | None]: ...
+
+    def try_many(self, pairs: Iterable[Pair]) -> Iterator[Prediction | UserError]: ...
+
+
+def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[int, int]:
     """Predicts every row of `source` and writes `out`, atomically.
 
     The columns of `out`: `line`, `guid`, `tag`, `p_<label>` for each class, `confidence`,
@@ -62,7 +75,7 @@ def predict(predictor: Predictor, source: Path, out: Path, skip: bool) -> tuple[
         writer.writerow(
             ["line", "guid", "tag", *probabilities, "confidence", *contributions, "problem"]
         )
-        for row, found in _predicted(predictor, read(source)):
+        for row, found in _answered(predictor.try_many, read(source)):
             if isinstance(found, UserError):
                 bad.append(Row(row.line, row.guid, found))
                 blanks = [""] * (len(probabilities) + 4)
@@ -124,19 +137,15 @@ def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> Row:
     return Row(line, guid, pair)
 
 
-def _seen_bad(predictor: Predictor, rows: Iterable[Row]) -> Iterator[Row]:
-    for row in rows:
-        try:
-            if isinstance(row.found, UserError):
-                raise row.found
-            predictor.check(row.found)
-        except UserError as error:
-            yield Row(row.line, row.guid, error)
+def _seen_bad(predictor: Predicts, rows: Iterable[Row]) -> Iterator[Row]:
+    for row, problem in _answered(predictor.check_many, rows):
+        if problem is not None:
+            yield Row(row.line, row.guid, problem)
 
 
-def _predicted(
-    predictor: Predictor, rows: Iterable[Row]
-) -> Iterator[tuple[Row, Prediction | UserError]]:
+def _answered(
+    ask: Callable[[Iterator[Pair]], Iterator[T]], rows: Iterable[Row]
+) -> Iterator[tuple[Row, T | UserError]]:
     """Each row with what came of it, in order."""
     waiting: deque[Row] = deque()
 
@@ -151,7 +160,7 @@ def _predicted(
             row = waiting.popleft()
             yield row, UserError(str(row.found))
 
-    for found in predictor.try_many(pairs()):
+    for found in ask(pairs()):
         yield from bad_ones()
         yield waiting.popleft(), found
     yield from bad_ones()

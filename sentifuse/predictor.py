@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from sentifuse import attribution, bundle, encoding, images, online_features
+from sentifuse import attribution, bundle, devices, encoding, images, online_features
 from sentifuse.attribution import Attribution
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
@@ -32,7 +32,7 @@ from sentifuse.model import INPUT_MODES
 from sentifuse.online_features import Source
 from sentifuse.text import clean
 
-_PAIRS_A_BATCH = 32
+PAIRS_A_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,12 @@ class Predictor:
                 f"{encoding.VERSION}: use the release that made it, or train again with `dvc repro`"
             )
         name = record.backbone if backbone is None else backbone
+        setting = record.setting
+        device = setting.device if setting.device == devices.kind() else "cpu"
         try:
-            found = registry.load(name, record.revision if backbone is None else None)
+            found = registry.load(
+                name, record.revision if backbone is None else None, setting.precision, device
+            )
         except UserError as error:
             raise UserError(
                 f"{folder}: its backbone is not here; another place is told by `--backbone` "
@@ -120,6 +124,8 @@ class Predictor:
             for library, version in record.libraries.items()
             if here.get(library) != version
         ]
+        if device != setting.device:
+            other.append(f"{setting.device} (here {device})")
         if other:
             warnings.warn(
                 f"{folder}: was trained with {', '.join(other)}: the last digits may differ",
@@ -161,20 +167,21 @@ class Predictor:
     def try_many(self, pairs: Iterable[Pair]) -> Iterator[Prediction | UserError]:
         """As `predict_many`, but a pair that cannot be predicted gives its error."""
         rest = iter(pairs)
-        while batch := list(islice(rest, _PAIRS_A_BATCH)):
+        while batch := list(islice(rest, PAIRS_A_BATCH)):
             try:
                 yield from self._batch(batch)
             except UserError:
                 # Which one is it? A row does not depend on its batch, so one by one is the same.
                 yield from map(self._try, batch)
 
-    def check(self, pair: Pair) -> None:
-        """Looks at all that can be seen without decoding the image.
-
-        Raises:
-            UserError: as of `predict`.
-        """
-        self._content(pair)
+    def check_many(self, pairs: Iterable[Pair]) -> Iterator[UserError | None]:
+        """What is wrong with each pair, as far as it can be seen without decoding the image."""
+        for pair in pairs:
+            try:
+                self._content(pair)
+                yield None
+            except UserError as error:
+                yield error
 
     def _try(self, pair: Pair) -> Prediction | UserError:
         try:

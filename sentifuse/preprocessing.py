@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from torch import Tensor
 
-from sentifuse import assemble, encoding_record, space_record, store_lock
+from sentifuse import assemble, encoding_record, fidelity, precision, space_record, store_lock
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone, Encoder
 from sentifuse.encoding import (
@@ -20,7 +21,7 @@ from sentifuse.encoding import (
     space_parts,
     versions,
 )
-from sentifuse.engines import local
+from sentifuse.engines.registry import Encode
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
 from sentifuse.files import write_bytes
@@ -54,7 +55,8 @@ def preprocess(
     views: int,
     store: Path,
     out: Path,
-) -> None:
+    encode: Encode,
+) -> dict[str, Any]:
     """Writes the features of `samples` to `out`.
 
     Args:
@@ -67,6 +69,10 @@ def preprocess(
         views: random views of each image, beside the plain one.
         store: root of the feature store.
         out: `data/features`.
+        encode: the engine that encodes what the store lacks.
+
+    Returns:
+        `fidelity.report`: the precision, and how close it comes to float32.
 
     Raises:
         UserError: no such backbone, or not the expected one; more layers to finetune than it has; a file
@@ -79,6 +85,8 @@ def preprocess(
             f"{backbone.fingerprint}: not the files that were expected"
         )
     print(f"backbone.fingerprint: {backbone.fingerprint}")
+    print(f"backbone.precision: {setting.precision} ({setting.device})")
+    precision.warn_if_slow(setting.precision, setting.device)
     _check_depth("unfreeze_text_layers", setting.text_split, backbone.text)
     _check_depth("unfreeze_vision_layers", setting.image_split, backbone.image)
 
@@ -95,8 +103,8 @@ def preprocess(
         images = _space(store, "image", backbone.image, name, revision, setting)
         texts = _space(store, "text", backbone.text, name, revision, setting)
         for attempts_left in reversed(range(_ATTEMPTS)):
-            local.encode(name, revision, setting, "image", _Items(samples, images_of), images)
-            local.encode(name, revision, setting, "text", _Items(samples, texts_of), texts)
+            encode(name, revision, setting, "image", _Items(samples, images_of), images)
+            encode(name, revision, setting, "text", _Items(samples, texts_of), texts)
             try:
                 assemble.write(
                     out,
@@ -112,6 +120,14 @@ def preprocess(
                 if not attempts_left:
                     raise
                 print(f"{error}; they are encoded again now", file=sys.stderr)
+        cosines: dict[Modality, float] = {
+            "image": fidelity.least_cosine(
+                backbone, setting, "image", map(_plain_image, samples), out, store
+            ),
+            "text": fidelity.least_cosine(
+                backbone, setting, "text", map(_text, samples), out, store
+            ),
+        }
     encoding_record.write(encoding_record.of(backbone, name, revision, setting, views + 1), out)
     for modality, encoder, split in (
         ("image", backbone.image, setting.image_split),
@@ -119,6 +135,15 @@ def preprocess(
     ):
         if split:
             _save_weights(encoder.tail(split).weights, out / f"{modality}_tail.safetensors")
+    return fidelity.report(setting.precision, cosines)
+
+
+def _plain_image(sample: Sample) -> tuple[str, str]:
+    return sample.image_sha256, sample.image
+
+
+def _text(sample: Sample) -> tuple[str, str]:
+    return sample.text_sha256, sample.text
 
 
 def _key(content: str, view: int) -> str:

@@ -52,7 +52,7 @@ class Contents:
     def purpose(self) -> str:
         """What its rows are, in words."""
         if self.record is None:
-            return "no record: made by an earlier version, or damaged"
+            return "no record: of an earlier version, or a sample in float32 to compare with"
         return ", ".join(_words(dict(self.record.parts)))
 
     def last_used(self) -> str:

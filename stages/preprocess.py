@@ -2,8 +2,9 @@
 
     python -m stages.preprocess
 
-Reads `data/manifest.csv` and the files that it names; writes `data/features/`. What was encoded
-before, by whichever run, comes from the store in `.sentifuse/store`.
+Reads `data/manifest.csv` and the files that it names; writes `data/features/` and
+`metrics/features.json` (the precision, and how close it comes to float32). What was encoded before, by
+whichever run, comes from the store in `.sentifuse/store`.
 """
 
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sentifuse import params
+from sentifuse import params, precision
 from sentifuse.errors import run
+from sentifuse.precision import Precision
 
 MANIFEST = Path("data/manifest.csv")
 OUT = Path("data/features")
+METRICS = Path("metrics/features.json")
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,23 @@ class BackboneParams:
     name: Annotated[str, Field(min_length=1)]
     revision: Annotated[str, Field(min_length=1)] | None
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    precision: Precision
     tokens: bool
     hidden_dtype: Literal["float16", "float32"]
     image_batch: params.PositiveInt
     text_batch: params.PositiveInt
+    engine: Literal["local", "ray"]
+
+    def __post_init__(self) -> None:
+        precision.check(self.precision, self.name)
+
+
+@dataclass(frozen=True)
+class Ray:
+    """The section `ray`."""
+
+    __pydantic_config__ = params.STRICT
+    address: Annotated[str, Field(pattern=r"^(auto|[^\s/]+:[0-9]+)$")] | None
 
 
 @dataclass(frozen=True)
@@ -51,36 +67,44 @@ class Params:
     unfreeze_text_layers: params.Count
     unfreeze_vision_layers: params.Count
     backbone: BackboneParams
+    ray: Ray
     augment: Augment
 
 
 def main() -> None:
     """Encodes what the store lacks and assembles `data/features/`."""
     p = params.load(Params)
-    from sentifuse import manifest, preprocessing
+    from sentifuse import files, manifest, preprocessing
     from sentifuse.encoding import Setting
+    from sentifuse.engines.registry import ENGINES
     from sentifuse.images import ViewSpec
     from sentifuse.store import default_root
 
-    setting = Setting(
-        image_split=p.unfreeze_vision_layers,
-        text_split=p.unfreeze_text_layers,
-        tokens=p.backbone.tokens,
-        hidden_dtype=p.backbone.hidden_dtype,
-        image_batch=p.backbone.image_batch,
-        text_batch=p.backbone.text_batch,
-        views=ViewSpec(p.augment.scale_min, p.augment.flip, p.augment.jitter),
-    )
-    preprocessing.preprocess(
-        manifest.Samples(MANIFEST),
-        name=p.backbone.name,
-        revision=p.backbone.revision,
-        expected=p.backbone.fingerprint,
-        setting=setting,
-        views=p.augment.views,
-        store=default_root(),
-        out=OUT,
-    )
+    with ENGINES[p.backbone.engine](p.ray.address) as engine:
+        device, chosen = engine.place(p.backbone.precision, p.backbone.name)
+        setting = Setting(
+            image_split=p.unfreeze_vision_layers,
+            text_split=p.unfreeze_text_layers,
+            tokens=p.backbone.tokens,
+            hidden_dtype=p.backbone.hidden_dtype,
+            image_batch=p.backbone.image_batch,
+            text_batch=p.backbone.text_batch,
+            views=ViewSpec(p.augment.scale_min, p.augment.flip, p.augment.jitter),
+            precision=chosen,
+            device=device,
+        )
+        found = preprocessing.preprocess(
+            manifest.Samples(MANIFEST),
+            name=p.backbone.name,
+            revision=p.backbone.revision,
+            expected=p.backbone.fingerprint,
+            setting=setting,
+            views=p.augment.views,
+            store=default_root(),
+            out=OUT,
+            encode=engine.encode,
+        )
+    files.write_json(METRICS, found)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ def make_bundle(
     *,
     views: int = 3,
     predict_views: str = "mean",
+    precision: str = "fp32",
+    device: str = "cpu",
     metrics: dict[str, Any] | None = None,
     **config: Any,
 ) -> Path:
@@ -60,6 +62,8 @@ def make_bundle(
         image_batch=4,
         text_batch=2,
         views=ViewSpec(scale_min=0.4, flip=True, jitter=0.1),
+        precision=precision,
+        device=device,
     )
     values: dict[str, Any] = {
         "labels": list(LABELS),

@@ -1,6 +1,7 @@
 """Any CLIP model of the hub or a local folder (Radford et al. 2021, arXiv:2103.00020)."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from sentifuse.backbones import fast_clip
 from sentifuse.backbones.interface import Backbone, Encoded, TailSpec, fingerprint
 from sentifuse.errors import UserError
 from sentifuse.images import ImageSpec
@@ -16,17 +18,21 @@ from sentifuse.images import ImageSpec
 class ClipText:
     """CLIP's text tower; its embedding is the projected state at end-of-text."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, precision: str, device: str) -> None:
         config = model.config.text_config
+        self._fast = None if precision == "fp32" else fast_clip.Text(model, precision, device)
         self._tower, self._projection = model.text_model, model.text_projection
-        self._tokenizer, self._config = tokenizer, config
+        self._tokenizer, self._config, self.device = tokenizer, config, device
         self.embedding_dim = model.config.projection_dim
         self.token_dim = config.hidden_size
         self.layers = config.num_hidden_layers
         self.max_tokens = config.max_position_embeddings
+
+    @cached_property
+    def fingerprint(self) -> str:
         weights = {**self._tower.state_dict(), "projection": self._projection.weight}
-        vocabulary = tokenizer.backend_tokenizer.to_str()
-        self.fingerprint = fingerprint(f"CLIP text {config.to_json_string()} {vocabulary}", weights)
+        vocabulary = self._tokenizer.backend_tokenizer.to_str()
+        return fingerprint(f"CLIP text {self._config.to_json_string()} {vocabulary}", weights)
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         encoded = self._tokenizer(texts, truncation=True, max_length=self.max_tokens)
@@ -35,13 +41,16 @@ class ClipText:
         return [list(ids[: ids.index(end) + 1]) for ids in encoded["input_ids"]]
 
     @torch.inference_mode()
-    def encode(self, ids: Tensor, split: int) -> Encoded:
+    def encode(self, ids: Tensor, split: int, tokens: bool) -> Encoded:
+        if self._fast is not None:
+            encoded: Encoded = self._fast(ids, split, tokens)
+            return encoded
         # Rows end with end-of-text and have no padding: causal attention makes whatever would
         # follow irrelevant, so the last state is the one that CLIP pools.
         out = self._tower(input_ids=ids, output_hidden_states=True)
-        tokens = out.last_hidden_state  # (B, T, H), after the final norm
+        states = out.last_hidden_state  # (B, T, H), after the final norm
         hidden = out.hidden_states[self.layers - split] if split else None
-        return Encoded(self._projection(tokens[:, -1]), tokens, hidden)
+        return Encoded(self._projection(states[:, -1]), states if tokens else None, hidden)
 
     def tail(self, split: int) -> TailSpec:
         norm = self._tower.final_layer_norm
@@ -51,23 +60,30 @@ class ClipText:
 class ClipVision:
     """CLIP's vision transformer; its embedding is the projected state of the class token."""
 
-    def __init__(self, model: Any, spec: ImageSpec) -> None:
+    def __init__(self, model: Any, spec: ImageSpec, precision: str, device: str) -> None:
         config = model.config.vision_config
+        self._fast = None if precision == "fp32" else fast_clip.Vision(model, precision, device)
         self._tower, self._projection = model.vision_model, model.visual_projection
-        self._config, self.spec = config, spec
+        self._config, self.spec, self.device = config, spec, device
         self.embedding_dim = model.config.projection_dim
         self.token_dim = config.hidden_size
         self.layers = config.num_hidden_layers
+
+    @cached_property
+    def fingerprint(self) -> str:
         weights = {**self._tower.state_dict(), "projection": self._projection.weight}
-        self.fingerprint = fingerprint(f"CLIP vision {config.to_json_string()} {spec}", weights)
+        return fingerprint(f"CLIP vision {self._config.to_json_string()} {self.spec}", weights)
 
     @torch.inference_mode()
-    def encode(self, pixels: Tensor, split: int) -> Encoded:
+    def encode(self, pixels: Tensor, split: int, tokens: bool) -> Encoded:
+        if self._fast is not None:
+            encoded: Encoded = self._fast(pixels, split, tokens)
+            return encoded
         out = self._tower(pixel_values=pixels, output_hidden_states=True)
         # transformers norms the class token only; normed tokens are what the projection expects.
-        tokens = self._tower.post_layernorm(out.last_hidden_state)  # (B, P, H)
+        states = self._tower.post_layernorm(out.last_hidden_state)  # (B, P, H)
         hidden = out.hidden_states[self.layers - split] if split else None
-        return Encoded(self._projection(tokens[:, 0]), tokens, hidden)
+        return Encoded(self._projection(states[:, 0]), states if tokens else None, hidden)
 
     def tail(self, split: int) -> TailSpec:
         norm = self._tower.post_layernorm
@@ -119,13 +135,15 @@ def _tail(
     )
 
 
-def load(name: str, revision: str | None) -> Backbone:
+def load(name: str, revision: str | None, precision: str, device: str) -> Backbone:
     """Loads a CLIP model.
 
     Args:
         name: a hub id such as `openai/clip-vit-base-patch32`, or a folder that `save_pretrained`
             wrote, with the files of the tokenizer and the image processor.
         revision: commit, tag or branch of the hub repository; None for its default.
+        precision: `fp32`, which goes through `transformers` and is the reference, `bf16` or `fp16`.
+        device: where it encodes.
 
     Raises:
         UserError: no such files here and no network, or a model that is not CLIP.
@@ -163,7 +181,12 @@ def load(name: str, revision: str | None) -> Backbone:
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(_how_to_get(name, revision)) from error
-    return Backbone(image=ClipVision(model, spec), text=ClipText(model, tokenizer))
+    if precision == "fp32":
+        model.to(device)
+    return Backbone(
+        image=ClipVision(model, spec, precision, device),
+        text=ClipText(model, tokenizer, precision, device),
+    )
 
 
 def _image_spec(name: str, revision: str | None) -> ImageSpec:

@@ -22,12 +22,12 @@ class Encoded:
     Attributes:
         embedding: (B, D), what the model's own contrastive or retrieval loss was trained on, before
             any normalisation.
-        tokens: (B, T or P, H), the states after the last layer.
+        tokens: (B, T or P, H), the states after the last layer; None if not asked for.
         hidden: (B, T or P, H), the states that enter the last `split` layers; None for `split` 0.
     """
 
     embedding: Tensor
-    tokens: Tensor
+    tokens: Tensor | None
     hidden: Tensor | None
 
 
@@ -43,12 +43,21 @@ class TailSpec:
 
 
 class Encoder(Protocol):
-    """One modality's encoder: frozen, in eval mode, float32."""
+    """One modality's encoder: frozen, in eval mode.
+
+    Whatever precision it computes in, all that it gives is float32, and its weights' fingerprint is that
+    of the float32 ones. It encodes what is on its `device`, a name for `torch.device`.
+    """
 
     embedding_dim: int
     token_dim: int
     layers: int
-    fingerprint: str
+    device: str
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights and of all else that decides what comes out."""
+        ...
 
     def tail(self, split: int) -> TailSpec:
         """The last `split` layers (1..`layers`), with what follows them up to the embedding."""
@@ -60,7 +69,7 @@ class ImageEncoder(Encoder, Protocol):
 
     spec: ImageSpec
 
-    def encode(self, pixels: Tensor, split: int) -> Encoded:
+    def encode(self, pixels: Tensor, split: int, tokens: bool) -> Encoded:
         """Encodes (B, 3, S, S) float32, normalised with `spec.mean` and `spec.std`."""
         ...
 
@@ -74,7 +83,7 @@ class TextEncoder(Encoder, Protocol):
         """Token ids with the special tokens, cut at `max_tokens`; never empty."""
         ...
 
-    def encode(self, ids: Tensor, split: int) -> Encoded:
+    def encode(self, ids: Tensor, split: int, tokens: bool) -> Encoded:
         """Encodes (B, T) int64 rows of one length, so that there is no padding."""
         ...
 
@@ -98,7 +107,7 @@ def fingerprint(description: str, weights: Mapping[str, Tensor]) -> str:
     """SHA-256 over `description` and every named tensor: names, dtypes, shapes and values."""
     digest = hashlib.sha256(description.encode())
     for name in sorted(weights):
-        tensor = weights[name].detach().contiguous()
+        tensor = weights[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -1,7 +1,8 @@
 """Encodes on this machine: one process a core, one thread each.
 
 Two processes of one thread beat one process of two, and one thread makes a row's bits independent of
-the number of cores.
+the number of cores. On a machine with GPUs it is the same: each process reads, decodes and prepares as
+without, and has an encoder of its own on one of them.
 """
 
 import multiprocessing
@@ -10,15 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import compress, islice
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import torch
 
-from sentifuse import lifeline, memory, scratch
+from sentifuse import devices, lifeline, memory, precision, scratch
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.errors import UserError
+from sentifuse.precision import Precision
 from sentifuse.progress import progress
 from sentifuse.store import Space
 
@@ -55,24 +58,56 @@ def encode(
     """
     scratch.prune(".*.part", space.folder, _DAYS_KEPT)
     lacking = space.lacking(item.key for item in items)
-    count, size = int(lacking.sum()), SHARD_SIZE[modality]
+    count = int(lacking.sum())
     if not count:
         return
-    shards = _shards(compress(items, lacking), size)
-    workers = min(len(os.sched_getaffinity(0)), -(-count // size))
-    with (
-        progress(f"encode {modality}s", count, f"{modality}s") as shown,
-        ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(name, revision),
-        ) as pool,
-    ):
-        running: set[Future[int]] = set()
+    cores = len(os.sched_getaffinity(0))
+    with start(name, revision, setting, min(cores, count)) as pool:
+        run(pool, setting, modality, compress(items, lacking), count, space)
+
+
+def place(wanted: Precision, name: str) -> tuple[str, str]:
+    """The device of this machine, and what the precision `wanted` of the backbone `name` means on it."""
+    device = devices.kind()
+    return device, precision.resolve(wanted, name, device)
+
+
+def shard_size(modality: Modality, count: int, workers: int) -> int:
+    """Samples a shard, of `count` to encode: a few, too, keep all workers busy."""
+    return min(SHARD_SIZE[modality], -(-count // workers))
+
+
+def start(name: str, revision: str | None, setting: Setting, workers: int) -> ProcessPoolExecutor:
+    """Starts processes, on GPUs maybe fewer than `workers`, that load the backbone each."""
+    places = devices.of_workers(setting.device, workers)
+    context = multiprocessing.get_context("spawn")
+    free = context.SimpleQueue()
+    for place in places:
+        free.put(place)
+    return ProcessPoolExecutor(
+        len(places),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(name, revision, setting.precision, free),
+    )
+
+
+def run(
+    pool: ProcessPoolExecutor,
+    setting: Setting,
+    modality: Modality,
+    items: Iterable[Item],
+    count: int,
+    space: Space,
+) -> None:
+    """Encodes `count` items, none of which `space` has, in the processes of `pool`; see `encode`."""
+    cores = len(os.sched_getaffinity(0))
+    waiting = shards(items, shard_size(modality, count, cores))
+    running: set[Future[int]] = set()
+    with progress(f"encode {modality}s", count, f"{modality}s") as shown:
         try:
             while True:
-                for shard in islice(shards, workers * _SHARDS_A_WORKER - len(running)):
+                for shard in islice(waiting, cores * _SHARDS_A_WORKER - len(running)):
                     running.add(pool.submit(_work, setting, modality, shard, space.folder))
                 if not running:
                     break
@@ -85,20 +120,27 @@ def encode(
                 "run `dvc repro` again"
             ) from None
         finally:
-            pool.shutdown(cancel_futures=True)
+            for future in running:
+                future.cancel()
 
 
-def _shards(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    while shard := list(islice(items, size)):
+def shards(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """`items`, `size` at a time; the last ones may be fewer."""
+    left = iter(items)
+    while shard := list(islice(left, size)):
         yield shard
 
 
-def _start_worker(name: str, revision: str | None) -> None:
+def _start_worker(
+    name: str, revision: str | None, computes_in: str, free: "SimpleQueue[str]"
+) -> None:
     global _backbone
     lifeline.end_with_pool()
     memory.keep_freed()
     torch.set_num_threads(1)
-    _backbone = registry.load(name, revision)
+    device = free.get()
+    devices.prepare(device)
+    _backbone = registry.load(name, revision, computes_in, device)
 
 
 def _work(setting: Setting, modality: Modality, items: Sequence[Item], folder: Path) -> int:

@@ -163,6 +163,7 @@ def finish(folder: Path) -> Project:
             "demo.unlabelled": 2,
             "data.root": "raw",
             "backbone.name": str(clip),
+            "backbone.precision": "fp32",  # on every machine
             "unfreeze_text_layers": 1,
             "augment.views": 0,
             "image_views.train": "plain",

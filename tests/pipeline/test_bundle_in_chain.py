@@ -40,13 +40,23 @@ def test_the_stage_packs_what_the_chain_made(finished: Project) -> None:
     assert "/" not in config["data"]["name"]
 
 
-@pytest.mark.parametrize("views", ["plain", "mean"])
+@pytest.mark.parametrize(("views", "precision"), [("plain", "fp32"), ("mean", "bf16")])
 def test_infer_predict_and_python_give_the_same_figures(
-    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: str
+    finished: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    views: str,
+    precision: str,
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     project = finished.copy(tmp_path / "project", without=(".git", ".dvc"))
-    project.set({"augment.views": 2, "image_views.predict": views})
+    project.set(
+        {
+            "augment.views": 2,
+            "image_views.predict": views,
+            "backbone.precision": precision,
+        }
+    )
     project.run(sys.executable, "-c", RUN_STAGES, *(f"stages.{name}" for name in STAGES))
     manifest = {row["guid"]: row for row in table(project.folder / "data" / "manifest.csv")}
     expected = table(project.folder / "data" / "predictions" / "predictions.csv")

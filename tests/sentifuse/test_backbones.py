@@ -60,7 +60,7 @@ def test_clip_texts_match_padded_batches(
     assert [len(ids) for ids in rows] == padded["attention_mask"].sum(dim=1).tolist()
     assert len({len(ids) for ids in rows}) == len(TEXTS)
     for index, ids in enumerate(rows):
-        encoded = encoder.encode(torch.tensor([ids]), split=0)
+        encoded = encoder.encode(torch.tensor([ids]), split=0, tokens=True)
         assert encoded.hidden is None
         torch.testing.assert_close(encoded.embedding[0], expected[index], rtol=1e-5, atol=2e-6)
         torch.testing.assert_close(
@@ -78,7 +78,7 @@ def test_clip_images_match(clip_folder: Path) -> None:
     states = model.vision_model(pixel_values=pixels).last_hidden_state
 
     encoder = registry.load(str(clip_folder), None).image
-    encoded = encoder.encode(pixels, split=0)
+    encoded = encoder.encode(pixels, split=0, tokens=True)
     assert encoded.hidden is None
     torch.testing.assert_close(encoded.embedding, expected, rtol=1e-5, atol=1e-6)
     normed = model.vision_model.post_layernorm(states)
@@ -101,7 +101,10 @@ def test_clip_hidden_states_are_those_that_enter_the_last_layers(clip_folder: Pa
     pixels = torch.randn(1, 3, 32, 32)
     model(input_ids=ids, pixel_values=pixels)
     for split in (1, 2, 3):
-        text, image = backbone.text.encode(ids, split), backbone.image.encode(pixels, split)
+        text, image = (
+            backbone.text.encode(ids, split, tokens=True),
+            backbone.image.encode(pixels, split, tokens=True),
+        )
         torch.testing.assert_close(text.hidden, entering["text"][-split], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(image.hidden, entering["vision"][-split], rtol=1e-5, atol=1e-6)
 
@@ -131,7 +134,7 @@ def test_bundled_texts_are_the_masked_mean_of_bert_states(bundled: Backbone) -> 
     rows = bundled.text.tokenize(TEXTS)
     assert [len(ids) for ids in rows] == padded["attention_mask"].sum(dim=1).tolist()
     for index, ids in enumerate(rows):
-        encoded = bundled.text.encode(torch.tensor([ids]), split=2)
+        encoded = bundled.text.encode(torch.tensor([ids]), split=2, tokens=True)
         torch.testing.assert_close(encoded.embedding[0], expected[index], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(
             encoded.tokens[0], states[index, : len(ids)], rtol=1e-4, atol=1e-5
@@ -163,7 +166,7 @@ def test_bundled_images_are_the_mean_of_the_feature_map(bundled: Backbone) -> No
     model._blocks[-1].register_forward_hook(lambda _, args, out: leaving.append(out))
     expected = model.extract_features(pixels).mean(dim=(2, 3))
 
-    encoded = bundled.image.encode(pixels, split=3)
+    encoded = bundled.image.encode(pixels, split=3, tokens=True)
     torch.testing.assert_close(encoded.embedding, expected, rtol=1e-3, atol=1e-4)
     tokens, hidden = leaving[0].flatten(2).mT, entering[-3].flatten(2).mT
     assert encoded.hidden is not None
@@ -174,8 +177,8 @@ def test_bundled_images_are_the_mean_of_the_feature_map(bundled: Backbone) -> No
 
 
 def test_without_a_split_the_bundled_encoders_keep_no_hidden_states(bundled: Backbone) -> None:
-    assert bundled.text.encode(torch.tensor([[101, 102]]), split=0).hidden is None
-    assert bundled.image.encode(torch.zeros(1, 3, 224, 224), split=0).hidden is None
+    assert bundled.text.encode(torch.tensor([[101, 102]]), split=0, tokens=True).hidden is None
+    assert bundled.image.encode(torch.zeros(1, 3, 224, 224), split=0, tokens=True).hidden is None
 
 
 def prints(folder: Path) -> tuple[str, str]:

@@ -4,15 +4,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 from PIL import Image
+from torch import Tensor
 
 from sentifuse import encoding
 from sentifuse.backbones import registry
-from sentifuse.backbones.interface import Backbone
+from sentifuse.backbones.interface import Backbone, Encoded, TextEncoder
 from sentifuse.encoding import Item, Modality, Setting, encode_shard, item_key, space_name
 from sentifuse.errors import UserError
 from sentifuse.images import ViewSpec
@@ -28,6 +32,8 @@ SETTING = Setting(
     text_batch=3,
     views=ViewSpec(scale_min=0.5, flip=True, jitter=0.2),
 )
+BARE = replace(SETTING, text_split=0, image_split=0, tokens=False)
+PRECISIONS = ["fp32", "bf16", "fp16"]
 TEXTS = [
     "the good day",
     "",
@@ -43,8 +49,13 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    return registry.load(str(make_clip_folder(tmp_path_factory.mktemp("clip"))), None)
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_clip_folder(tmp_path_factory.mktemp("clip")))
+
+
+@pytest.fixture(scope="module")
+def clip(clip_folder: str) -> Backbone:
+    return registry.load(clip_folder, None)
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +107,53 @@ def check_independence(
             assert_same(row, together[key])
 
 
-def test_a_clip_text_does_not_depend_on_its_companions(clip: Backbone, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_clip_text_does_not_depend_on_its_companions(
+    precision: str, clip_folder: str, tmp_path: Path
+) -> None:
+    clip = registry.load(clip_folder, None, precision)
     check_independence(clip, "text", write_texts(tmp_path), SETTING)
+    check_independence(clip, "text", write_texts(tmp_path), BARE)
 
 
-def test_a_clip_image_does_not_depend_on_its_companions(clip: Backbone, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_clip_image_does_not_depend_on_its_companions(
+    precision: str, clip_folder: str, tmp_path: Path
+) -> None:
+    clip = registry.load(clip_folder, None, precision)
     check_independence(clip, "image", write_images(tmp_path, 5, views=2), SETTING)
+    check_independence(clip, "image", write_images(tmp_path, 5, views=2), BARE)
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_in_float32_an_embedding_is_the_same_whatever_else_is_kept(
+    modality: Modality, clip: Backbone, tmp_path: Path
+) -> None:
+    items = write_texts(tmp_path) if modality == "text" else write_images(tmp_path, 5)
+    everything = encode_shard(clip, SETTING, modality, items)
+    for key, row in encode_shard(clip, BARE, modality, items).items():
+        assert np.array_equal(row["embedding"], everything[key]["embedding"])
+
+
+class Elsewhere:
+    """A text encoder on a device of its own, whose tensors hold no data."""
+
+    device = "meta"
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.tokenize = encoder.tokenize
+        self.seen: list[str] = []
+
+    def encode(self, ids: Tensor, split: int, tokens: bool) -> Encoded:
+        self.seen.append(ids.device.type)
+        return Encoded(torch.ones(len(ids), 16), None, None)
+
+
+def test_a_batch_is_moved_to_where_its_encoder_is(clip: Backbone, tmp_path: Path) -> None:
+    text: Any = Elsewhere(clip.text)
+    rows = encode_shard(replace(clip, text=text), BARE, "text", write_texts(tmp_path))
+    assert set(text.seen) == {"meta"}
+    assert all(np.array_equal(row["embedding"], np.ones((1, 16))) for row in rows.values())
 
 
 def test_a_bundled_text_does_not_depend_on_its_companions(
@@ -142,9 +194,8 @@ def test_a_row_has_the_states_that_the_setting_asks_for(clip: Backbone, tmp_path
             "hidden": ((17, 32), "float16"),
         },
     }
-    bare = replace(SETTING, text_split=0, image_split=0, tokens=False)
     for modality, items in (("text", texts), ("image", images)):
-        for row in encode_shard(clip, bare, modality, items).values():
+        for row in encode_shard(clip, BARE, modality, items).values():
             assert set(row) == {"embedding"}
 
 
@@ -239,9 +290,26 @@ def test_a_space_is_named_for_all_that_decides_its_rows(clip: Backbone) -> None:
         ({"views": replace(SETTING.views, jitter=0.3)}, True, False),
         ({"text_split": 1}, False, True),
         ({"text_batch": 8}, False, True),
+        ({"precision": "bf16"}, True, True),
+        ({"precision": "fp16"}, True, True),
+        ({"device": "cuda"}, True, True),
     ):
         changed = names(replace(SETTING, **changes))
         assert (changed[0] != image, changed[1] != text) == (new_image, new_text), changes
+    low = {names(replace(SETTING, precision=each))[0] for each in PRECISIONS}
+    assert len(low) == len(PRECISIONS)
+
+
+def test_rows_from_before_there_was_a_choice_of_precision_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """These are the names that they were given then."""
+    libraries = {"torch": "2", "transformers": "5", "pillow": "13"}
+    monkeypatch.setattr(encoding, "versions", lambda: libraries)
+    encoders: Any = SimpleNamespace(fingerprint="f")
+    backbone = Backbone(image=encoders, text=encoders)
+    assert space_name("image", backbone, SETTING) == "image-2006770a0b8bf279352d"
+    assert space_name("text", backbone, SETTING) == "text-cb544c7a97de69680d7f"
 
 
 @pytest.mark.parametrize(

@@ -48,3 +48,15 @@ def test_another_shape_is_refused(
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(UserError, match=rf"encoding\.json: {message}"):
         encoding_record.read(tmp_path)
+
+
+def test_a_record_from_before_there_was_a_choice_of_precision_is_read(
+    record: EncodingRecord, tmp_path: Path
+) -> None:
+    encoding_record.write(record, tmp_path)
+    path = tmp_path / "encoding.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document["setting"].pop("precision") == "fp32"
+    assert document["setting"].pop("device") == "cpu"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert encoding_record.read(tmp_path) == record

@@ -26,14 +26,14 @@ def picture(seed: int) -> bytes:
     return out.getvalue()
 
 
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return bundle.load(make_bundle(tmp_path_factory.mktemp("online")))
+@pytest.fixture(scope="module", params=["fp32", "bf16"])
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return bundle.load(make_bundle(tmp_path_factory.mktemp("online"), precision=request.param))
 
 
 @pytest.fixture(scope="module")
 def backbone(loaded: Bundle) -> Backbone:
-    return registry.load(loaded.encoding.backbone, None)
+    return registry.load(loaded.encoding.backbone, None, loaded.encoding.setting.precision)
 
 
 def meta(loaded: Bundle) -> Meta:

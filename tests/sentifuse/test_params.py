@@ -17,6 +17,7 @@ STAGES = {
     "data": split,
     "split": split,
     "backbone": preprocess,
+    "ray": preprocess,
     "augment": preprocess,
     "unfreeze_text_layers": preprocess,
     "stage2": train_stage2,

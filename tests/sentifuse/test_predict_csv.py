@@ -18,9 +18,10 @@ class FakePredictor:
     def __init__(self) -> None:
         self.pairs: list[Pair] = []
 
-    def check(self, pair: Pair) -> None:
-        if str(pair.image).endswith("no.jpg"):
-            raise UserError("no.jpg: not an image")
+    def check_many(self, pairs: Iterable[Pair]) -> Iterator[UserError | None]:
+        for pair in pairs:
+            bad = str(pair.image).endswith("no.jpg")
+            yield UserError("no.jpg: not an image") if bad else None
 
     def try_many(self, pairs: Iterable[Pair]) -> Iterator[Prediction | UserError]:
         for pair in list(pairs):

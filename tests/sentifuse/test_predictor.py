@@ -96,7 +96,7 @@ def test_many_are_as_one_by_one_in_their_order(
     pairs += pairs[:3]
     expected = [loaded.predict(pair.image, pair.text) for pair in pairs]
     for size in (1, 2, 5, 100):
-        monkeypatch.setattr(predictor, "_PAIRS_A_BATCH", size)
+        monkeypatch.setattr(predictor, "PAIRS_A_BATCH", size)
         found = list(loaded.predict_many(pairs))
         for one, other in zip(found, expected, strict=True):
             assert one.used == other.used
@@ -108,7 +108,7 @@ def test_many_are_as_one_by_one_in_their_order(
 def test_pairs_are_taken_a_batch_at_a_time(
     loaded: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictor, "_PAIRS_A_BATCH", 2)
+    monkeypatch.setattr(predictor, "PAIRS_A_BATCH", 2)
     taken = 0
 
     def pairs() -> Iterator[Pair]:
@@ -143,8 +143,9 @@ def test_pixels_are_limited_before_decoding(made: Path) -> None:
     cut_off = picture()[:100]
     with pytest.raises(UserError, match=r"image: .*50 x 40 pixels, more than 1999"):
         small.predict(cut_off)
-    with pytest.raises(UserError, match="50 x 40 pixels"):
-        small.check(Pair(cut_off))
+    nothing_wrong, too_large = small.check_many([Pair(text="good day"), Pair(cut_off)])
+    assert nothing_wrong is None
+    assert "50 x 40 pixels" in str(too_large)
 
 
 def test_several_threads_get_what_one_gets(loaded: Predictor) -> None:
@@ -230,3 +231,24 @@ def test_other_libraries_are_told(made: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(encoding, "versions", lambda: versions)
     with pytest.warns(UserWarning, match=r"trained with pillow [\d.]+ \(here 0\.1\)"):
         Predictor.load(made)
+
+
+def test_inputs_are_encoded_in_the_precision_of_the_training(tmp_path: Path, made: Path) -> None:
+    low = make_bundle(tmp_path / "low", precision="bf16")
+    [plain], [narrow] = (
+        [Predictor.load(folder).predict(picture(), "good day")] for folder in (made, low)
+    )
+    assert narrow.probabilities != plain.probabilities
+    for label, value in plain.probabilities.items():
+        assert narrow.probabilities[label] == pytest.approx(value, abs=0.02)
+
+
+def test_a_model_of_a_gpu_predicts_without_one_and_says_so(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor.devices, "kind", lambda: "cpu")
+    folder = make_bundle(tmp_path, device="cuda")
+    with pytest.warns(UserWarning, match=r"was trained with cuda \(here cpu\): the last digits"):
+        found = Predictor.load(folder)
+    expected = Predictor.load(made).predict(picture(), "good day")
+    assert found.predict(picture(), "good day").probabilities == expected.probabilities

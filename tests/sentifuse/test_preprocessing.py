@@ -1,14 +1,19 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
+from PIL import Image
 
-from sentifuse import preprocessing
+from sentifuse import encoding_record, features, preprocessing
 from sentifuse.encoding import Setting
+from sentifuse.engines import local
 from sentifuse.errors import UserError
 from sentifuse.images import ViewSpec
+from sentifuse.manifest import Sample
 from tests.clip_folder import make_clip_folder
+from tests.serial_pool import SerialPool
 
 
 class ReachedError(Exception):
@@ -20,12 +25,8 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip_folder(tmp_path_factory.mktemp("clip"))
 
 
-@pytest.fixture(autouse=True)
-def _no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(*arguments: object) -> None:
-        raise ReachedError
-
-    monkeypatch.setattr(preprocessing.local, "encode", encode)
+def encode(*arguments: object) -> None:
+    raise ReachedError
 
 
 def preprocess(
@@ -41,6 +42,7 @@ def preprocess(
         views=0,
         store=backbone / "store",
         out=backbone / "out",
+        encode=encode,
     )
 
 
@@ -81,3 +83,50 @@ def test_a_whole_encoder_is_allowed_and_said_to_be_slow(
     with pytest.raises(ReachedError):
         preprocess(backbone, text_split=2, image_split=1)
     assert "whole encoder" not in capsys.readouterr().out
+
+
+def test_the_precision_is_on_record_and_how_close_it_is_to_float32(
+    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "ProcessPoolExecutor", SerialPool)
+    for number in range(3):
+        Image.new("RGB", (40, 50), (80 * number, 90, 0)).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text("good day " * number, encoding="utf-8")
+    samples = [
+        Sample(
+            f"g{number}",
+            str(tmp_path / f"{number}.png"),
+            str(tmp_path / f"{number}.txt"),
+            f"i{number}",
+            f"t{number}",
+        )
+        for number in range(3)
+    ]
+    views = ViewSpec(scale_min=0.5, flip=True, jitter=0.0)
+    found, embeddings = {}, {}
+    for precision in ("fp32", "bf16"):
+        out = tmp_path / precision
+        found[precision] = preprocessing.preprocess(
+            samples,
+            name=str(backbone),
+            revision=None,
+            expected=None,
+            setting=Setting(0, 1, True, "float16", 4, 4, views, precision=precision),
+            views=1,
+            store=tmp_path / "store",
+            out=out,
+            encode=local.encode,
+        )
+        assert encoding_record.read(out).setting.precision == precision
+        embeddings[precision] = features.read(out).text_embeddings
+    assert found["fp32"] == {
+        "precision": "fp32",
+        "least_cosine_to_fp32": {"image": 1.0, "text": 1.0},
+    }
+    assert found["bf16"]["precision"] == "bf16"
+    least = found["bf16"]["least_cosine_to_fp32"]
+    assert least.keys() == {"image", "text"}
+    assert all(0.999 < value < 1 for value in least.values())
+    exact, low = (embeddings[each].astype(float) for each in ("fp32", "bf16"))
+    norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(low, axis=1)
+    assert least["text"] == pytest.approx(((exact * low).sum(axis=1) / norms).min(), abs=1e-6)

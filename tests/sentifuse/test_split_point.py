@@ -158,7 +158,7 @@ def encode_texts(backbone: Backbone, split: int) -> tuple[Tensor, Tensor]:
     encoder = backbone.text
     rows = [torch.tensor([ids]) for ids in encoder.tokenize(TEXTS)]
     assert len({row.shape[1] for row in rows}) > 3
-    hidden = [encoder.encode(row, split).hidden for row in rows]
+    hidden = [encoder.encode(row, split, tokens=True).hidden for row in rows]
     return pad([state for state in hidden if state is not None])
 
 
@@ -198,7 +198,7 @@ def test_clip_vision(split: int, views: int, clip: Backbone, clip_folder: Path) 
     expected, head = plain_logits(model, image.unflatten(0, (5, views)).mean(dim=1), texts)
     F.cross_entropy(expected, TARGETS).backward()
 
-    hidden = clip.image.encode(pixels, split).hidden
+    hidden = clip.image.encode(pixels, split, tokens=True).hidden
     assert hidden is not None
     image_hidden = hidden.clone().unflatten(0, (5, views))
     logits = model(Batch(normal(5, views, 16), texts, image_hidden=image_hidden))
@@ -258,7 +258,7 @@ def test_efficientnet(split: int, bundled: Backbone, efficientnet: nn.Module) ->
     expected, head = plain_logits(model, image, texts)
     F.cross_entropy(expected, TARGETS[:2]).backward()
 
-    hidden = bundled.image.encode(pixels, split).hidden
+    hidden = bundled.image.encode(pixels, split, tokens=True).hidden
     assert hidden is not None
     logits = model(Batch(normal(2, 1, 1280), texts, image_hidden=hidden.clone()[:, None]))
     F.cross_entropy(logits, TARGETS[:2]).backward()

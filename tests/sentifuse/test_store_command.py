@@ -131,4 +131,4 @@ def test_the_store_of_the_main_repository_is_meant_under_dvc(
 
 def test_a_space_of_an_earlier_version_is_listed(root: Path) -> None:
     (make(root, "image-1").folder / space_record.FILE).unlink()
-    assert "no record: made by an earlier version" in store().stdout
+    assert "no record: of an earlier version" in store().stdout

@@ -42,10 +42,13 @@ WRONG: dict[str, list[Any]] = {
     "backbone.name": ["", 3, None],
     "backbone.revision": ["", 3],
     "backbone.fingerprint": ["", "f00", 3],
+    "backbone.precision": ["float16", "FP32", 16, None, "bf16"],  # bundled knows fp32 only
     "backbone.tokens": FLAG,
     "backbone.hidden_dtype": ["bfloat16", None],
     "backbone.image_batch": [*COUNT, 0],
     "backbone.text_batch": [*COUNT, 0],
+    "backbone.engine": ["spark", None],
+    "ray.address": ["", "head", "ray://head:10001", 6379],
     "augment.views": COUNT,
     "augment.scale_min": [0, -0.5, 1.1, "0.5"],
     "augment.flip": FLAG,

@@ -1,0 +1,223 @@
+"""Extraction: files to embeddings with CLIP ViT-B/32, beside a plain serial loop over `CLIPModel`.
+
+Same files, same run. Both sides have loaded their model before the clock starts; what that takes is a line
+of its own. Images are JPEGs of 640 x 480 and some 45 KB of seeded noise on all scales; texts are of the
+tests' few words, drawn to be as long as tweets are: 4 to 60 tokens, 21 in the mean.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.measurement import Measurement, side_by_side, times_as_fast
+from sentifuse import fidelity, precision
+from sentifuse.backbones import registry
+from sentifuse.encoding import Item, Modality, Setting, encode_shard
+from sentifuse.engines import local
+from sentifuse.images import ViewSpec
+from sentifuse.store import Space
+from tests.clip_folder import make_clip_folder
+
+_PART = "extraction"
+_BATCH = 32  # of the reference
+_COMPARED = 64  # samples of each modality whose embeddings are compared
+_WORDS = {"mean": 19.5, "sd": 9.0}  # of a text; each is one token, start and end come on top
+
+Seconds = dict[str, list[float]]
+
+
+def measure(work: Path, *, short: bool) -> list[Measurement]:
+    """Runs everything, in its short form on a tiny model and a handful of files."""
+    folder = make_clip_folder(work / "clip", full_size=not short)
+    rng = np.random.default_rng(0)
+    items: dict[Modality, list[Item]] = {
+        "image": [_picture(work / f"{n}.jpg", rng) for n in range(8 if short else 512)],
+        "text": [_tweet(work / f"{n}.txt", rng) for n in range(16 if short else 2048)],
+    }
+    low = precision.resolve("auto", str(folder), "cpu")
+    views = ViewSpec(scale_min=1.0, flip=False, jitter=0.0)
+    setting = Setting(
+        0, 0, False, "float16", image_batch=16, text_batch=8, views=views, precision=low
+    )
+    rounds, warm = (1, 0) if short else (3, 1)
+    reference = Reference(folder)
+    with local.start(str(folder), None, setting, len(os.sched_getaffinity(0))) as pool:
+        ours = partial(_encode, pool, setting, work=work)
+        images = _seconds_a_sample(
+            {
+                "ours": (partial(ours, "image"), items["image"]),
+                "bf16": (partial(reference.images, autocast=True), items["image"][:128]),
+                "fp32": (partial(reference.images, autocast=False), items["image"][:64]),
+            },
+            rounds,
+            warm,
+        )
+        texts = _seconds_a_sample(
+            {
+                "ours": (partial(ours, "text"), items["text"]),
+                "bf16": (partial(reference.texts, autocast=True), items["text"][:256]),
+            },
+            rounds,
+            warm,
+        )
+    loop = "a serial loop of CLIPModel and its image processor"
+    return [
+        _speed(f"images, ViT-B/32, {low}", f"{loop}, bf16 autocast", images, "bf16", 1.6),
+        _speed(f"images, ViT-B/32, {low}", f"{loop}, fp32", images, "fp32", 4.0),
+        _speed(f"texts, ViT-B/32, {low}", "padded to 77, bf16 autocast", texts, "bf16", 3.5),
+        *_cosines(folder, setting, items),
+        _start_up(folder, setting, items["text"][0], work),
+    ]
+
+
+class Reference:
+    """What one writes first: a loop over batches of files, with torch's own number of threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Loads model, image processor and tokenizer."""
+        from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+
+        self._model: Any = CLIPModel.from_pretrained(folder).eval()
+        self._processor: Any = CLIPImageProcessorPil.from_pretrained(folder)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+
+    @torch.inference_mode()
+    def images(self, items: list[Item], autocast: bool) -> Any:
+        """(N, D) float32."""
+        found = []
+        with _context(autocast):
+            for first in range(0, len(items), _BATCH):
+                paths = [item.path for item in items[first : first + _BATCH]]
+                pictures = [Image.open(path).convert("RGB") for path in paths]
+                pixels = self._processor(images=pictures, return_tensors="pt")
+                found.append(self._model.get_image_features(**pixels).pooler_output.float())
+        return torch.cat(found).numpy()
+
+    @torch.inference_mode()
+    def texts(self, items: list[Item], autocast: bool) -> Any:
+        """(N, D) float32."""
+        found = []
+        with _context(autocast):
+            for first in range(0, len(items), _BATCH):
+                paths = [item.path for item in items[first : first + _BATCH]]
+                texts = [Path(path).read_text(encoding="utf-8") for path in paths]
+                ids = self._tokenizer(
+                    texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+                )
+                found.append(self._model.get_text_features(**ids).pooler_output.float())
+        return torch.cat(found).numpy()
+
+
+def _context(autocast: bool) -> AbstractContextManager[Any]:
+    # Around the whole loop: so it casts each weight once.
+    return torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext()
+
+
+def _encode(
+    pool: ProcessPoolExecutor, setting: Setting, modality: Modality, items: list[Item], work: Path
+) -> None:
+    """Files to rows on the disk."""
+    with TemporaryDirectory(dir=work) as store:
+        local.run(pool, setting, modality, items, len(items), Space(Path(store), "space"))
+
+
+def _seconds_a_sample(
+    contestants: dict[str, tuple[Callable[[list[Item]], object], list[Item]]],
+    rounds: int,
+    warm: int,
+) -> Seconds:
+    """Each has its own number of samples, enough for a steady state and not more."""
+    calls = {name: partial(run, items) for name, (run, items) in contestants.items()}
+    found = side_by_side(calls, rounds=rounds, warm=warm)
+    return {
+        name: [each / len(contestants[name][1]) for each in seconds]
+        for name, seconds in found.items()
+    }
+
+
+def _speed(what: str, reference: str, seconds: Seconds, of: str, target: float) -> Measurement:
+    unit = f"{what.partition(',')[0]}/s"
+    ratio = times_as_fast(seconds["ours"], seconds[of])
+    ours, theirs = (1 / median(seconds[name]) for name in ("ours", of))
+    return Measurement(_PART, what, reference, ours, theirs, unit, ratio, target)
+
+
+def _cosines(
+    folder: Path, setting: Setting, items: dict[Modality, list[Item]]
+) -> list[Measurement]:
+    exact = registry.load(str(folder), None)
+    low = registry.load(str(folder), None, setting.precision)
+    found = []
+    for modality, all_items in items.items():
+        sample = all_items[:_COMPARED]
+        rows = encode_shard(low, setting, modality, sample)
+        exact_rows = encode_shard(exact, setting, modality, sample)
+        least = min(
+            fidelity.cosine(row["embedding"][0], exact_rows[key]["embedding"][0])
+            for key, row in rows.items()
+        )
+        what = f"least cosine to fp32, {len(sample)} {modality}s, {setting.precision}"
+        itself = "fp32 with itself"
+        found.append(Measurement(_PART, what, itself, least, 1.0, "", least, 0.9999))
+    return found
+
+
+def _start_up(folder: Path, setting: Setting, item: Item, work: Path) -> Measurement:
+    """Seconds until the first text is encoded, by one process each."""
+    start = time.perf_counter()
+    with local.start(str(folder), None, setting, 1) as pool:
+        local.run(pool, setting, "text", [item], 1, Space(work, "first"))
+        ours = time.perf_counter() - start
+    start = time.perf_counter()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(_first, folder, item).result()
+        theirs = time.perf_counter() - start
+    return Measurement(
+        _PART,
+        "start-up, to the first row",
+        "imports and loads CLIPModel, processor, tokenizer",
+        ours,
+        theirs,
+        "s",
+        ours / theirs,
+        None,
+        "less",
+    )
+
+
+def _first(folder: Path, item: Item) -> None:
+    Reference(folder).texts([item], autocast=True)
+
+
+def _picture(path: Path, rng: np.random.Generator) -> Item:
+    """Noise of all scales, coarse the strongest, as photographs have it."""
+    layers = [  # (480, 640, 3) each
+        Image.fromarray(rng.integers(256, size=(3 * 2**n, 4 * 2**n, 3), dtype=np.uint8)).resize(
+            (640, 480), Image.Resampling.BICUBIC
+        )
+        for n in range(8)
+    ]
+    shares = 0.75 ** np.arange(8)
+    mixed = np.tensordot(
+        shares / shares.sum(), np.stack([np.asarray(layer) for layer in layers]), axes=1
+    )
+    Image.fromarray(np.uint8(mixed)).save(path, quality=85)
+    return Item(path.stem, str(path), 0)
+
+
+def _tweet(path: Path, rng: np.random.Generator) -> Item:
+    count = int(np.clip(rng.normal(_WORDS["mean"], _WORDS["sd"]), 2, 58))
+    path.write_text(" ".join(rng.choice(["the", "good", "bad", "day"], count)), encoding="utf-8")
+    return Item(path.stem, str(path), 0)

@@ -1,0 +1,53 @@
+"""Where encoders run: on NVIDIA GPUs where there are some, else on the processor."""
+
+from sentifuse.errors import UserError
+
+# Of a GPU, for each worker process: CUDA's context, the encoders (ViT-L/14 in float32: 1.7 GB), a batch.
+_GPU_BYTES_A_WORKER = 4 * 2**30
+
+
+def kind() -> str:
+    """`cuda` where there is a GPU that torch can use, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def of_workers(kind: str, workers: int) -> list[str]:
+    """The device of each worker process: every GPU in turn, as often as its free memory has room.
+
+    Args:
+        kind: `cpu` or `cuda`.
+        workers: how many there may be, >= 1.
+
+    Returns:
+        A name for `torch.device` for each worker; on GPUs there may be fewer than `workers`.
+
+    Raises:
+        UserError: no GPU has room for one.
+    """
+    if kind == "cpu":
+        return ["cpu"] * workers
+    import torch
+
+    free = [torch.cuda.mem_get_info(gpu)[0] for gpu in range(torch.cuda.device_count())]
+    places = sorted(
+        (turn, gpu) for gpu, room in enumerate(free) for turn in range(room // _GPU_BYTES_A_WORKER)
+    )
+    if not places:
+        raise UserError(
+            f"GPU: {max(free, default=0) / 2**30:.1f} GiB are free, a worker takes "
+            f"{_GPU_BYTES_A_WORKER / 2**30:.0f}: end what uses it, or set CUDA_VISIBLE_DEVICES= to do without"
+        )
+    return [f"cuda:{gpu}" for _, gpu in places[:workers]]
+
+
+def prepare(device: str) -> None:
+    """Makes this process compute on `device` what its precision promises, and the same every time."""
+    if device == "cpu":
+        return
+    import torch
+
+    # By default cuDNN rounds float32 to 10 bits, and takes whichever algorithm it likes.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True

@@ -1,0 +1,90 @@
+"""How close embeddings in a lower precision come to those in float32, on a sample of the data at hand."""
+
+import heapq
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sentifuse.backbones.interface import Backbone
+from sentifuse.encoding import Item, Modality, Setting, encode_shard, space_name
+from sentifuse.features import Array
+from sentifuse.key_table import KeyTable
+from sentifuse.store import Space
+
+# Samples of each modality that are encoded both ways.
+SAMPLE = 64
+# What bf16 keeps of CLIP's embeddings; below it, something is lost that a model may miss.
+ENOUGH = 0.9999
+
+
+def least_cosine(
+    backbone: Backbone,
+    setting: Setting,
+    modality: Modality,
+    samples: Iterable[tuple[str, str]],
+    features: Path,
+    store: Path,
+) -> float:
+    """The least cosine between an embedding and the one that float32 gives, over up to `SAMPLE` samples.
+
+    Random weights tell little of trained ones: their embeddings are all much alike.
+
+    Args:
+        backbone: the encoders in float32.
+        setting: how the features were encoded.
+        modality: which of them.
+        samples: key in the store and file of each of N samples; empty for one without this modality.
+        features: `data/features`.
+        store: root of the feature store, which keeps what is encoded here for the next run.
+
+    Returns:
+        -1..1, to six decimals; 1 if the features are in float32.
+    """
+    rows = {} if setting.precision == "fp32" else draw(samples)
+    if not rows:
+        return 1.0
+    plain = replace(
+        setting, precision="fp32", device="cpu", image_split=0, text_split=0, tokens=False
+    )
+    space = Space(store, space_name(modality, backbone, plain))
+    keys = list(rows)
+    missing = [Item(key, rows[key][1], 0) for key in space.missing(keys)]
+    if missing:
+        # As in the engine: a row's bits depend on the threads.
+        torch.set_num_threads(1)
+        space.append(encode_shard(backbone, plain, modality, missing))
+    embeddings = np.load(features / f"{modality}_embeddings.npy", mmap_mode="r")  # (N[, V], D)
+    cosines = [
+        cosine(np.atleast_2d(embeddings[rows[keys[places[0]]][0]])[0], exact["embedding"][0])
+        for places, exact in space.rows(KeyTable(keys))
+    ]
+    return round(min(cosines, default=1.0), 6)
+
+
+def draw(samples: Iterable[tuple[str, str]]) -> dict[str, tuple[int, str]]:
+    """Key -> row and file of up to `SAMPLE` rows: those with the least keys, hashes, as good as chance."""
+    rows = ((key, row, path) for row, (key, path) in enumerate(samples) if key)
+    return {key: (row, path) for key, row, path in heapq.nsmallest(SAMPLE, rows)}
+
+
+def cosine(a: Array, b: Array) -> float:
+    """Of the angle between two vectors (D,), -1..1."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def report(precision: str, cosines: Mapping[Modality, float]) -> dict[str, Any]:
+    """What `metrics/features.json` holds; a cosine below `ENOUGH` is told on stderr."""
+    for modality, least in cosines.items():
+        if least < ENOUGH:
+            print(
+                f"backbone.precision: {precision}: the least cosine of {modality} embeddings to float32 is "
+                f"{least}, expected {ENOUGH} or more: compare with a run of backbone.precision=fp32",
+                file=sys.stderr,
+            )
+    return {"precision": precision, "least_cosine_to_fp32": dict(cosines)}

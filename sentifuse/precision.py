@@ -1,0 +1,66 @@
+"""The precision that encoders compute in, and what `auto` is on the machine at hand."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+# These lose too much in anything else: see `backbones.bundled.load`.
+_FP32_ONLY = ("bundled",)
+# What torch calls the instructions on x86 and Arm; on a Mac it has no fast kernels for them.
+_INSTRUCTIONS = {
+    "bf16": ("avx512_bf16", "amx_bf16", *(("bf16",) if sys.platform == "linux" else ())),
+    "fp16": ("avx512_fp16", "amx_fp16", *(("fp16_arith",) if sys.platform == "linux" else ())),
+}
+
+
+def check(precision: Precision, backbone: str) -> None:
+    """Checks that a backbone can do what is asked of it.
+
+    Raises:
+        ValueError: it knows float32 only.
+    """
+    if backbone in _FP32_ONLY and precision not in ("auto", "fp32"):
+        raise ValueError(
+            f"precision {precision!r}: the backbone {backbone!r} knows 'fp32' only, which 'auto' gives"
+        )
+
+
+def resolve(precision: Precision, backbone: str, device: str) -> str:
+    """What `precision` means here: `fp32`, `bf16` or `fp16`.
+
+    `auto` is bfloat16 where the processor or the GPU computes in it, else float16 on a GPU, else
+    float32; and float32 for a backbone that knows nothing else.
+
+    Args:
+        precision: as in `backbone.precision`.
+        backbone: its name.
+        device: where it will encode: `cpu` or `cuda`.
+    """
+    if precision != "auto":
+        return precision
+    if backbone in _FP32_ONLY:
+        return "fp32"
+    if device == "cpu":
+        return "bf16" if _processor_has("bf16") else "fp32"
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def warn_if_slow(precision: str, device: str) -> None:
+    """Says on stderr that the processor has no instructions for `precision`, if so."""
+    if device == "cpu" and precision != "fp32" and not _processor_has(precision):
+        print(
+            f"backbone.precision: {precision}: this processor has no instructions for it, and will take "
+            "several times as long as for fp32: set auto, unless the features have to be in it",
+            file=sys.stderr,
+        )
+
+
+def _processor_has(precision: str) -> bool:
+    import torch
+
+    can: Mapping[str, Any] = torch.cpu.get_capabilities()
+    return any(can.get(name, False) for name in _INSTRUCTIONS[precision])
