@@ -212,7 +212,7 @@ def test_two_runs_at_a_time_share_the_store(finished: Project, tmp_path: Path) -
         ({"backbone.image_batch": 5}, {"image"}),
         ({"unfreeze_text_layers": 2}, {"text"}),
     ],
-    ids=lambda value: "-".join(map(str, value)),
+    ids=lambda value: "-".join(sorted(value)),
 )
 def test_another_setting_takes_no_row_of_the_old_one(
     changes: dict[str, Any], again: set[str], project: Project, encoded: list[str]
