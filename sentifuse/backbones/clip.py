@@ -18,7 +18,9 @@ from sentifuse.images import ImageSpec
 class ClipText:
     """CLIP's text tower; its embedding is the projected state at end-of-text."""
 
-    def __init__(self, model: Any, tokenizer: Any, precision: str, device: str) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, precision: str = "fp32", device: str = "cpu"
+    ) -> None:
         config = model.config.text_config
         self._fast = None if precision == "fp32" else fast_clip.Text(model, precision, device)
         self._tower, self._projection = model.text_model, model.text_projection
@@ -60,7 +62,9 @@ class ClipText:
 class ClipVision:
     """CLIP's vision transformer; its embedding is the projected state of the class token."""
 
-    def __init__(self, model: Any, spec: ImageSpec, precision: str, device: str) -> None:
+    def __init__(
+        self, model: Any, spec: ImageSpec, precision: str = "fp32", device: str = "cpu"
+    ) -> None:
         config = model.config.vision_config
         self._fast = None if precision == "fp32" else fast_clip.Vision(model, precision, device)
         self._tower, self._projection = model.vision_model, model.visual_projection
