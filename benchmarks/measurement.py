@@ -99,16 +99,17 @@ def table(measurements: Sequence[Measurement]) -> str:
         target = "" if each.target is None else f"{sign} {_number(each.target)}"
         lines.append(
             f"| {each.part}: {each.what} | **{_number(each.ratio)}** | {target} | {each.verdict} "
-            f"| {_number(each.ours)} {each.unit} "
-            f"| {_number(each.theirs)} {each.unit}: {each.reference} |"
+            f"| {_told(each.ours, each.unit)} "
+            f"| {_told(each.theirs, each.unit)}: {each.reference} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def figure(measurements: Sequence[Measurement]) -> Figure:
     """A bar a measurement of speed, on a logarithmic axis, with a tick at its target."""
-    shown = [each for each in measurements if each.better == "more" and each.ratio > 0]
-    drawn = Figure(figsize=(8.4, 0.9 + 0.36 * max(len(shown), 1)), layout="constrained")
+    # What has no unit, as a cosine, is no speed.
+    shown = [each for each in measurements if each.better == "more" and each.unit]
+    drawn = Figure(figsize=(9.4, 0.9 + 0.48 * max(len(shown), 1)), layout="constrained")
     axes = drawn.add_subplot()
     for place, each in enumerate(shown):
         colour = {True: _BLUE, False: _ORANGE, None: _GREY}[each.met]
@@ -127,7 +128,8 @@ def figure(measurements: Sequence[Measurement]) -> Figure:
     most = max([each.ratio for each in shown], default=1.0)
     axes.set_xlim(min([0.8, *(0.9 * each.ratio for each in shown)]), 1.8 * max(most, 1.0))
     axes.axvline(1, color=_GREY, linewidth=1)
-    axes.set_yticks(range(len(shown)), [f"{each.part}: {each.what}" for each in shown])
+    names = [f"{each.part}: {each.what}\nbeside {each.reference}" for each in shown]
+    axes.set_yticks(range(len(shown)), names, fontsize=8.5)
     axes.invert_yaxis()
     axes.set_xlabel("times the reference (log scale); black: the target")
     axes.tick_params(axis="y", length=0)
@@ -135,8 +137,12 @@ def figure(measurements: Sequence[Measurement]) -> Figure:
     return drawn
 
 
+def _told(value: float, unit: str) -> str:
+    return f"{_number(value)} {unit}".strip()
+
+
 def _number(value: float) -> str:
-    """Three digits of it, without an exponent."""
+    """Three digits of it, without an exponent; of a cosine, those that matter."""
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.4f}" if 0.99 <= value < 1 else f"{value:.3g}"
+    return f"{value:.6f}" if 0.99 <= value < 1 else f"{value:.3g}"

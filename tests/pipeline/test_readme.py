@@ -34,6 +34,8 @@ RUN = (
     "dvc remote add --local --default store /absolute/path",
     "dvc push",
     "python -m sentifuse push-runs",
+    "python -m sentifuse store",
+    "python -m sentifuse store prune --unused-for 30",
 )
 NOT_RUN = {
     "make repro": "makes an environment; run by hand in a fresh clone",
@@ -50,6 +52,9 @@ NOT_RUN = {
     "pip install -r requirements-serve.txt && python -m sentifuse serve":
         "serves until it is stopped; tests/sentifuse/serving",
     "dvc exp push origin gated": "test_remotes",
+    "python -m benchmarks": "takes ten minutes; tests/benchmarks runs the short form of each topic",
+    "pip install -r requirements-ray.txt": "part of requirements-dev.txt",
+    "dvc exp run -S backbone.engine=ray -S ray.address=auto": "tests/pipeline/test_ray_in_chain.py",
 }  # fmt: skip
 
 
