@@ -41,6 +41,7 @@ def test_the_engine_changes_no_byte_of_the_features_and_says_nothing_else(
     lines = [line for line in told.splitlines() if " left" not in line]
     assert [line.split(":")[0] for line in lines] == [
         "backbone.fingerprint",
+        "backbone.precision",
         "encode images",
         "encode texts",
     ]
