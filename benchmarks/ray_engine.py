@@ -20,12 +20,13 @@ from PIL import Image
 
 from benchmarks.measurement import Measurement
 from sentifuse.backbones import registry
-from sentifuse.encoding import Item, Setting, space_name
+from sentifuse.encoding import Item, Setting
 from sentifuse.engines import local
 from sentifuse.engines.registry import ENGINES
 from sentifuse.errors import UserError
 from sentifuse.files import read_json, sha256, write_json
 from sentifuse.images import ViewSpec
+from sentifuse.space_names import space_name
 from sentifuse.store import Space
 from tests.clip_folder import make_clip_folder
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sentifuse import encoding, params
+from sentifuse import encoding, params, space_names
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Setting
 from sentifuse.errors import UserError
@@ -59,7 +59,7 @@ def of(
         max_tokens=backbone.text.max_tokens,
         views=views,
         setting=setting,
-        libraries=encoding.versions(),
+        libraries=space_names.versions(),
     )
 
 

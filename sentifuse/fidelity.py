@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from sentifuse.backbones.interface import Backbone
-from sentifuse.encoding import Item, Modality, Setting, encode_shard, space_name
+from sentifuse.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.features import Array
 from sentifuse.key_table import KeyTable
+from sentifuse.space_names import space_name
 from sentifuse.store import Space
 
 # Samples of each modality that are encoded both ways.
@@ -53,17 +54,21 @@ def least_cosine(
     )
     space = Space(store, space_name(modality, backbone, plain))
     keys = list(rows)
-    missing = [Item(key, rows[key][1], 0) for key in space.missing(keys)]
+    # A row that was damaged in the store is not given, and encoded as one that never was there.
+    exact = {keys[places[0]]: row for places, row in space.rows(KeyTable(keys))}
+    missing = [Item(key, rows[key][1], 0) for key in keys if key not in exact]
     if missing:
         # As in the engine: a row's bits depend on the threads.
         torch.set_num_threads(1)
-        space.append(encode_shard(backbone, plain, modality, missing))
+        encoded = encode_shard(backbone, plain, modality, missing)
+        space.append(encoded)
+        exact |= encoded
     embeddings = np.load(features / f"{modality}_embeddings.npy", mmap_mode="r")  # (N[, V], D)
     cosines = [
-        cosine(np.atleast_2d(embeddings[rows[keys[places[0]]][0]])[0], exact["embedding"][0])
-        for places, exact in space.rows(KeyTable(keys))
+        cosine(np.atleast_2d(embeddings[rows[key][0]])[0], row["embedding"][0])
+        for key, row in exact.items()
     ]
-    return round(min(cosines, default=1.0), 6)
+    return round(min(cosines), 6)
 
 
 def draw(samples: Iterable[tuple[str, str]]) -> dict[str, tuple[int, str]]:

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and hashes of their contents."""
 
+import csv
 import hashlib
 import json
 import os
@@ -23,6 +24,14 @@ def named(path: Path) -> Iterator[None]:
         if error.filename is None and error.errno is not None:
             error.filename = str(path)
         raise
+
+
+def csv_rows(path: Path) -> Iterator[list[str]]:
+    """The rows of a CSV file below its header, one at a time."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        next(rows, None)
+        yield from rows
 
 
 def write_bytes(path: Path, raw: bytes, unique: str = "", sync: bool = False) -> None:

@@ -4,7 +4,6 @@ It is sorted by guid and knows neither labels nor splits: it changes only when t
 lacks a modality has an empty path and an empty hash there.
 """
 
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sentifuse.files import write_text
+from sentifuse.files import csv_rows, write_text
 
 COLUMNS = ["guid", "image", "text", "image_sha256", "text_sha256"]
 
@@ -34,10 +33,7 @@ class Samples:
     path: Path
 
     def __iter__(self) -> Iterator[Sample]:
-        with self.path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            next(rows, None)
-            yield from (Sample(*row) for row in rows)
+        yield from (Sample(*row) for row in csv_rows(self.path))
 
 
 def missing(manifest: pd.DataFrame) -> dict[str, str]:

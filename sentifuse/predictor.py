@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from sentifuse import attribution, bundle, devices, encoding, images, online_features
+from sentifuse import attribution, bundle, devices, encoding, images, online_features, space_names
 from sentifuse.attribution import Attribution
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
@@ -118,7 +118,7 @@ class Predictor:
                 f"(Predictor.load(..., backbone=...)): {error}"
             ) from None
         _check_backbone(Path(folder), name, found, record)
-        here = encoding.versions()
+        here = space_names.versions()
         other = [
             f"{library} {version} (here {here.get(library)})"
             for library, version in record.libraries.items()

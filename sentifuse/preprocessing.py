@@ -12,20 +12,13 @@ from torch import Tensor
 from sentifuse import assemble, encoding_record, fidelity, precision, space_record, store_lock
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone, Encoder
-from sentifuse.encoding import (
-    Item,
-    Modality,
-    Setting,
-    item_key,
-    name_of,
-    space_parts,
-    versions,
-)
+from sentifuse.encoding import Item, Modality, Setting, item_key
 from sentifuse.engines.registry import Encode
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
 from sentifuse.files import write_bytes
 from sentifuse.manifest import Sample
+from sentifuse.space_names import name_of, space_parts, versions
 from sentifuse.space_record import SpaceRecord
 from sentifuse.store import Space
 

@@ -27,7 +27,7 @@ class SpaceRecord:
         modality: `image` or `text`.
         backbone: the name of the backbone that the last run used it with.
         revision: of its hub repository, or None.
-        parts: all that its name is a hash of: `encoding.space_parts`.
+        parts: all that its name is a hash of: `space_names.space_parts`.
     """
 
     __pydantic_config__ = params.STRICT

@@ -6,7 +6,6 @@ Samples of one group, such as copies of one picture, go to one part: a model cou
 it has learnt by heart from a twin in train.
 """
 
-import csv
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from sentifuse.errors import UserError
-from sentifuse.files import write_text
+from sentifuse.files import csv_rows, write_text
 
 COLUMNS = ["guid", "label", "split", "group"]
 PARTS = ("train", "val", "test", "predict", "no_input")
@@ -49,10 +48,7 @@ class Rows:
     path: Path
 
     def __iter__(self) -> Iterator[Row]:
-        with self.path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            next(rows, None)
-            yield from (Row(*row) for row in rows)
+        yield from (Row(*row) for row in csv_rows(self.path))
 
 
 def assign(

@@ -150,7 +150,7 @@ def _current() -> set[str]:
     # Before torch is imported, which takes seconds.
     if not RECORD.exists():
         raise UserError(f"{RECORD}: no such record: run `dvc repro preprocess`")
-    from sentifuse import encoding, encoding_record
+    from sentifuse import encoding, encoding_record, space_names
 
     record = encoding_record.read(FEATURES)
     fingerprints: tuple[tuple[encoding.Modality, str], ...] = (
@@ -158,9 +158,9 @@ def _current() -> set[str]:
         ("text", record.text_fingerprint),
     )
     return {
-        encoding.name_of(
+        space_names.name_of(
             modality,
-            encoding.space_parts(modality, fingerprint, record.setting, record.libraries)
+            space_names.space_parts(modality, fingerprint, record.setting, record.libraries)
             | {"version": record.version},
         )
         for modality, fingerprint in fingerprints

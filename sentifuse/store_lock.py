@@ -52,9 +52,12 @@ def alone(root: Path) -> Iterator[None]:
 
     handle = os.open(root / FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{root}: a run is using the store: prune it when that has ended"
+            ) from None
         yield
-    except BlockingIOError:
-        raise UserError(f"{root}: a run is using the store: prune it when that has ended") from None
     finally:
         os.close(handle)

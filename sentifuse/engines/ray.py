@@ -13,12 +13,13 @@ import torch
 
 from sentifuse import devices, memory, scratch
 from sentifuse.backbones import registry
-from sentifuse.encoding import Item, Modality, Setting, encode_shard, space_name, versions
+from sentifuse.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.engines import local
 from sentifuse.engines.cluster import Cluster
 from sentifuse.errors import UserError
 from sentifuse.precision import Precision
 from sentifuse.progress import progress
+from sentifuse.space_names import space_name, versions
 from sentifuse.store import Space
 
 _DAYS_KEPT = 1.0
@@ -111,7 +112,7 @@ class Encoder:
             setting: what a row holds.
             modality: what the items are.
             folder: the space's.
-            libraries: `encoding.versions` of the process that asks.
+            libraries: `space_names.versions` of the process that asks.
 
         Raises:
             UserError: this node would encode otherwise: with other libraries, weights or code.

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sentifuse import bundle, encoding, memory
+from sentifuse import bundle, memory, space_names
 from sentifuse.engines.cluster import Cluster
 from sentifuse.errors import UserError
 from sentifuse.predictor import PAIRS_A_BATCH, Pair, Prediction, Predictor
@@ -37,7 +37,7 @@ class RayPredictor:
         self._arguments = {
             "folder": folder,
             "backbone": backbone,
-            "libraries": encoding.versions(),
+            "libraries": space_names.versions(),
         }
         self.labels: Sequence[str] = bundle.load(folder).model.config.labels
 
@@ -86,15 +86,15 @@ class PairWorker:
         Args:
             folder: the bundle.
             backbone: where its backbone is.
-            libraries: `encoding.versions` of the process that asks.
+            libraries: `space_names.versions` of the process that asks.
             what: `check` or `predict`.
 
         Raises:
             UserError: the bundle cannot be used here, or this node has other libraries.
         """
-        if encoding.versions() != libraries:
+        if space_names.versions() != libraries:
             raise UserError(
-                f"a node of the cluster has other libraries than this machine: {encoding.versions()} "
+                f"a node of the cluster has other libraries than this machine: {space_names.versions()} "
                 f"there, {libraries} here: install the same requirements.txt on every node"
             )
         memory.keep_freed()

@@ -107,6 +107,19 @@ def test_what_was_encoded_for_it_is_not_encoded_again(
     assert least(clip, tmp_path, texts, ["k0", "k1", "k2", "k3"]) == first
 
 
+def test_a_sample_that_was_damaged_in_the_store_is_encoded_again(
+    clip: Backbone, texts: "pd.Series[str]", tmp_path: Path
+) -> None:
+    np.save(tmp_path / "text_embeddings.npy", -exact(clip, texts))
+    keys = ["k0", "k1", "k2", "k3"]
+    assert least(clip, tmp_path, texts, keys) == -1.0
+    [shard] = (tmp_path / "store").rglob("*.safetensors")
+    raw = bytearray(shard.read_bytes())
+    raw[-1] ^= 1
+    shard.write_bytes(raw)
+    assert least(clip, tmp_path, texts, keys) == -1.0
+
+
 def test_the_sample_does_not_depend_on_the_order_of_the_rows() -> None:
     keys = [f"{number * 7919 % 1000:03}" for number in range(200)] + ["", ""]
     samples = [(key, f"{key}.txt") for key in keys]

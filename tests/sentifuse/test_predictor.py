@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sentifuse import encoding, predictor
+from sentifuse import encoding, predictor, space_names
 from sentifuse.errors import UserError
 from sentifuse.predictor import Pair, Predictor
 from tests.bundles import make_bundle
@@ -227,8 +227,8 @@ def test_another_version_of_the_encoding_is_refused(
 
 
 def test_other_libraries_are_told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = {**encoding.versions(), "pillow": "0.1"}
-    monkeypatch.setattr(encoding, "versions", lambda: versions)
+    versions = {**space_names.versions(), "pillow": "0.1"}
+    monkeypatch.setattr(space_names, "versions", lambda: versions)
     with pytest.warns(UserWarning, match=r"trained with pillow [\d.]+ \(here 0\.1\)"):
         Predictor.load(made)
 

@@ -16,13 +16,14 @@ from PIL import Image
 
 from sentifuse import predict_command
 from sentifuse.backbones import registry
-from sentifuse.encoding import Item, Modality, Setting, item_key, space_name
+from sentifuse.encoding import Item, Modality, Setting, item_key
 from sentifuse.engines import cluster as engine_cluster
 from sentifuse.engines import local
 from sentifuse.engines.cluster import Cluster
 from sentifuse.errors import UserError
 from sentifuse.files import sha256
 from sentifuse.images import ViewSpec
+from sentifuse.space_names import space_name
 from sentifuse.store import Space
 from tests.bundles import make_bundle
 from tests.clip_folder import make_clip_folder
