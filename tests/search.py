@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,8 @@ def make_repository(folder: Path) -> None:
 
 def _experiment(folder: Path, name: str, *options: str) -> None:
     changes = [part for option in options for part in ("--set-param", option)]
+    # Git tells the time in whole seconds, by which experiments are sorted: each gets one of its own.
+    time.sleep(1 - time.time() % 1)
     call(folder, "dvc", "exp", "run", "--quiet", "--name", name, *changes)
     call(folder, "git", "checkout", "--quiet", ".")
 
