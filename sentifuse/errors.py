@@ -4,6 +4,7 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 
+from sentifuse.garbage import collect_rarely
 from sentifuse.lifeline import end_with_dvc
 from sentifuse.threads import wait_passively
 
@@ -35,6 +36,7 @@ def run(main: Callable[[], None]) -> None:
     """Calls `main`; a `UserError`, or the machine's refusal to read or write a file, becomes one line on
     stderr and exit status 1."""
     end_with_dvc()
+    collect_rarely()
     wait_passively()
     try:
         main()
