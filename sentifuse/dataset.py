@@ -3,6 +3,7 @@
 A `DataLoader` would cost more than it hides: a batch is a gather from a memory map.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -144,6 +145,21 @@ class Dataset:
             order = np.argsort(self._text_lengths(), kind="stable")
         return _chunks(order, batch_size)
 
+    def shards(self, index: Rows, count: int, needs: Needs) -> list[Rows]:
+        """Cuts a batch, as `epoch` gives it, into at most `count` parts that take a model like times.
+
+        Args:
+            index: (B,), B > 0; `by_length` if the model reads text states.
+            count: of parts; none is empty, so a small batch may give fewer.
+            needs: what the model reads.
+        """
+        tokens = np.zeros(len(index), dtype=np.int64)
+        if needs.text_states:
+            tokens += self._text_lengths()[index]
+        if needs.image_hidden:
+            tokens += _kept(self.features.image_hidden).shape[2]
+        return np.split(index, _even_cuts(np.maximum(tokens, 1), count))
+
     def _text_lengths(self) -> Rows:
         offsets = _kept(self.features.text_offsets)
         lengths: Rows = offsets[self.rows + 1] - offsets[self.rows]
@@ -198,6 +214,22 @@ def check_labels(found: Iterable[str], labels: Sequence[str]) -> None:
 
 def _chunks(rows: Rows, size: int) -> list[Rows]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _even_cuts(tokens: Rows, count: int) -> list[int]:
+    """Where to cut samples, the longest last, so that the largest part is small, padding and all."""
+
+    def cuts(capacity: int) -> list[int]:
+        found: list[int] = []
+        end = len(tokens)
+        while (end := end - max(capacity // int(tokens[end - 1]), 1)) > 0:
+            found.insert(0, end)
+        return found
+
+    least = bisect_left(
+        range(int(tokens.max()) * len(tokens)), True, key=lambda c: len(cuts(c)) < count
+    )
+    return cuts(least)
 
 
 def _kept(array: Array | None) -> Array:

@@ -1,13 +1,15 @@
 """Applies a model to a data set."""
 
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
-from sentifuse.dataset import Dataset, Needs, ViewChoice
+from sentifuse.dataset import Dataset, Needs, Rows, ViewChoice
 from sentifuse.ensemble import Ensemble
 from sentifuse.model import Classifier
+from sentifuse.threads import cores
 
 # States of more samples than these no longer fit the cache: 256 take three times as long.
 _BATCH = 32
@@ -19,7 +21,6 @@ def predict(model: Classifier | Ensemble, data: Dataset, views: ViewChoice) -> T
     return logits.squeeze(0)
 
 
-@torch.inference_mode()
 def predict_without(
     model: Classifier | Ensemble,
     data: Dataset,
@@ -28,6 +29,9 @@ def predict_without(
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """What `predict` gives when modalities are absent.
+
+    Where encoder layers run, batches go side by side on the cores, a thread each: no bit depends on how
+    many there are.
 
     Args:
         model: the classifier, or several that vote.
@@ -40,9 +44,21 @@ def predict_without(
         Logits (A, N, C) in `dtype`.
     """
     model.eval()
+    torch.set_num_threads(1)
     needs = Needs.of(model)
     out = torch.empty(len(absences), len(data), len(model.config.labels), dtype=dtype)
-    for index in data.in_order(_BATCH, by_length=needs.text_states):
-        batch = data.batch(index, needs, views).to(dtype)
-        out[:, index] = model.without(batch, absences).to(dtype)
+
+    def answer(index: Rows) -> None:
+        with torch.inference_mode():  # of a thread
+            batch = data.batch(index, needs, views).to(dtype)
+            out[:, index] = model.without(batch, absences).to(dtype)
+
+    batches = data.in_order(_BATCH, by_length=needs.text_states)
+    threads = min(cores(), len(batches)) if needs.text_hidden or needs.image_hidden else 1
+    if threads < 2:
+        for index in batches:
+            answer(index)
+        return out
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(answer, reversed(batches)))  # the longest first, so that all end together
     return out

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sentifuse import images, text
+from sentifuse import images, text, threads
 from sentifuse.bad_samples import Problem
 from sentifuse.errors import UserError
 from sentifuse.files import sha256
@@ -89,7 +89,7 @@ def inspect(root: Path, guids: Sequence[str]) -> Inspected:
     # take longer to start than thousands of files.
     with (
         progress("read samples", len(names), "samples") as shown,
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor(threads.cores()) as pool,
     ):
         for found in pool.map(
             lambda chunk: [_sample(root, inside, name) for name in chunk], chunks

@@ -1,6 +1,7 @@
 """Cross-entropy with class weights, label smoothing and logit adjustment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -67,3 +68,26 @@ def loss(
     if log_prior is not None:
         logits = logits + log_prior
     return F.cross_entropy(logits, targets, weight=weights, label_smoothing=label_smoothing)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The loss of a run: what `loss` takes beside logits and targets."""
+
+    weights: Tensor
+    label_smoothing: float
+    log_prior: Tensor | None
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The training loss, a scalar."""
+        return loss(
+            logits,
+            targets,
+            weights=self.weights,
+            label_smoothing=self.label_smoothing,
+            log_prior=self.log_prior,
+        )
+
+    def total_weight(self, targets: Tensor) -> Tensor:
+        """What the loss of these samples counts for in a mean over more of them, a scalar."""
+        return self.weights[targets].sum()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sentifuse import tails
+from sentifuse.dropout import Dropout
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS, Dims, Tokens
 
@@ -219,6 +220,6 @@ def _tail(config: dict[str, Any] | None, model: ModelConfig) -> nn.Module | None
 def _head(in_dim: int, hidden_dims: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in hidden_dims:
-        layers += [nn.Linear(in_dim, width), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(in_dim, width), nn.ReLU(), Dropout(dropout)]
         in_dim = width
     return nn.Sequential(*layers, nn.Linear(in_dim, classes))

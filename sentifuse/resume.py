@@ -38,7 +38,7 @@ class Loop:
         model: its weights.
         optimizer: its moments and rates.
         schedulers: by name; each is an `LRScheduler`.
-        rng: of shuffling and drawn views. Dropout draws from torch's own generator.
+        rng: of shuffling, drawn views and dropout.
         history: a row an epoch.
         best: the weights with the best validation score so far, if any.
         best_epoch: theirs.
@@ -120,7 +120,6 @@ def _pack(loop: Loop) -> tuple[dict[str, Tensor], dict[str, Any]]:
     optimizer = loop.optimizer.state_dict()
     for index, state in optimizer["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    tensors["torch_rng"] = torch.get_rng_state()
     values = {
         "rates": [group["lr"] for group in optimizer["param_groups"]],
         "schedulers": {name: each.state_dict() for name, each in loop.schedulers.items()},
@@ -157,7 +156,6 @@ def _unpack(loop: Loop, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
     for name, scheduler in loop.schedulers.items():
         scheduler.load_state_dict(values["schedulers"][name])
     loop.rng.bit_generator.state = values["rng"]
-    torch.set_rng_state(tensors["torch_rng"].clone())
     loop.history[:] = values["history"]
     loop.best_epoch, loop.best_val = values["best_epoch"], values["best_val"]
 

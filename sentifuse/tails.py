@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentifuse.dropout import Dropout
 from sentifuse.efficientnet_tail import EfficientNetTail
 from sentifuse.errors import UserError
 
@@ -37,7 +38,7 @@ class TransformerLayer(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.heads, self.pre_norm, self.dropout = heads, pre_norm, dropout
+        self.heads, self.pre_norm = heads, pre_norm
         self.activation = ACTIVATIONS[activation]
         self.q_proj = nn.Linear(dim, dim)
         self.k_proj = nn.Linear(dim, dim)
@@ -47,6 +48,7 @@ class TransformerLayer(nn.Module):
         self.fc1 = nn.Linear(dim, mlp_dim)
         self.fc2 = nn.Linear(mlp_dim, dim)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, allowed: Tensor | None, at: Tensor | None = None) -> Tensor:
         """Runs the layer.
@@ -69,9 +71,9 @@ class TransformerLayer(nn.Module):
                 allowed = allowed.expand(len(x), -1, -1, -1)[rows, :, at].unsqueeze(
                     2
                 )  # (B, 1, 1, T)
-        x = residual + self._drop(self._attend(q, kv, allowed))
+        x = residual + self.dropout(self._attend(q, kv, allowed))
         x = x if self.pre_norm else self.norm1(x)
-        x = x + self._drop(
+        x = x + self.dropout(
             self.fc2(self.activation(self.fc1(self.norm2(x) if self.pre_norm else x)))
         )
         return x if self.pre_norm else self.norm2(x)
@@ -84,9 +86,6 @@ class TransformerLayer(nn.Module):
         attended = _attention(q, k, v, allowed).to(q.dtype)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:

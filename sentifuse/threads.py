@@ -1,6 +1,13 @@
-"""How the threads of a process wait for each other."""
+"""How many threads of a process run at a time, and how they wait for each other."""
 
 import os
+
+
+def cores() -> int:
+    """The cores that this process may use, >= 1; a container's or a `taskset`'s limit counts."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows
 
 
 def wait_passively() -> None:

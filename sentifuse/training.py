@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from sentifuse import learning_rates, memory
+from sentifuse.data_parallel import DataParallel
 from sentifuse.dataset import Dataset, Needs, ViewChoice
 from sentifuse.features import Features
 from sentifuse.inference import predict
-from sentifuse.losses import loss
+from sentifuse.losses import Criterion
 from sentifuse.metrics import headline
 from sentifuse.model import Classifier
 from sentifuse.recipe import Schedule
@@ -23,25 +24,6 @@ from sentifuse.resume import Loop, Resume
 # Rows of the training history, in the order of the columns of the CSV file.
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr_head")
 _PLATEAU_FACTOR, _PLATEAU_PATIENCE = 0.5, 2
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """The loss of a run: see `losses.loss`."""
-
-    weights: Tensor
-    label_smoothing: float
-    log_prior: Tensor | None
-
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The training loss, a scalar."""
-        return loss(
-            logits,
-            targets,
-            weights=self.weights,
-            label_smoothing=self.label_smoothing,
-            log_prior=self.log_prior,
-        )
 
 
 @dataclass(frozen=True)
@@ -71,6 +53,7 @@ def fit(
     train_views: ViewChoice,
     predict_views: ViewChoice,
     start: Mapping[str, Tensor] | None,
+    threads: int = 1,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
     resume: Resume | None = None,
 ) -> Fitted:
@@ -90,12 +73,12 @@ def fit(
         train_views: which views of an image a training batch has.
         predict_views: the same for validation.
         start: weights that compete with those of the epochs for the best on validation, as epoch 0.
+        threads: shards of a batch, side by side: see `data_parallel`.
         on_epoch: called with each row of the history.
         resume: where to keep the state of each epoch, and to go on from what a killed run left.
     """
     memory.keep_freed()
     rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
     kept = None
     if resume is not None:
         kept = resume.enter(
@@ -104,7 +87,7 @@ def fit(
                 "features": _read_by(model, train.features),
                 "rows": [train.rows, train.targets, val.rows, val.targets],
                 "rates": [[group["lr"], len(group["params"])] for group in groups],
-                "recipe": [criterion, schedule, seed, train_views, predict_views],
+                "recipe": [criterion, schedule, threads, seed, train_views, predict_views],
             }
         )
     # Fused: one pass over the weights a step, not ten.
@@ -133,26 +116,27 @@ def fit(
         model.load_state_dict(loop.best)
         loop.best_val = _validate(model, val, criterion, predict_views)
         model.load_state_dict(fresh)
-    while not _finished(loop, schedule, bool(len(val))):
-        epoch = len(loop.history) + 1
-        lr = optimizer.param_groups[0]["lr"]
-        train_loss = _epoch(
-            model, train, optimizer, per_step, criterion, schedule, rng, train_views
-        )
-        row = {"epoch": epoch, "train_loss": train_loss}
-        if len(val):
-            scores = _validate(model, val, criterion, predict_views)
-            row |= {f"val_{name}": value for name, value in scores.items()}
-            if plateau is not None:
-                plateau.step(scores["macro_f1"])
-            if loop.best is None or scores["macro_f1"] > loop.best_val["macro_f1"]:
-                loop.best, loop.best_epoch = copy.deepcopy(model.state_dict()), epoch
-                loop.best_val = scores
-        row["lr_head"] = lr
-        loop.history.append(row)
-        if kept is not None:
-            kept.save(loop)
-        on_epoch(row)
+    with DataParallel(
+        model, train, criterion, train_views, precision=schedule.precision, threads=threads
+    ) as gradients:
+        while not _finished(loop, schedule, bool(len(val))):
+            epoch = len(loop.history) + 1
+            lr = optimizer.param_groups[0]["lr"]
+            train_loss = _epoch(model, train, gradients, optimizer, per_step, schedule, rng)
+            row = {"epoch": epoch, "train_loss": train_loss}
+            if len(val):
+                scores = _validate(model, val, criterion, predict_views)
+                row |= {f"val_{name}": value for name, value in scores.items()}
+                if plateau is not None:
+                    plateau.step(scores["macro_f1"])
+                if loop.best is None or scores["macro_f1"] > loop.best_val["macro_f1"]:
+                    loop.best, loop.best_epoch = copy.deepcopy(model.state_dict()), epoch
+                    loop.best_val = scores
+            row["lr_head"] = lr
+            loop.history.append(row)
+            if kept is not None:
+                kept.save(loop)
+            on_epoch(row)
     if loop.best is not None:
         model.load_state_dict(loop.best)
     else:
@@ -185,31 +169,21 @@ def _read_by(model: Classifier, features: Features) -> Features:
 def _epoch(
     model: Classifier,
     train: Dataset,
+    gradients: DataParallel,
     optimizer: torch.optim.Optimizer,
     per_step: LambdaLR | None,
-    criterion: Criterion,
     schedule: Schedule,
     rng: np.random.Generator,
-    views: ViewChoice,
 ) -> float:
     model.train()
-    needs = Needs.of(model)
+    by_length = Needs.of(model).text_hidden
     total = 0.0
-    for index in train.epoch(schedule.batch_size, rng, needs.text_hidden):
-        batch = train.batch(index, needs, views, rng)
-        # Around one forward pass only: autocast keeps its bfloat16 copies of the weights as long as
-        # the block lasts, and a longer one would go on with weights from before the step.
-        half = schedule.precision == "bf16"
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            logits = model(batch)
-        value = criterion(logits.float(), train.targets[index])
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
+    for index in train.epoch(schedule.batch_size, rng, by_length):
+        total += gradients.backward(index, rng) * len(index)
         nn.utils.clip_grad_norm_(model.parameters(), schedule.max_grad_norm)
         optimizer.step()
         if per_step is not None:
             per_step.step()
-        total += value.item() * len(index)
     return total / len(train)
 
 

@@ -13,11 +13,11 @@ from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
 from sentifuse.features import Meta
 from sentifuse.learning_rates import parameter_groups
-from sentifuse.losses import class_weights
+from sentifuse.losses import Criterion, class_weights
 from sentifuse.model import Classifier, ModelConfig
 from sentifuse.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
 from sentifuse.resume import Resume
-from sentifuse.training import Criterion, Fitted, fit
+from sentifuse.training import Fitted, fit
 
 OnEpoch = Callable[[dict[str, float]], None]
 
@@ -57,8 +57,6 @@ def train_stage1(
     """
     if not len(parts.train):
         raise UserError("split: no training rows")
-    # One thread: these matrices are small, a second thread makes them slower.
-    torch.set_num_threads(1)
     torch.manual_seed(seed)
     model = Classifier(_config(parts, architecture))
     fitted = _fit(model, parts, loss, views, schedule, 0.0, 1.0, seed, on_epoch, resume)
@@ -93,7 +91,6 @@ def train_stage2(
         on_epoch: called with each row of the history.
         resume: as in `training.fit`.
     """
-    torch.set_num_threads(schedule.threads)
     torch.manual_seed(seed)
     meta = parts.train.features.meta
     model = Classifier(
@@ -115,7 +112,7 @@ def train_stage2(
     model.load_state_dict(begin)
     fitted = _fit(
         model, parts, loss, views, schedule, schedule.lr_clip, schedule.layer_decay, seed, on_epoch,
-        resume, start=stage1,
+        resume, start=stage1, threads=schedule.threads,
     )  # fmt: skip
     return Trained(model, fitted)
 
@@ -191,6 +188,8 @@ def _fit(
     on_epoch: OnEpoch,
     resume: Resume | None,
     start: Mapping[str, Tensor] | None = None,
+    # A batch of stage 1 is too small to share out.
+    threads: int = 1,
 ) -> Fitted:
     return fit(
         model,
@@ -209,6 +208,7 @@ def _fit(
         train_views=views.train,
         predict_views=views.predict,
         start=start,
+        threads=threads,
         on_epoch=on_epoch,
         resume=resume,
     )

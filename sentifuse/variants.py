@@ -1,7 +1,7 @@
 """Variants of the model, without one modality or with another fusion, trained side by side."""
 
 import multiprocessing
-import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sentifuse import calibration, features, lifeline, splits
+from sentifuse import calibration, features, lifeline, splits, threads
 from sentifuse.dataset import load_parts
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS
@@ -20,6 +20,9 @@ from sentifuse.metrics import Labels
 from sentifuse.progress import progress
 from sentifuse.recipe import Head, ImageViews, InputMode, Loss, Stage1, Stage2
 from sentifuse.two_stage import Architecture, tail_weights, train_stage1, train_stage2
+
+# A fork need not import torch again, and ends at once. Elsewhere than on Linux it is not safe.
+_START = "fork" if sys.platform == "linux" else "spawn"
 
 
 @dataclass(frozen=True)
@@ -108,21 +111,20 @@ def train_all(what: str, setting: Setting, jobs: Sequence[tuple[Variant, int]]) 
     """
     if not jobs:
         return []
-    workers = min(len(os.sched_getaffinity(0)), len(jobs))
+    workers = min(threads.cores(), len(jobs))
     # Two runs side by side are faster than one after the other on two threads.
-    with (
-        progress(what, len(jobs), "runs") as shown,
-        ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=lifeline.end_with_pool,
-        ) as pool,
-    ):
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context(_START),
+        initializer=lifeline.end_with_pool,
+    ) as pool:
+        # The first one starts the processes: before there is a thread that draws the progress.
         futures = [pool.submit(train, setting, *job) for job in jobs]
         try:
-            for future in as_completed(futures):
-                future.result()  # the first that failed ends them all
-                shown.advance(1)
+            with progress(what, len(jobs), "runs") as shown:
+                for future in as_completed(futures):
+                    future.result()  # the first that failed ends them all
+                    shown.advance(1)
         except BrokenProcessPool:
             raise UserError(
                 f"{what}: a worker was killed (out of memory?): run `dvc repro` again, with more memory "

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sentifuse import threads
 from sentifuse.errors import UserError
 
 Work = Callable[[str], str]
@@ -122,7 +123,7 @@ class Cluster:
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address is None:
-            cores = len(os.sched_getaffinity(0))
+            cores = threads.cores()
             with _silent():
                 ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
         else:

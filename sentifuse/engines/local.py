@@ -6,7 +6,6 @@ without, and has an encoder of its own on one of them.
 """
 
 import multiprocessing
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from sentifuse import devices, lifeline, memory, precision, scratch
+from sentifuse import devices, lifeline, memory, precision, scratch, threads
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Item, Modality, Setting, encode_shard
@@ -61,7 +60,7 @@ def encode(
     count = int(lacking.sum())
     if not count:
         return
-    cores = len(os.sched_getaffinity(0))
+    cores = threads.cores()
     with start(name, revision, setting, min(cores, count)) as pool:
         run(pool, setting, modality, compress(items, lacking), count, space)
 
@@ -101,7 +100,7 @@ def run(
     space: Space,
 ) -> None:
     """Encodes `count` items, none of which `space` has, in the processes of `pool`; see `encode`."""
-    cores = len(os.sched_getaffinity(0))
+    cores = threads.cores()
     waiting = shards(items, shard_size(modality, count, cores))
     running: set[Future[int]] = set()
     with progress(f"encode {modality}s", count, f"{modality}s") as shown:

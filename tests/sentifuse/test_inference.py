@@ -1,11 +1,13 @@
 """Tests of predictions for a data set."""
 
+import threading
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from sentifuse.dataset import Dataset, Needs, ViewChoice
 from sentifuse.inference import predict, predict_without
@@ -48,6 +50,41 @@ def test_predictions_in_the_order_of_text_lengths_are_those_of_each_sample(
     for index in range(40):
         one = replace(data, rows=data.rows[index : index + 1])
         torch.testing.assert_close(predict(model, one, "mean")[0], logits[index])
+
+
+def test_any_number_of_cores_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_parts(train=300, noise=1.0).train
+    torch.manual_seed(0)
+    model = Classifier(model_config(text_tail=TEXT_TAIL, image_tail=IMAGE_TAIL))
+    threads: set[int] = set()
+    forward = Classifier.without
+
+    def without(self: Classifier, *arguments: Any) -> Tensor:
+        threads.add(threading.get_ident())
+        assert torch.get_num_threads() == 1
+        return forward(self, *arguments)
+
+    monkeypatch.setattr(Classifier, "without", without)
+    logits, running = [], []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr("sentifuse.inference.cores", lambda cores=cores: cores)
+        threads.clear()
+        logits.append(predict(model, data, "plain"))
+        running.append(len(threads))
+    assert torch.equal(logits[1], logits[0])
+    assert torch.equal(logits[2], logits[0])
+    assert running[0] == 1
+    assert 1 < running[2] <= 5
+
+
+def test_what_fails_in_a_thread_fails_in_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(self: Classifier, *arguments: Any) -> Tensor:
+        raise ArithmeticError("no")
+
+    monkeypatch.setattr(Classifier, "without", without)
+    monkeypatch.setattr("sentifuse.inference.cores", lambda: 2)
+    with pytest.raises(ArithmeticError, match=r"^no$"):
+        predict(Classifier(model_config(text_tail=TEXT_TAIL)), make_parts(train=90).train, "plain")
 
 
 @pytest.mark.parametrize("views", ["plain", "mean"])

@@ -73,7 +73,7 @@ def test_neither_the_order_of_the_guids_nor_the_number_of_cores_changes_anything
     monkeypatch.setattr(inspection, "_CHUNK", 1)
     found = []
     for cores, guids in ((1, "abc"), (3, "cab"), (16, "bca")):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
+        monkeypatch.setattr("sentifuse.threads.cores", lambda cores=cores: cores)
         found.append(inspection.inspect(root, list(guids)))
     assert found[0].samples.equals(found[1].samples)
     assert found[0].samples.equals(found[2].samples)

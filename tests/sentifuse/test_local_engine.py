@@ -88,7 +88,7 @@ def test_a_gpu_takes_the_same_way(
 def test_a_few_samples_are_shared_out_among_all_cores(
     clip: str, items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local.os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr("sentifuse.threads.cores", lambda: 2)
     space = Space(tmp_path / "store", "space")
     local.encode(clip, None, SETTING, "text", items, space)
     assert sorted(len(shard.keys) for shard in space.shards()) == [2, 3]

@@ -103,7 +103,7 @@ def start_model(parts: Parts, fusion: str) -> Classifier:
 CASES: dict[str, dict[str, Any]] = {
     "plateau": {"number": 1, "schedule": "plateau", "lr_head": 0.05, "epochs": 8},
     "cosine": {"number": 1, "schedule": "cosine", "warmup": 0.2},
-    "early-stopping": {"number": 1, "early_stop_patience": 2, "lr_head": 0.1, "epochs": 12},
+    "early-stopping": {"number": 1, "early_stop_patience": 3, "lr_head": 0.1, "epochs": 12},
     "no-validation": {"number": 1, "val": 0},
     "one-modality": {"number": 1, "input_mode": "text_only", "views": "plain"},
     "attention": {"number": 1, "fusion": "cross_attn"},
@@ -112,6 +112,7 @@ CASES: dict[str, dict[str, Any]] = {
     "stage-2-bf16": {"number": 2, "precision": "bf16", "fusion": "gated"},
     "stage-2-new-head": {"number": 2, "restart_head": True},
     "start-wins": {"number": 2, "lr_head": 1e3, "lr_clip": 1e3, "noise": 0.2},
+    "stage-2-threads": {"number": 2, "threads": 3, "encoder_dropout": 0.1},
     "members": {"number": 2, "members": 3, "epochs": 2},
 }
 

@@ -56,7 +56,7 @@ STAGE2 = Stage2(
     layer_decay=0.8,
     encoder_dropout=0.1,
     precision="fp32",
-    threads=1,
+    threads=2,
 )
 LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0)
 VIEWS = ImageViews(train="plain", predict="plain")

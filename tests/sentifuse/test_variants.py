@@ -156,7 +156,7 @@ def test_there_are_no_more_workers_than_cores_or_jobs(
         asked.append(workers)
         return SerialPool(workers, mp_context=mp_context)
 
-    monkeypatch.setattr(variants.os, "sched_getaffinity", lambda process: set(range(cores)))
+    monkeypatch.setattr("sentifuse.threads.cores", lambda: cores)
     monkeypatch.setattr(variants, "ProcessPoolExecutor", pool)
     assert len(variants.train_all("test", setting, [(CONCAT, 1)] * jobs)) == jobs
     assert asked == [workers]
