@@ -18,6 +18,7 @@ from sentifuse.inference import predict
 from sentifuse.losses import Criterion
 from sentifuse.metrics import headline
 from sentifuse.model import Classifier
+from sentifuse.optimizer import AdamW
 from sentifuse.recipe import Schedule
 from sentifuse.resume import Loop, Resume
 
@@ -91,7 +92,7 @@ def fit(
             }
         )
     # Fused: one pass over the weights a step, not ten.
-    optimizer = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay, fused=True)
+    optimizer = AdamW(groups, weight_decay=schedule.weight_decay, fused=True)
     steps = schedule.epochs * -(-len(train) // schedule.batch_size)
     per_step = learning_rates.per_step(optimizer, schedule, steps)
     plateau = None
