@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from sentifuse.dropout import Dropout
 from sentifuse.efficientnet_tail import EfficientNetTail
 from sentifuse.errors import UserError
+from sentifuse.linear import Linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -40,13 +41,13 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.heads, self.pre_norm = heads, pre_norm
         self.activation = ACTIVATIONS[activation]
-        self.q_proj = nn.Linear(dim, dim)
-        self.k_proj = nn.Linear(dim, dim)
-        self.v_proj = nn.Linear(dim, dim)
-        self.out_proj = nn.Linear(dim, dim)
+        self.q_proj = Linear(dim, dim)
+        self.k_proj = Linear(dim, dim)
+        self.v_proj = Linear(dim, dim)
+        self.out_proj = Linear(dim, dim)
         self.norm1 = nn.LayerNorm(dim, eps=eps)
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.fc2 = nn.Linear(mlp_dim, dim)
+        self.fc1 = Linear(dim, mlp_dim)
+        self.fc2 = Linear(mlp_dim, dim)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.dropout = Dropout(dropout)
 
@@ -83,7 +84,7 @@ class TransformerLayer(nn.Module):
             return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
         q, k, v = split(self.q_proj(q)), split(self.k_proj(kv)), split(self.v_proj(kv))
-        attended = _attention(q, k, v, allowed).to(q.dtype)
+        attended = _attention(q, k, v, allowed)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
 
@@ -92,9 +93,12 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tenso
     """Scaled dot-product attention over (B, heads, T, H / heads)."""
     if q.dtype != torch.bfloat16 or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-    # Backward in bfloat16 takes torch four times as long on a CPU as in float32.
-    with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=allowed)
+    # On a CPU torch's own takes several times as long in bfloat16, the more so backwards.
+    scores = (q * q.shape[-1] ** -0.5) @ k.mT  # (B, heads, T, T)
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -torch.inf)
+    weights: Tensor = scores.softmax(-1, dtype=torch.float32).to(v.dtype)
+    return weights @ v
 
 
 class TransformerTail(nn.Module):
@@ -146,7 +150,7 @@ class TransformerTail(nn.Module):
         )
         self.norm = nn.LayerNorm(dim, eps=eps) if pre_norm else nn.Identity()
         self.projection = (
-            nn.Identity() if projection_dim is None else nn.Linear(dim, projection_dim, bias=False)
+            nn.Identity() if projection_dim is None else Linear(dim, projection_dim, bias=False)
         )
         self.embedding_dim = dim if projection_dim is None else projection_dim
 
