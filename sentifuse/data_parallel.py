@@ -4,7 +4,7 @@ Data parallelism within one process. Two threads, each with half of the samples,
 as one; two that share each matrix product, as torch's would, 1.2 times (`python -m benchmarks training`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from types import TracebackType
@@ -81,20 +81,27 @@ class DataParallel:
             The loss.
         """
         shards = self._data.shards(index, self._threads, self._needs)
-        total = self._criterion.total_weight(self._data.targets[index])
         seeds = [rng.integers(2**63, size=2) for _ in shards]
         each = map if self._pool is None else self._pool.map
         losses, gradients = zip(
-            *each(self._shard, shards, seeds, [total] * len(shards)), strict=True
+            *each(self._shard, shards, self._shares(shards), seeds), strict=True
         )
         for parameter, *parts in zip(self._parameters, *gradients, strict=True):
             parameter.grad = _sum(parts)
         return float(sum(losses))
 
+    def _shares(self, shards: Sequence[Rows]) -> list[float | Tensor]:
+        """What the mean loss of each shard counts for in that of the batch."""
+        if len(shards) == 1:
+            return [1.0]
+        weights = [self._criterion.total_weight(self._data.targets[shard]) for shard in shards]
+        total = torch.stack(weights).sum()
+        return [weight / total for weight in weights]
+
     def _shard(
-        self, index: Rows, seeds: Rows, total: Tensor
-    ) -> tuple[float, Iterable[Tensor | None]]:
-        """The shard's share of the loss, and what it adds to the gradient of each parameter."""
+        self, index: Rows, share: float | Tensor, seeds: Rows
+    ) -> tuple[float, Sequence[Tensor | None]]:
+        """The shard's part of the loss, and what it adds to the gradient of each parameter."""
         views, masks = seeds.tolist()
         batch = self._data.batch(index, self._needs, self._views, np.random.default_rng(views))
         # No cache of weights in bfloat16: it is one for all threads, and each weight is used once.
@@ -103,9 +110,7 @@ class DataParallel:
             torch.autocast("cpu", torch.bfloat16, self._half, cache_enabled=False),
         ):
             logits = self._model(batch)
-        targets = self._data.targets[index]
-        share = self._criterion.total_weight(targets) / total
-        loss = self._criterion(logits.float(), targets) * share
+        loss = self._criterion(logits.float(), self._data.targets[index]) * share
         return loss.item(), torch.autograd.grad(loss, self._parameters, allow_unused=True)
 
 

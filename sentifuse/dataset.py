@@ -23,7 +23,7 @@ Rows = NDArray[np.int64]
 # Which views of an image a batch holds: the plain one, one drawn at random, or all, to be averaged.
 ViewChoice = Literal["plain", "draw", "mean"]
 
-_BATCHES_A_POOL = 16
+_BATCHES_A_POOL = 32
 
 
 @dataclass(frozen=True)

@@ -197,20 +197,25 @@ class Classifier(nn.Module):
 
     def _image(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         if self.image_tail is None:
-            return batch.image.mean(dim=1), batch.image_tokens
+            return _mean_of_views(batch.image), batch.image_tokens
         assert batch.image_hidden is not None
         views = batch.image_hidden.shape[1]
         flat = batch.image_hidden.flatten(0, 1)  # (B V', P, H)
         embeddings, tokens = self.image_tail(flat, None, self.needs_tokens)
         if tokens is not None:
             tokens = tokens.unflatten(0, (-1, views))[:, 0]
-        return embeddings.unflatten(0, (-1, views)).mean(dim=1), tokens
+        return _mean_of_views(embeddings.unflatten(0, (-1, views))), tokens
 
     def _text(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         if self.text_tail is None:
             return batch.text, batch.text_tokens
         embedding, tokens = self.text_tail(batch.text_hidden, batch.text_mask, self.needs_tokens)
         return embedding, tokens
+
+
+def _mean_of_views(images: Tensor) -> Tensor:
+    """(B, V', D) -> (B, D); the mean of one is not worth a pass."""
+    return images[:, 0] if images.shape[1] == 1 else images.mean(dim=1)
 
 
 def _tail(config: dict[str, Any] | None, model: ModelConfig) -> nn.Module | None:

@@ -178,10 +178,11 @@ def _epoch(
 ) -> float:
     model.train()
     by_length = Needs.of(model).text_hidden
+    parameters = list(model.parameters())
     total = 0.0
     for index in train.epoch(schedule.batch_size, rng, by_length):
         total += gradients.backward(index, rng) * len(index)
-        nn.utils.clip_grad_norm_(model.parameters(), schedule.max_grad_norm)
+        nn.utils.clip_grad_norm_(parameters, schedule.max_grad_norm)
         optimizer.step()
         if per_step is not None:
             per_step.step()
