@@ -172,8 +172,6 @@ def finish(folder: Path) -> Project:
             "stage1.epochs": 3,
             "stage1.batch_size": 8,
             "stage2.epochs": 2,
-            # Some tests run stages in a fork of a process whose OpenMP threads it lacks.
-            "stage2.threads": 1,
             "stage2.batch_size": 8,
             "interval.resamples": 100,
             "ablate.repeats": 1,
