@@ -1,4 +1,5 @@
-"""Training on the cache: stage 2 beside the whole model's step, stage 1 beside a `DataLoader` loop.
+"""Training on the cache: stage 2 beside the whole model's step and on one thread, stage 1 beside a
+`DataLoader` loop.
 
 CLIP ViT-B/32 in full size with random weights, 32 pairs a step, one text layer finetuned. The whole model
 runs both towers on pixels and on token ids padded to 77, with everything below the last text layer frozen,
@@ -22,6 +23,7 @@ from sentifuse.dataset import Dataset, Parts
 from sentifuse.features import Features, Meta
 from sentifuse.model import Batch, Classifier, ModelConfig
 from sentifuse.recipe import Head, ImageViews, Loss, Stage1, Stage2
+from sentifuse.threads import cores
 from sentifuse.two_stage import Architecture, train_stage1, train_stage2
 
 LABELS = ["negative", "neutral", "positive"]
@@ -49,36 +51,14 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     return [
         _stage2(clip, "fp32", rounds, short),
         _stage2(clip, "bf16", rounds, short),
+        _threads(clip, rounds, short),
         *_stage1(rounds, short),
     ]
 
 
 def _stage2(clip: Any, precision: Literal["fp32", "bf16"], rounds: int, short: bool) -> Measurement:
     steps = {"ours": 2 if short else 40, "whole model": 1 if short else 2}
-    text = ClipText(clip, None)
-    tail = text.tail(1)
-    width = clip.config.text_config.hidden_size
-    parts = _parts(steps["ours"] * BATCH, clip.config.projection_dim, width, dict(tail.config))
-    config = ModelConfig(
-        labels=LABELS,
-        fusion="concat",
-        input_mode="multimodal",
-        hidden_dims=list(_HEAD.hidden_dims),
-        dropout=_HEAD.dropout,
-        image_dim=clip.config.projection_dim,
-        text_dim=clip.config.projection_dim,
-        image_token_dim=width,
-        text_token_dim=width,
-    )
-    schedule = Stage2(
-        **_COMMON, epochs=1, batch_size=BATCH, restart_head=True, members=1, lr_clip=1e-4,
-        layer_decay=1.0, encoder_dropout=0.0, precision=precision, threads=torch.get_num_threads(),
-    )  # fmt: skip
-    weights = {"text": tail.weights, "image": None}
-
-    def ours() -> None:
-        train_stage2(Classifier(config), parts, weights, _LOSS, _VIEWS, schedule, seed=0)
-
+    ours, config = _ours(clip, 1, precision, cores(), steps["ours"])
     whole = _whole_model(clip, Classifier(config), precision, steps["whole model"])
     seconds = side_by_side({"ours": ours, "whole model": whole}, rounds=rounds)
     ours_step = [each / steps["ours"] for each in seconds["ours"]]
@@ -93,6 +73,54 @@ def _stage2(clip: Any, precision: Literal["fp32", "bf16"], rounds: int, short: b
         ratio=times_as_fast(ours_step, whole_step),
         target=20.0,
     )
+
+
+def _threads(clip: Any, rounds: int, short: bool) -> Measurement:
+    layers, steps = (1, 2) if short else (3, 40)
+    two, _ = _ours(clip, layers, "bf16", 2, steps)
+    one, _ = _ours(clip, layers, "bf16", 1, steps)
+    seconds = side_by_side({"two": two, "one": one}, rounds=rounds)
+    step = {name: [each / steps for each in times] for name, times in seconds.items()}
+    return Measurement(
+        part="training",
+        what=f"stage 2, {layers} text layers, bf16, two threads",
+        reference="one thread",
+        ours=1e3 * float(np.median(step["two"])),
+        theirs=1e3 * float(np.median(step["one"])),
+        unit="ms a step",
+        ratio=times_as_fast(step["two"], step["one"]),
+        target=None,
+    )
+
+
+def _ours(
+    clip: Any, layers: int, precision: Literal["fp32", "bf16"], threads: int, steps: int
+) -> tuple[Callable[[], None], ModelConfig]:
+    """Some steps of stage 2 with the last text layers, and the config of the model without them."""
+    tail = ClipText(clip, None).tail(layers)
+    width = clip.config.text_config.hidden_size
+    parts = _parts(steps * BATCH, clip.config.projection_dim, width, dict(tail.config))
+    config = ModelConfig(
+        labels=LABELS,
+        fusion="concat",
+        input_mode="multimodal",
+        hidden_dims=list(_HEAD.hidden_dims),
+        dropout=_HEAD.dropout,
+        image_dim=clip.config.projection_dim,
+        text_dim=clip.config.projection_dim,
+        image_token_dim=width,
+        text_token_dim=width,
+    )
+    schedule = Stage2(
+        **_COMMON, epochs=1, batch_size=BATCH, restart_head=True, members=1, lr_clip=1e-4,
+        layer_decay=1.0, encoder_dropout=0.0, precision=precision, threads=threads,
+    )  # fmt: skip
+    weights = {"text": tail.weights, "image": None}
+
+    def run() -> None:
+        train_stage2(Classifier(config), parts, weights, _LOSS, _VIEWS, schedule, seed=0)
+
+    return run, config
 
 
 def _whole_model(clip: Any, head: Classifier, precision: str, steps: int) -> Callable[[], None]:
@@ -114,10 +142,9 @@ def _whole_model(clip: Any, head: Classifier, precision: str, steps: int) -> Cal
         module.requires_grad_(True)
     parameters = [p for p in (*clip.parameters(), *head.parameters()) if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01, fused=True)
-    threads = torch.get_num_threads()
 
     def run() -> None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(cores())
         clip.train()
         head.train()
         for _ in range(steps):
@@ -139,7 +166,6 @@ def _stage1(rounds: int, short: bool) -> list[Measurement]:
     parts = _parts(samples, dim, 1, None)
     schedule = Stage1(**_COMMON, precision="bf16", epochs=epochs, batch_size=64)
     architecture = Architecture("concat", "multimodal", _HEAD)
-    threads = torch.get_num_threads()
 
     def ours() -> None:
         train_stage1(parts, architecture, _LOSS, _VIEWS, schedule, seed=0)
@@ -152,7 +178,7 @@ def _stage1(rounds: int, short: bool) -> list[Measurement]:
     )
 
     def loader() -> None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(cores())
         model = Classifier(
             ModelConfig(LABELS, "concat", "multimodal", [256, 64], 0.3, dim, dim, 1, 1)
         ).train()

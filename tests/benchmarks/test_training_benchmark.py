@@ -10,6 +10,7 @@ def test_it_measures_both_stages_beside_their_references(tmp_path: Path) -> None
     assert [(each.what.partition(",")[0], each.target) for each in found] == [
         ("stage 2", 20.0),
         ("stage 2", 20.0),
+        ("stage 2", None),
         ("stage 1", None),
         ("stage 1", 1.0),
     ]
