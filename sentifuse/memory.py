@@ -4,7 +4,7 @@ to the kernel each time costs as much as the arithmetic (measured: 8.7 -> 21 ima
 import ctypes
 import sys
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed() -> None:
@@ -15,5 +15,6 @@ def keep_freed() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return
+    mallopt(_M_ARENA_MAX, 1)  # the others, of further threads, do hand pages back
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
