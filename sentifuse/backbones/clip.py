@@ -1,15 +1,15 @@
 """Any CLIP model of the hub or a local folder (Radford et al. 2021, arXiv:2103.00020)."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from sentifuse.backbones import fast_clip
+from sentifuse.backbones import clip_folder, fast_clip, foreign
 from sentifuse.backbones.interface import Backbone, Encoded, TailSpec, fingerprint
 from sentifuse.errors import UserError
 from sentifuse.images import ImageSpec
@@ -150,69 +150,82 @@ def load(name: str, revision: str | None, precision: str, device: str) -> Backbo
         device: where it encodes.
 
     Raises:
-        UserError: no such files here and no network, or a model that is not CLIP.
+        UserError: no such files here and no network, a model that is not CLIP, or files that lack
+            something, do not belong together, or ask for what is not done here.
     """
     from huggingface_hub.utils import logging as hub_logging
     from transformers import AutoConfig, AutoTokenizer, CLIPModel
     from transformers.utils import logging
 
-    # Retries and loading bars are noise beside the one line that says what is wrong.
+    # Retries, loading bars and reports are noise beside the one line that says what is wrong.
     hub_logging.set_verbosity_error()
+    logging.set_verbosity_error()
     logging.disable_progress_bar()
-    try:
+    source = f"backbone.name: {name!r}"
+    here = Path(name).is_dir()
+    if here:
+        foreign.read_keys(Path(name) / "config.json", source)
+    with _fetching(name, revision, "config.json"):
         config = AutoConfig.from_pretrained(name, revision=revision)
-    except (OSError, ValueError) as error:
-        raise UserError(_how_to_get(name, revision)) from error
     if config.model_type != "clip":
         raise UserError(
-            f"backbone.name: {name!r}: a model of type {config.model_type!r}; expected a CLIP model "
+            f"{source}: a model of type {config.model_type!r}; expected a CLIP model "
             "(model_type 'clip') or 'bundled'"
         )
-    try:
+    if here:
+        clip_folder.check_files(Path(name), source)
+    side, vocabulary = config.vision_config.image_size, config.text_config.vocab_size
+    spec = clip_folder.image_spec(source, _processor_files(name, revision), side)
+    with _fetching(name, revision, "config.json and the weights"):
         # A `.bin` file, all that some repositories have, is read with `weights_only`: no code in it runs.
-        model = CLIPModel.from_pretrained(
-            name, revision=revision or "main", dtype=torch.float32
-        ).eval()
+        model, report = foreign.load_reporting(
+            CLIPModel, name, revision=revision or "main", dtype=torch.float32
+        )
+    clip_folder.check_loaded(source, report)
+    with _fetching(name, revision, "the tokenizer's files"):
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        # Without its files transformers makes an empty tokenizer; a CLIP vocabulary starts with the 256
-        # bytes, alone and as ends of words.
-        if len(tokenizer) < 512:
-            raise OSError(f"{name}: no tokenizer files")
-        spec = _image_spec(name, revision)
-    except SafetensorError as error:
-        raise UserError(
-            f"backbone.name: {name!r}: model.safetensors is damaged ({error}): fetch it again"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(_how_to_get(name, revision)) from error
+        clip_folder.check_tokenizer(source, tokenizer, vocabulary)
     if precision == "fp32":
         model.to(device)
     return Backbone(
         image=ClipVision(model, spec, precision, device),
         text=ClipText(model, tokenizer, precision, device),
+        name=name,
     )
 
 
-def _image_spec(name: str, revision: str | None) -> ImageSpec:
+def _processor_files(name: str, revision: str | None) -> dict[str, Path | None]:
+    """Where the files are that say how images are prepared; None for one that a model does not have."""
     from transformers.utils.hub import cached_file
 
-    path = cached_file(name, "preprocessor_config.json", revision=revision)
-    config = json.loads(Path(str(path)).read_text(encoding="utf-8"))
-    # Old files give a number where newer ones give {"shortest_edge": n} or {"height": n, ...}.
-    resize, crop = config["size"], config["crop_size"]
-    return ImageSpec(
-        resize=resize if isinstance(resize, int) else resize["shortest_edge"],
-        crop=crop if isinstance(crop, int) else crop["height"],
-        mean=tuple(config["image_mean"]),
-        std=tuple(config["image_std"]),
-    )
+    found: dict[str, Path | None] = {}
+    for file in (clip_folder.PROCESSOR, clip_folder.PREPROCESSOR):
+        try:
+            found[file] = Path(str(cached_file(name, file, revision=revision)))
+        except OSError:
+            found[file] = None
+    return found
 
 
-def _how_to_get(name: str, revision: str | None) -> str:
+@contextmanager
+def _fetching(name: str, revision: str | None, file: str) -> Iterator[None]:
+    """Says in one line what is wrong with a file, or how to get a model that is not here."""
+    source = f"backbone.name: {name!r}"
+    try:
+        with foreign.reading(f"{source}: {file}", "fetch the files again"):
+            yield
+    except UserError as error:
+        # Of a model that is not a folder here, transformers says so when files are not to be had.
+        cause = error.__cause__
+        if isinstance(cause, OSError | ValueError) and not Path(name).is_dir():
+            raise UserError(_how_to_get(name, revision, file, foreign.reason(cause))) from error
+        raise
+
+
+def _how_to_get(name: str, revision: str | None, file: str, reason: str) -> str:
     at = f" --revision {revision}" if revision else ""
     return (
-        f"backbone.name: {name!r}: no such folder with config.json, model.safetensors, "
-        "tokenizer.json and preprocessor_config.json, not in the hub's cache, and the hub was not "
-        f"reached; on a machine with a network run `hf download {name}{at} --local-dir FOLDER`, copy "
+        f"backbone.name: {name!r}: no such folder, and the hub and its cache did not give {file} "
+        f"({reason}); on a machine with a network run `hf download {name}{at} --local-dir FOLDER`, copy "
         "FOLDER here and set backbone.name=FOLDER, or set backbone.name=bundled"
     )

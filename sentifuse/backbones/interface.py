@@ -90,10 +90,11 @@ class TextEncoder(Encoder, Protocol):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pair of encoders."""
+    """A pair of encoders, and their name in `backbone.name`."""
 
     image: ImageEncoder
     text: TextEncoder
+    name: str
 
     @property
     def fingerprint(self) -> str:

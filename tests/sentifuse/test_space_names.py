@@ -60,7 +60,7 @@ def test_rows_from_before_there_was_a_choice_of_precision_are_found(
     libraries = {"torch": "2", "transformers": "5", "pillow": "13"}
     monkeypatch.setattr(space_names, "versions", lambda: libraries)
     encoders: Any = SimpleNamespace(fingerprint="f")
-    backbone = Backbone(image=encoders, text=encoders)
+    backbone = Backbone(image=encoders, text=encoders, name="fake")
     assert space_name("image", backbone, SETTING) == "image-2006770a0b8bf279352d"
     assert space_name("text", backbone, SETTING) == "text-cb544c7a97de69680d7f"
 

@@ -128,10 +128,26 @@ def test_activations_are_those_of_transformers(name: str) -> None:
     torch.testing.assert_close(tails.ACTIVATIONS[name](x), ACT2FN[name](x))
 
 
-def test_weights_that_do_not_fit_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"layers": 3}, "16 missing, the first 'layers.2.fc1.bias'"),
+        ({"layers": 1}, "16 unexpected, the first 'layers.1.fc1.bias'"),
+        (
+            {"projection_dim": 4},
+            "1 of another shape, the first 'projection.weight' with the shape (5, 8), expected (4, 8)",
+        ),
+        ({"projection_dim": None}, "1 unexpected, the first 'projection.weight'"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_in_one_line(
+    changes: dict[str, Any], told: str
+) -> None:
     weights = tails.build(config("causal")).state_dict()
-    with pytest.raises(RuntimeError, match="Missing key"):
-        tails.build(config("causal", layers=3), weights)
+    with pytest.raises(UserError) as caught:
+        tails.build(config("causal", **changes), weights)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_batch_norms_keep_the_statistics_of_pre_training() -> None:

@@ -1,8 +1,9 @@
 """Tests of the two training stages on made-up features."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import log, sqrt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,7 +258,7 @@ def test_a_rate_of_zero_freezes_the_tails_only() -> None:
     assert not torch.equal(trained.head[0].weight, first.head[0].weight)
 
 
-@pytest.mark.parametrize("lr", [1.0, 1e6])
+@pytest.mark.parametrize("lr", [1.0, 30.0])
 def test_stage_2_never_ends_worse_on_validation_than_it_began(lr: float) -> None:
     parts = make_parts(noise=0.05)
     first = stage1(parts, epochs=15)
@@ -295,3 +296,42 @@ def test_weights_of_the_tails_are_read_for_the_modalities_that_have_one(tmp_path
     assert weights["image"] is None
     assert weights["text"] is not None
     assert same(weights["text"], WEIGHTS["text"])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda weights: weights.pop("norm.bias"), "1 missing, the first 'norm.bias'"),
+        (lambda weights: weights.clear(), "35 missing, the first 'layers.0.fc1.bias'"),
+        (lambda weights: weights.update(more=torch.ones(1)), "1 unexpected, the first 'more'"),
+        (
+            lambda weights: weights.update({"norm.bias": torch.ones(9)}),
+            "1 of another shape, the first 'norm.bias' with the shape (9,), expected (8,)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("modality", ["image", "text"])
+@pytest.mark.parametrize("restart_head", [False, True])
+def test_weights_of_a_tail_that_are_not_there_are_not_drawn(
+    restart_head: bool, modality: str, change: Callable[[dict[str, Tensor]], object], told: str
+) -> None:
+    parts = make_parts()
+    weights = {name: dict(each) for name, each in WEIGHTS.items()}
+    change(weights[modality])
+    schedule = replace(STAGE2, epochs=1, restart_head=restart_head)
+    start = stage1(parts, epochs=0).model
+    with pytest.raises(UserError) as caught:
+        train_stage2(start, parts, weights, LOSS, VIEWS, schedule, seed=0)
+    message = (
+        f"data/features/{modality}_tail.safetensors: weights: {told}: run `dvc repro preprocess`"
+    )
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("raw", [None, b"", b"no weights"])
+def test_a_file_of_weights_that_cannot_be_read_is_named(raw: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "image_tail.safetensors"
+    if raw is not None:
+        path.write_bytes(raw)
+    with pytest.raises(UserError, match=f"^{path}: (no such file|damaged)"):
+        tail_weights(tmp_path, make_parts(3, 0).train.features.meta)
