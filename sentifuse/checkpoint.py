@@ -42,7 +42,12 @@ class Checkpoint:
 
 
 def save(folder: Path, model: Classifier | Ensemble, info: dict[str, Any]) -> None:
-    """Writes the model; the same weights give the same bytes."""
+    """Writes the model; the same weights give the same bytes.
+
+    Raises:
+        UserError: a weight is NaN or infinite.
+    """
+    _check_finite(folder, model)
     members = len(model.members) if isinstance(model, Ensemble) else 1
     weights: dict[str, Tensor] = {
         key: value.detach().contiguous() for key, value in model.state_dict().items()
@@ -63,7 +68,7 @@ def load(folder: Path) -> Checkpoint:
     """Reads what `save` wrote.
 
     Raises:
-        UserError: files are missing, damaged or do not belong together.
+        UserError: files are missing, damaged or do not belong together, or a weight is NaN or infinite.
     """
     try:
         document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -92,4 +97,14 @@ def load(folder: Path) -> Checkpoint:
             f"{folder}: not a checkpoint of this version ({reason}): delete it and run `dvc repro`, "
             "after `python -m sentifuse mend` if it comes back"
         ) from None
+    _check_finite(folder, model)
     return Checkpoint(model.eval(), info)
+
+
+def _check_finite(folder: Path, model: Classifier | Ensemble) -> None:
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise UserError(
+                f"{folder}: the weight {name!r} has numbers that are NaN or infinite: train again with lower "
+                "learning rates (lr_head, lr_attn, lr_clip), or with precision fp32, in stage1 and stage2"
+            )

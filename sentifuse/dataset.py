@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sentifuse import finite
 from sentifuse.ensemble import Ensemble
 from sentifuse.errors import UserError
 from sentifuse.features import Array, Features
@@ -115,6 +116,17 @@ class Dataset:
             image_tokens=image_tokens,
             image_hidden=image_hidden,
         )
+
+    def check_features(self, index: Rows) -> None:
+        """Checks the embeddings of the samples at `index`, all views: what to look at when a sum is NaN.
+
+        Raises:
+            UserError: one is NaN or infinite; it names the guid.
+        """
+        rows = self.rows[index]
+        guids = [f"guid {self.guids[place]}" for place in index]
+        for values in (self.features.image_embeddings, self.features.text_embeddings):
+            finite.check(values[rows], guids, "features", "run `dvc repro preprocess` again")
 
     def epoch(self, batch_size: int, rng: np.random.Generator, by_length: bool) -> Iterator[Rows]:
         """All positions in random order, `batch_size` at a time; the last one may be smaller.

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sentifuse import images, text
+from sentifuse import finite, images, text
 from sentifuse.backbones.interface import Backbone, Encoded, ImageEncoder, TextEncoder
 from sentifuse.errors import UserError
 from sentifuse.images import ImageSpec, ViewSpec
@@ -100,7 +100,8 @@ def encode_shard(
         them. An embedding has the leading 1 so that rows can be concatenated.
 
     Raises:
-        UserError: a file cannot be decoded, or a hidden state does not fit float16.
+        UserError: a file cannot be decoded, an embedding is not a finite number, or a hidden state does
+            not fit float16.
     """
     if modality == "image":
         return _encode_images(backbone, setting, items, read)
@@ -127,6 +128,7 @@ def _encode_images(
         filled = _fill(torch.from_numpy(pixels), setting.image_batch)
         prepared = normalise(filled, encoder.spec)
         encoded = _encode(encoder, prepared, setting.image_split, setting.tokens)
+        _check(encoded, batch, f"image embeddings of {backbone.name!r}", setting)
         rows |= _rows(batch, encoded, setting)
     return rows
 
@@ -145,7 +147,9 @@ def _encode_texts(
             rectangle = torch.tensor([ids for _, ids in batch])  # (B, T)
             filled = _fill(rectangle, setting.text_batch)
             encoded = _encode(encoder, filled, setting.text_split, setting.tokens)
-            rows |= _rows([item for item, _ in batch], encoded, setting)
+            own = [item for item, _ in batch]
+            _check(encoded, own, f"text embeddings of {backbone.name!r}", setting)
+            rows |= _rows(own, encoded, setting)
     return rows
 
 
@@ -159,6 +163,29 @@ def _encode(
         tokens=None if encoded.tokens is None else encoded.tokens.cpu(),
         hidden=None if encoded.hidden is None else encoded.hidden.cpu(),
     )
+
+
+def _check(encoded: Encoded, items: Sequence[Item], what: str, setting: Setting) -> None:
+    """Checks the embeddings of `items`, before the copies that fill up their batch.
+
+    States are checked row by row in `_narrow`, which looks at them in any case.
+    """
+    finite.check(
+        encoded.embedding[: len(items)].numpy(),
+        [item.path for item in items],
+        what,
+        _remedy(setting),
+    )
+
+
+def _remedy(setting: Setting) -> str:
+    """What helps where an encoder gives what is not a number."""
+    helps = {
+        "fp16": "set it to bf16 or fp32",
+        "bf16": "set it to fp32",
+        "fp32": "the weights hold such numbers: fetch the model again, or set another backbone.name",
+    }
+    return f"backbone.precision is {setting.precision}: {helps[setting.precision]}"
 
 
 def normalise(pixels: Tensor, spec: ImageSpec) -> Tensor:
@@ -199,6 +226,7 @@ def _narrow(states: Tensor, item: Item, setting: Setting) -> np.ndarray:
     with np.errstate(over="ignore"):  # said below, in words
         narrow: np.ndarray = states.numpy().astype(setting.hidden_dtype)
     if not np.isfinite(narrow).all():
+        finite.check(states.numpy()[None], [item.path], "hidden states", _remedy(setting))
         raise UserError(
             f"{item.path}: hidden states do not fit {setting.hidden_dtype}; "
             "set backbone.hidden_dtype=float32"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sentifuse import finite
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.features import Array
@@ -45,6 +46,9 @@ def least_cosine(
 
     Returns:
         -1..1, to six decimals; 1 if the features are in float32.
+
+    Raises:
+        UserError: a file cannot be encoded, or a cosine is not a number.
     """
     rows = {} if setting.precision == "fp32" else draw(samples)
     if not rows:
@@ -64,11 +68,20 @@ def least_cosine(
         space.append(encoded)
         exact |= encoded
     embeddings = np.load(features / f"{modality}_embeddings.npy", mmap_mode="r")  # (N[, V], D)
-    cosines = [
-        cosine(np.atleast_2d(embeddings[rows[key][0]])[0], row["embedding"][0])
-        for key, row in exact.items()
-    ]
-    return round(min(cosines), 6)
+    cosines = np.array(
+        [
+            cosine(np.atleast_2d(embeddings[rows[key][0]])[0], row["embedding"][0])
+            for key, row in exact.items()
+        ]
+    )
+    # The least of some numbers and NaN is a number, or NaN, by their order.
+    finite.check(
+        cosines,
+        [rows[key][1] for key in exact],
+        f"cosines of {modality} embeddings in {setting.precision} to those in float32",
+        "an embedding is zero or not a number: set backbone.precision=fp32",
+    )
+    return round(float(cosines.min()), 6)
 
 
 def draw(samples: Iterable[tuple[str, str]]) -> dict[str, tuple[int, str]]:
@@ -78,15 +91,16 @@ def draw(samples: Iterable[tuple[str, str]]) -> dict[str, tuple[int, str]]:
 
 
 def cosine(a: Array, b: Array) -> float:
-    """Of the angle between two vectors (D,), -1..1."""
+    """Of the angle between two vectors (D,), -1..1; NaN where one of them is zero or has a NaN."""
     a, b = a.astype(np.float64), b.astype(np.float64)
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+    norms = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / norms) if norms else float("nan")
 
 
 def report(precision: str, cosines: Mapping[Modality, float]) -> dict[str, Any]:
     """What `metrics/features.json` holds; a cosine below `ENOUGH` is told on stderr."""
     for modality, least in cosines.items():
-        if least < ENOUGH:
+        if not least >= ENOUGH:  # also where it is NaN
             print(
                 f"backbone.precision: {precision}: the least cosine of {modality} embeddings to float32 is "
                 f"{least}, expected {ENOUGH} or more: compare with a run of backbone.precision=fp32",

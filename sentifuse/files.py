@@ -3,8 +3,9 @@
 import csv
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -78,8 +79,30 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically; NaN is an error, since JSON has none."""
+    """Writes `value` as indented JSON, atomically.
+
+    Raises:
+        UserError: a number is NaN or infinite, which JSON cannot hold.
+    """
+    for key, number in _numbers(value):
+        if not math.isfinite(number):
+            raise UserError(
+                f"{path}: {key}: {number}: expected a finite number: what it is computed from is not one: "
+                "see whether features and training are sound"
+            )
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """The floats in a JSON value, each with its place, such as `test.accuracy` or `rows.2`."""
+    if isinstance(value, float):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _numbers(each, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for place, each in enumerate(value):
+            yield from _numbers(each, f"{key}.{place}" if key else str(place))
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sentifuse import finite
 from sentifuse.dataset import Dataset, Needs, Rows, ViewChoice
 from sentifuse.ensemble import Ensemble
 from sentifuse.model import Classifier
@@ -42,6 +44,9 @@ def predict_without(
 
     Returns:
         Logits (A, N, C) in `dtype`.
+
+    Raises:
+        UserError: a logit is NaN or infinite.
     """
     model.eval()
     torch.set_num_threads(1)
@@ -58,7 +63,21 @@ def predict_without(
     if threads < 2:
         for index in batches:
             answer(index)
-        return out
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        list(pool.map(answer, reversed(batches)))  # the longest first, so that all end together
+    else:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(answer, reversed(batches)))  # the longest first, so that all end together
+    _check(out, data)
     return out
+
+
+def _check(logits: Tensor, data: Dataset) -> None:
+    """Checks logits (A, N, C): of some that are NaN, the first class would be the answer."""
+    if not logits.isfinite().all():
+        data.check_features(np.arange(len(data)))
+        finite.check(
+            logits.transpose(0, 1).numpy(),
+            [f"guid {guid}" for guid in data.guids],
+            "logits",
+            "training went astray: train again with lower learning rates (lr_head, lr_attn, lr_clip), or "
+            "with precision fp32 in stage1 and stage2",
+        )

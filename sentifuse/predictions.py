@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sentifuse import finite
 from sentifuse.files import as_csv, writing
 from sentifuse.incomplete import Predicted
 
@@ -28,6 +29,9 @@ def write(
 
     Returns:
         How many rows were written.
+
+    Raises:
+        UserError: a probability is NaN; then neither file is written.
     """
     rows = 0
     with (
@@ -44,6 +48,12 @@ def write(
 
 def _table(some: Predicted, labels: Sequence[str], min_confidence: float) -> pd.DataFrame:
     found = some.found
+    finite.check(
+        found.probabilities,
+        [f"guid {guid}" for guid in some.guids],
+        "probabilities",
+        "train again: `dvc repro train_stage1 train_stage2`",
+    )
     best = found.probabilities.argmax(axis=1)
     rows = np.arange(len(best))
     tags = pd.DataFrame({"guid": some.guids, "tag": [labels[index] for index in best]}, dtype=str)

@@ -162,7 +162,7 @@ def read_keys(path: Path) -> list[str] | None:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[np.generic]] | None:
-    """What a shard holds; None for one that is gone or damaged."""
+    """What a shard holds; None for one that is gone, damaged, or has embeddings that are not numbers."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -171,4 +171,8 @@ def _arrays(path: Path) -> dict[str, NDArray[np.generic]] | None:
         path.unlink(missing_ok=True)
         return None
     arrays: dict[str, NDArray[np.generic]] = safetensors.numpy.load(raw)
+    # A shard from before embeddings were checked: its rows are encoded again, and the bad ones told.
+    if not np.isfinite(arrays["embedding"]).all():
+        path.unlink(missing_ok=True)
+        return None
     return arrays

@@ -1,6 +1,7 @@
 """`fit`: the one training loop, for both stages and for the ablations."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from sentifuse import learning_rates, memory
 from sentifuse.data_parallel import DataParallel
 from sentifuse.dataset import Dataset, Needs, ViewChoice
+from sentifuse.errors import UserError
 from sentifuse.features import Features
 from sentifuse.inference import predict
 from sentifuse.losses import Criterion
@@ -77,6 +79,9 @@ def fit(
         threads: shards of a batch, side by side: see `data_parallel`.
         on_epoch: called with each row of the history.
         resume: where to keep the state of each epoch, and to go on from what a killed run left.
+
+    Raises:
+        UserError: a loss, a gradient or a logit is NaN or infinite.
     """
     memory.keep_freed()
     rng = np.random.default_rng(seed)
@@ -123,7 +128,7 @@ def fit(
         while not _finished(loop, schedule, bool(len(val))):
             epoch = len(loop.history) + 1
             lr = optimizer.param_groups[0]["lr"]
-            train_loss = _epoch(model, train, gradients, optimizer, per_step, schedule, rng)
+            train_loss = _epoch(model, train, gradients, optimizer, per_step, schedule, rng, epoch)
             row = {"epoch": epoch, "train_loss": train_loss}
             if len(val):
                 scores = _validate(model, val, criterion, predict_views)
@@ -175,14 +180,23 @@ def _epoch(
     per_step: LambdaLR | None,
     schedule: Schedule,
     rng: np.random.Generator,
+    number: int,
 ) -> float:
     model.train()
     by_length = Needs.of(model).text_hidden
     parameters = list(model.parameters())
     total = 0.0
-    for index in train.epoch(schedule.batch_size, rng, by_length):
-        total += gradients.backward(index, rng) * len(index)
-        nn.utils.clip_grad_norm_(parameters, schedule.max_grad_norm)
+    for step, index in enumerate(train.epoch(schedule.batch_size, rng, by_length), start=1):
+        loss = gradients.backward(index, rng)
+        norm = float(nn.utils.clip_grad_norm_(parameters, schedule.max_grad_norm))
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            train.check_features(index)
+            raise UserError(
+                f"epoch {number}, step {step}: the loss is {loss:g} and the norm of its gradient {norm:g}, "
+                "expected finite numbers: lower the learning rates (lr_head, lr_attn, lr_clip), or set "
+                "precision to fp32, in stage1 or stage2, whichever it is"
+            )
+        total += loss * len(index)
         optimizer.step()
         if per_step is not None:
             per_step.step()

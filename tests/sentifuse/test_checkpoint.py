@@ -158,3 +158,24 @@ def test_an_ensemble_keeps_its_members_and_is_no_single_model(tmp_path: Path) ->
         assert torch.equal(loaded.model(batch), model(batch))
     with pytest.raises(UserError, match="ensemble"):
         loaded.single()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("name", ["head.0.weight", "head.0.bias"])
+def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(
+    name: str, members: int, value: float, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [make_model(seed) for seed in range(members)]
+    model = models[0] if members == 1 else Ensemble(models)
+    models[-1].state_dict()[name].view(-1)[-1] = value
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(UserError, match=f"{name}' has numbers that are NaN or inf"):
+        checkpoint.save(folder, model, {})
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    with monkeypatch.context() as unchecked:  # as it was saved before that was checked
+        unchecked.setattr(checkpoint, "_check_finite", lambda *_: None)
+        checkpoint.save(folder, model, {})
+    with pytest.raises(UserError, match="train again with lower learning rates") as caught:
+        checkpoint.load(folder)
+    assert str(caught.value).startswith(f"{folder}: the weight ")

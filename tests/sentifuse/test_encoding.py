@@ -1,6 +1,6 @@
 """Tests of shard encoding: a sample's features depend on the sample only, to the bit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -269,3 +269,105 @@ def test_states_beyond_float16_are_refused_and_fit_float32(
     assert "\n" not in str(caught.value)
     rows = encode_shard(backbone, replace(SETTING, hidden_dtype="float32"), modality, items)
     assert max(np.abs(row["tokens"]).max() for row in rows.values()) > np.finfo(np.float16).max
+
+
+def weigh(folder: Path, name: str, change: Callable[[Tensor], object]) -> str:
+    """A CLIP folder in which the weights that have `name` in theirs were changed."""
+    path = make_clip_folder(folder) / "model.safetensors"
+    weights = {key: value.clone() for key, value in safetensors.torch.load_file(path).items()}
+    found = [value for key, value in weights.items() if name in key]
+    assert found
+    for value in found:
+        change(value)
+    safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
+    return str(folder)
+
+
+def fill(value: float) -> Callable[[Tensor], object]:
+    return lambda weight: weight.view(-1)[:1].fill_(value)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("setting", [SETTING, BARE, replace(SETTING, hidden_dtype="float32")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    ("modality", "weight"),
+    [
+        ("image", "visual_projection.weight"),
+        ("image", "vision_model.encoder.layers.0.mlp.fc1.weight"),
+        ("text", "text_projection.weight"),
+        ("text", "text_model.encoder.layers.2.self_attn.v_proj.bias"),
+    ],
+)
+def test_embeddings_that_are_not_numbers_are_refused_with_file_model_and_precision(
+    modality: Modality, weight: str, precision: str, value: float, setting: Setting, tmp_path: Path
+) -> None:
+    folder = weigh(tmp_path / "clip", weight, fill(value))
+    items = write_texts(tmp_path) if modality == "text" else write_images(tmp_path, 5)
+    with pytest.raises(UserError) as caught:
+        encode_shard(
+            registry.load(folder, None, precision),
+            replace(setting, precision=precision),
+            modality,
+            items,
+        )
+    message = str(caught.value)
+    assert any(message.startswith(f"{item.path}: the {modality} emb") for item in items)
+    assert f"embeddings of {folder!r} are NaN or infinite" in message
+    assert f"backbone.precision is {precision}: " in message
+    assert {"fp16": "bf16 or fp32", "bf16": "set it to fp32", "fp32": "fetch"}[precision] in message
+    assert "\n" not in message
+
+
+def test_of_several_texts_the_one_that_is_not_a_number_is_named(tmp_path: Path) -> None:
+    """ "good" stands in three of them, one of them alone in its length."""
+    vocabulary = registry.load(str(make_clip_folder(tmp_path / "sound")), None).text
+    (ids,) = vocabulary.tokenize(["good"])
+    folder = weigh(
+        tmp_path / "clip", "token_embedding", lambda weight: weight[ids[1]].fill_(float("nan"))
+    )
+    items = write_texts(tmp_path, ["the bad day", "the good day", "the day", "bad"])
+    backbone = registry.load(folder, None)
+    with pytest.raises(UserError, match=r"1\.txt: the text embeddings .* \(1 of 2 looked at\)"):
+        encode_shard(backbone, SETTING, "text", items)
+    assert len(encode_shard(backbone, SETTING, "text", [items[0], *items[2:]])) == 3
+
+
+@pytest.mark.parametrize("setting", [SETTING, BARE])
+def test_what_fp16_cannot_hold_is_refused_and_encoded_in_the_others(
+    setting: Setting, tmp_path: Path
+) -> None:
+    folder = weigh(tmp_path / "clip", "fc1.weight", lambda weight: weight.mul_(3e4))
+    items = write_texts(tmp_path)
+    setting = replace(setting, hidden_dtype="float32")
+    for precision in ("bf16", "fp32"):
+        backbone = registry.load(folder, None, precision)
+        rows = encode_shard(backbone, replace(setting, precision=precision), "text", items)
+        assert all(np.isfinite(row["embedding"]).all() for row in rows.values())
+    with pytest.raises(UserError, match="precision is fp16: set it to bf16 or fp32"):
+        encode_shard(
+            registry.load(folder, None, "fp16"), replace(setting, precision="fp16"), "text", items
+        )
+
+
+@pytest.mark.parametrize("hidden_dtype", ["float16", "float32"])
+@pytest.mark.parametrize("states", ["tokens", "hidden"])
+def test_states_that_are_no_numbers_are_told_apart_from_large_ones(
+    states: str, hidden_dtype: str, clip: Backbone, tmp_path: Path
+) -> None:
+    class Broken(Elsewhere):
+        device = "cpu"
+
+        def encode(self, ids: Tensor, split: int, tokens: bool) -> Encoded:
+            encoded = clip.text.encode(ids, split, tokens)
+            getattr(encoded, states)[0, 0, 0] = float("nan")
+            return encoded
+
+    text: Any = Broken(clip.text)
+    setting = replace(SETTING, hidden_dtype=hidden_dtype, precision="bf16")
+    with torch.inference_mode(), pytest.raises(UserError) as caught:
+        encode_shard(replace(clip, text=text), setting, "text", write_texts(tmp_path))
+    assert "hidden states are NaN or infinite" in str(caught.value)
+    assert "backbone.precision is bf16: set it to fp32" in str(caught.value)
+    assert "hidden_dtype" not in str(caught.value)

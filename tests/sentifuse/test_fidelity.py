@@ -9,6 +9,7 @@ from sentifuse import fidelity
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Item, Setting, encode_shard
+from sentifuse.errors import UserError
 from sentifuse.images import ViewSpec
 from tests.clip_folder import make_clip_folder
 
@@ -141,3 +142,24 @@ def test_the_report_warns_in_one_line_below_what_is_enough(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("backbone.precision: fp16: the least cosine of image embeddings")
     assert "0.9998" in line
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+@pytest.mark.parametrize("place", range(4))
+def test_a_cosine_that_is_no_number_is_not_told_as_one(
+    place: int, value: float, clip: Backbone, texts: "pd.Series[str]", tmp_path: Path
+) -> None:
+    """The least of 1.0 and NaN is 1.0, or NaN, by their order."""
+    embeddings = exact(clip, texts)
+    embeddings[place] = value
+    np.save(tmp_path / "text_embeddings.npy", embeddings)
+    with pytest.raises(UserError) as caught:
+        least(clip, tmp_path, texts, ["k0", "k1", "k2", "k3"])
+    start = f"{texts[place]}: the cosines of text embeddings in bf16 to those in float32 are NaN"
+    assert str(caught.value).startswith(start)
+    assert "set backbone.precision=fp32" in str(caught.value)
+
+
+def test_a_nan_in_the_report_is_below_what_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    fidelity.report("fp16", {"image": float("nan"), "text": 1.0})
+    assert "the least cosine of image embeddings to float32 is nan" in capsys.readouterr().err

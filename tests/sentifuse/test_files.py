@@ -1,7 +1,12 @@
 import errno
 import json
+import math
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from sentifuse import files
@@ -46,10 +51,22 @@ def test_json_is_indented_readable_and_ends_with_a_newline(tmp_path: Path) -> No
     assert json.loads(text) == {"b": "中性", "a": [1, 0.5]}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_json_refuses_numbers_that_it_does_not_have(tmp_path: Path, value: float) -> None:
-    with pytest.raises(ValueError, match="JSON compliant"):
-        files.write_json(tmp_path / "m.json", {"a": value})
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float64("nan")])
+@pytest.mark.parametrize(
+    ("place", "wrap"),
+    [
+        ("a", lambda value: {"b": 1.0, "a": value}),
+        ("test.interval.low", lambda value: {"test": {"interval": {"low": value}}}),
+        ("runs.1.loss", lambda value: {"runs": [{"loss": 0.5}, {"loss": value}]}),
+        ("1", lambda value: (0.5, value)),
+    ],
+)
+def test_json_refuses_numbers_that_it_does_not_have_and_names_their_place(
+    tmp_path: Path, place: str, wrap: Callable[[float], Any], value: float
+) -> None:
+    path = tmp_path / "m.json"
+    with pytest.raises(UserError, match=re.escape(f"{path}: {place}: {value}: expected a finite")):
+        files.write_json(path, wrap(value))
     assert list(tmp_path.iterdir()) == []
 
 

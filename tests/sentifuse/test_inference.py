@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sentifuse.dataset import Dataset, Needs, ViewChoice
+from sentifuse.errors import UserError
 from sentifuse.inference import predict, predict_without
 from sentifuse.model import Batch, Classifier
 from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, make_parts, model_config
@@ -117,3 +118,25 @@ def test_a_batch_is_gathered_once_whatever_is_absent(monkeypatch: pytest.MonkeyP
 
 def test_predictions_for_no_sample_are_an_empty_table() -> None:
     assert predict(Classifier(model_config()), make_parts().test, "plain").shape == (0, 3)
+
+
+@pytest.mark.parametrize("changes", [{}, {"text_tail": TEXT_TAIL}, {"fusion": "cross_attn"}])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_refused(value: float, changes: dict[str, Any]) -> None:
+    data = make_parts(train=5, val=0).train
+    torch.manual_seed(0)
+    model = Classifier(model_config(**changes))
+    model.head[-1].bias.data[1] = value
+    with pytest.raises(UserError) as caught:
+        predict(model, data, "plain")
+    expected = "guid 0: the logits are NaN or infinite (5 of 5 looked at): training went astray"
+    assert str(caught.value).startswith(expected)
+
+
+def test_the_sample_whose_features_are_no_numbers_is_named() -> None:
+    data = make_parts(train=5, val=0).train
+    data.features.text_embeddings[3, 1] = float("nan")
+    model = Classifier(model_config())
+    with pytest.raises(UserError, match=r"^guid 3: the features are NaN or infinite \(1 of 5"):
+        predict(model, data, "plain")
+    predict(model, replace(data, rows=data.rows[:3], guids=data.guids[:3]), "plain")

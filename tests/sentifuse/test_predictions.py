@@ -7,6 +7,7 @@ import pytest
 
 from sentifuse import predictions
 from sentifuse.attribution import Attribution
+from sentifuse.errors import UserError
 from sentifuse.incomplete import Predicted
 
 LABELS = ("negative", "neutral", "positive")
@@ -121,4 +122,14 @@ def test_what_fails_half_way_leaves_no_file(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="killed"):
         predictions.write(tmp_path, LABELS, told(), 0.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_probabilities_that_are_no_numbers_are_not_written(place: int, tmp_path: Path) -> None:
+    """The class with the highest of them would be the first one."""
+    probabilities = PROBABILITIES.copy()
+    probabilities[place] = np.nan
+    with pytest.raises(UserError, match=f"^guid {'abc'[place]}: the probabilities are NaN"):
+        write(tmp_path, list("abc"), probabilities)
     assert list(tmp_path.iterdir()) == []

@@ -154,6 +154,19 @@ def test_a_damaged_shard_does_not_hide_a_sound_one_with_the_same_row(space: Spac
     assert_same(rows(space, "a")["a"], row(1))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_shard_with_an_embedding_that_is_no_number_is_encoded_again(
+    value: float, space: Space
+) -> None:
+    """Such as were written before embeddings were checked."""
+    bad = row(2)
+    bad["embedding"][0, 3] = value
+    space.append({"a": row(1), "b": bad})
+    space.append({"c": row(3)})
+    assert set(rows(space, "a", "b", "c")) == {"c"}
+    assert space.missing(["a", "b", "c"]) == ["a", "b"]
+
+
 def test_the_store_lies_in_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     assert default_root() == Path(".sentifuse/store")

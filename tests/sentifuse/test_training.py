@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from sentifuse.data_parallel import DataParallel
 from sentifuse.dataset import Parts
+from sentifuse.errors import UserError
 from sentifuse.inference import predict
 from sentifuse.losses import loss
 from sentifuse.metrics import headline
@@ -146,7 +148,7 @@ def test_a_start_that_nothing_beats_is_kept() -> None:
         good,
         parts.train,
         parts.val,
-        [{"params": list(good.parameters()), "lr": 1e6}],
+        [{"params": list(good.parameters()), "lr": 1e2}],
         PLAIN,
         SCHEDULE,
         seed=0,
@@ -277,3 +279,52 @@ def test_autocast_trains_in_bfloat16_and_learns_as_well() -> None:
     assert half.column("train_loss") == pytest.approx(plain.column("train_loss"), rel=0.1)
     assert half.fitted.val["macro_f1"] == 1.0
     assert all(value.dtype == torch.float32 for value in half.weights().values())
+
+
+def test_a_run_that_goes_astray_stops_and_names_the_step() -> None:
+    with pytest.raises(UserError) as caught:
+        Run(make_parts(), lr=1e30, epochs=3)
+    message = str(caught.value)
+    assert message.startswith("epoch 1, step 2: the loss is ")
+    assert "lower the learning rates (lr_head, lr_attn, lr_clip)" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_each_of_loss_and_gradient_is_looked_at(
+    what: str, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = DataParallel.backward
+    steps = iter(range(1, 100))
+
+    def backward(self: DataParallel, *arguments: Any) -> float:
+        found = plain(self, *arguments)
+        if next(steps) < 6:  # four steps an epoch
+            return found
+        if what == "gradient":
+            gradient = self._parameters[-1].grad
+            assert gradient is not None
+            gradient[0] = value
+            return found
+        return value
+
+    monkeypatch.setattr(DataParallel, "backward", backward)
+    with pytest.raises(UserError, match=r"^epoch 2, step 2: the loss is") as caught:
+        Run(make_parts(), epochs=3)
+    assert f"{value:g}" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("array", ["image_embeddings", "text_embeddings"])
+@pytest.mark.parametrize("validated", [False, True])
+def test_features_that_are_no_numbers_are_named_by_their_guid(
+    validated: bool, array: str, value: float
+) -> None:
+    parts = make_parts()
+    values = getattr(parts.train.features, array)
+    row = 70 if validated else 7  # 60 are trained on
+    values[row].flat[0] = value
+    with pytest.raises(UserError, match=f"^guid {row}: the features are NaN or infinite") as caught:
+        Run(parts, epochs=2)
+    assert "run `dvc repro preprocess`" in str(caught.value)

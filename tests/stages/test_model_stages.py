@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from sentifuse import variants
+from sentifuse import checkpoint, encoding_record, variants
 from sentifuse.errors import UserError
 from sentifuse.files import write_json, write_text
-from stages import ablate, evaluate, infer, train_stage1, train_stage2
+from stages import ablate, evaluate, infer, package, train_stage1, train_stage2
 from tests.pipeline.project import LABELS, Project
 from tests.serial_pool import SerialPool
 from tests.synthetic import make_features, tail_weights
@@ -444,3 +444,39 @@ def test_no_training_rows_are_an_error(ready: Project) -> None:
     write_splits(Path("data/splits.csv"), {"val": VAL})
     with pytest.raises(UserError, match="no training rows"):
         train_stage1.main()
+
+
+@pytest.mark.parametrize("array", ["image_embeddings", "text_embeddings"])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_training_stops_at_features_that_are_no_numbers(
+    part: str, array: str, ready: Project
+) -> None:
+    path = ready.folder / "data" / "features" / f"{array}.npy"
+    values = np.load(path)
+    row = {"train": 3, "val": TRAIN + 1}[part]
+    values[row] = np.nan
+    np.save(path, values)
+    with pytest.raises(UserError, match=f"^guid {row}: the features are NaN or infinite"):
+        train_stage1.main()
+    assert not Path("models/stage1/config.json").exists()
+    assert not Path("plots/stage1.csv").exists()
+
+
+@pytest.mark.parametrize("stage", [evaluate, infer, package])
+def test_no_stage_takes_a_model_whose_weights_are_no_numbers(
+    stage: Any, ready: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as were trained before that was checked: the first class would be the answer to all."""
+    train_stage1.main()
+    train_stage2.main()
+    loaded = checkpoint.load(Path("models/stage2"))
+    loaded.single().head[-1].bias.data[1] = float("nan")
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr(checkpoint, "_check_finite", lambda *_: None)
+        checkpoint.save(Path("models/stage2"), loaded.model, loaded.info)
+    write_json(Path("metrics/evaluate.json"), {})
+    monkeypatch.setattr(encoding_record, "read", lambda folder: None)
+    with pytest.raises(UserError, match=r"models/stage2: the weight .* NaN or infinite"):
+        stage.main()
+    assert not Path("data/predictions").exists()
+    assert not Path("models/bundle").exists()

@@ -1,0 +1,33 @@
+"""Numbers that have to be numbers: NaN and infinity are refused where they are born.
+
+NaN is neither above nor below anything, so that a comparison lets it pass, and the largest of some
+probabilities that are NaN is the first one. So what is computed is checked once, as soon as it is there.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentifuse.errors import UserError
+
+
+def check(values: NDArray[Any], names: Sequence[str], what: str, remedy: str) -> None:
+    """Checks that N rows hold finite numbers only.
+
+    Args:
+        values: (N, ...), floats.
+        names: N, how the message calls the rows: by file or guid.
+        what: what the rows are, in the plural, such as `logits`.
+        remedy: what the user can do.
+
+    Raises:
+        UserError: some rows do not; it names the first one and says how many there are.
+    """
+    if np.isfinite(values).all():
+        return
+    bad = [name for name, row in zip(names, values, strict=True) if not np.isfinite(row).all()]
+    raise UserError(
+        f"{bad[0]}: the {what} are NaN or infinite ({len(bad)} of {len(names)} looked at): {remedy}"
+    )
