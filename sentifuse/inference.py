@@ -72,10 +72,12 @@ def predict_without(
 
 def _check(logits: Tensor, data: Dataset) -> None:
     """Checks logits (A, N, C): of some that are NaN, the first class would be the answer."""
-    if not logits.isfinite().all():
-        data.check_features(np.arange(len(data)))
+    values = logits.transpose(0, 1).numpy()
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))
+    if len(bad):
+        data.check_features(bad[:_BATCH])
         finite.check(
-            logits.transpose(0, 1).numpy(),
+            values,
             [f"guid {guid}" for guid in data.guids],
             "logits",
             "training went astray: train again with lower learning rates (lr_head, lr_attn, lr_clip), or "

@@ -114,7 +114,7 @@ class Predictor:
             )
         except UserError as error:
             raise UserError(
-                f"{folder}: its backbone is not here; another place is told by `--backbone` "
+                f"{folder}: its backbone cannot be loaded; another place is told by `--backbone` "
                 f"(Predictor.load(..., backbone=...)): {error}"
             ) from None
         _check_backbone(Path(folder), name, found, record)

@@ -174,8 +174,7 @@ def load(name: str, revision: str | None, precision: str, device: str) -> Backbo
         )
     if here:
         clip_folder.check_files(Path(name), source)
-    side, vocabulary = config.vision_config.image_size, config.text_config.vocab_size
-    spec = clip_folder.image_spec(source, _processor_files(name, revision), side)
+    spec = clip_folder.image_spec(source, _processor_files(name, revision), config.vision_config)
     with _fetching(name, revision, "config.json and the weights"):
         # A `.bin` file, all that some repositories have, is read with `weights_only`: no code in it runs.
         model, report = foreign.load_reporting(
@@ -184,7 +183,7 @@ def load(name: str, revision: str | None, precision: str, device: str) -> Backbo
     clip_folder.check_loaded(source, report)
     with _fetching(name, revision, "the tokenizer's files"):
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        clip_folder.check_tokenizer(source, tokenizer, vocabulary)
+        clip_folder.check_tokenizer(source, tokenizer, config.text_config.vocab_size)
     if precision == "fp32":
         model.to(device)
     return Backbone(

@@ -39,7 +39,10 @@ def check_files(folder: Path, model: str) -> None:
     Raises:
         UserError: a file is missing, empty, not JSON, or a pointer of git-lfs.
     """
-    explicit = read_keys(folder / "config.json", model).get("transformers_weights")
+    config = read_keys(folder / "config.json", model)
+    explicit = config.get("transformers_weights")
+    if explicit is not None and not isinstance(explicit, str):
+        config.refuse("transformers_weights", "the name of a file")
     names = _first(folder, model, [(name,) for name in ([explicit] if explicit else _WEIGHTS)])
     if names[0].endswith(".index.json"):
         index = read_keys(folder / names[0], model)
@@ -63,17 +66,22 @@ def _first(folder: Path, model: str, choices: list[tuple[str, ...]]) -> tuple[st
     raise UserError(f"{model}: no {told} in this folder: fetch it from where the folder came from")
 
 
-def image_spec(model: str, files: Mapping[str, Path | None], side: int) -> ImageSpec:
+def image_spec(model: str, files: Mapping[str, Path | None], vision: Any) -> ImageSpec:
     """Reads how images are prepared.
 
     Args:
         model: stands in front of the messages.
         files: where `PROCESSOR` and `PREPROCESSOR` are; None for one that is not there.
-        side: of the images that the weights take, in pixels.
+        vision: transformers' `vision_config`, which says what images the weights take.
 
     Raises:
         UserError: a key is missing, or asks for what is not done here.
     """
+    if vision.num_channels != 3:
+        raise UserError(
+            f"{model}: config.json: vision_config.num_channels: {vision.num_channels}: expected 3: images "
+            "are read as RGB"
+        )
     keys = _preprocessing(model, files)
     for name in ("do_resize", "do_center_crop", "do_rescale", "do_normalize"):
         if keys.get(name, True) is not True:
@@ -84,10 +92,11 @@ def image_spec(model: str, files: Mapping[str, Path | None], side: int) -> Image
     if not _is_number(factor) or not math.isclose(factor, 1 / 255, rel_tol=1e-3):
         keys.refuse("rescale_factor", "1/255")
     resize, crop = _resize(keys), _crop(keys)
-    if crop != side:
+    if crop != vision.image_size:
         keys.refuse(
             "crop_size",
-            f"{side}, the side of the images that the weights take (vision_config.image_size in config.json)",
+            f"{vision.image_size}, the side of the images that the weights take (vision_config.image_size "
+            "in config.json)",
         )
     if resize < crop:
         keys.refuse("size", f"{crop} (crop_size) or more for the shortest edge")

@@ -113,7 +113,9 @@ class Vision(nn.Module):
         """As `ImageEncoder.encode`."""
         batch, _, side, _ = pixels.shape
         count, size = side // self.patch_size, self.patch_size
-        patches = pixels.to(self.patch.weight.dtype).view(batch, 3, count, size, count, size)
+        # What is left over beside the last patch is seen by none, as by the convolution.
+        seen = pixels[..., : count * size, : count * size].to(self.patch.weight.dtype)
+        patches = seen.reshape(batch, 3, count, size, count, size)
         patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, count * count, -1)
         x = torch.cat([self.class_token.expand(batch, 1, -1), self.patch(patches).float()], dim=1)
         encoded: Encoded = self.tower(self.norm(x + self.position.weight), split, tokens)

@@ -253,6 +253,10 @@ INDEX = "model.safetensors.index.json"
         (lambda f: (f / "config.json").write_text("{"), "config.json: not JSON"),
         (lambda f: (f / "config.json").write_text("[]"), "config.json: not a JSON object"),
         (lambda f: (f / "config.json").write_text("{}"), "config.json: cannot be used (ValueError"),
+        (
+            lambda f: edit(f, "config.json", lambda values: values.update(transformers_weights=[1])),
+            "config.json: transformers_weights: [1]: expected the name of a file",
+        ),
         (lambda f: (f / PREPROCESSOR).write_text("null"), f"{PREPROCESSOR}: not a JSON object"),
         (lambda f: (f / PREPROCESSOR).write_bytes(b"\xff\xfe{"), f"{PREPROCESSOR}: not JSON"),
         (lambda f: (f / PREPROCESSOR).rename(f / PROCESSOR), f"{PROCESSOR}: no key 'image_processor'"),
@@ -274,6 +278,7 @@ def test_a_file_that_cannot_be_used_is_named(change: Change, told: str, folder: 
         ("vision_config", "num_hidden_layers", 2, "16 unexpected, the first 'vision_model.encoder.l"),
         ("vision_config", "num_hidden_layers", 4, "16 missing, the first 'vision_model.encoder.l"),
         ("vision_config", "image_size", 64, "crop_size: {'height': 32, 'width': 32}: expected 64"),
+        ("vision_config", "num_channels", 1, "vision_config.num_channels: 1: expected 3"),
         ("text_config", "max_position_embeddings", 60, "1 of another shape"),
         ("text_config", "vocab_size", 400, "1 of another shape"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPModel
 
@@ -146,3 +147,20 @@ def test_the_split_point_is_not_overwritten_by_the_layers_behind_it(
     exact = reference.text.encode(ids(5), 3, tokens=False).hidden
     assert whole is not None
     torch.testing.assert_close(whole, exact, rtol=0, atol=0)
+
+
+def test_what_is_left_over_beside_the_last_patch_is_seen_by_none(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patches of 7 in images of 32: as many as of 8, so that the rest of the weights fits."""
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    edit_config(folder, "vision_config", "patch_size", 7)
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    name = "vision_model.embeddings.patch_embedding.weight"
+    weights[name] = weights[name][..., :7, :7].contiguous()
+    save_file(weights, path, metadata={"format": "pt"})
+    monkeypatch.setitem(fast_clip.DTYPES, "exact", torch.float32)
+    expected = registry.load(str(folder), None).image.encode(pixels(), 2, True)
+    found = registry.load(str(folder), None, "exact").image.encode(pixels(), 2, True)
+    assert_close(found, expected, True)

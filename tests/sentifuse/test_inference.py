@@ -137,6 +137,6 @@ def test_the_sample_whose_features_are_no_numbers_is_named() -> None:
     data = make_parts(train=5, val=0).train
     data.features.text_embeddings[3, 1] = float("nan")
     model = Classifier(model_config())
-    with pytest.raises(UserError, match=r"^guid 3: the features are NaN or infinite \(1 of 5"):
+    with pytest.raises(UserError, match=r"^guid 3: the features are NaN or infinite \(1 of 1 "):
         predict(model, data, "plain")
     predict(model, replace(data, rows=data.rows[:3], guids=data.guids[:3]), "plain")

@@ -214,7 +214,7 @@ def test_a_backbone_that_is_gone_is_asked_for(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = make_bundle(tmp_path)
     shutil.rmtree(tmp_path / "clip")
-    with pytest.raises(UserError, match=r"its backbone is not here; .*--backbone"):
+    with pytest.raises(UserError, match=r"its backbone cannot be loaded; .*--backbone"):
         Predictor.load(folder)
 
 
