@@ -2,6 +2,7 @@
 
 The raw layout is that of the course's data: `ROOT/data/{guid}.jpg|.jpeg|.png|.webp`,
 `ROOT/data/{guid}.txt`, and the label files `ROOT/train.txt` and `ROOT/test_without_label.txt`.
+Suffixes may be in upper case.
 """
 
 from dataclasses import dataclass

@@ -59,7 +59,7 @@ def analyze(options: Options) -> None:
     """
     if options.top < 1:
         raise UserError(f"--top {options.top}: expected 1 or more")
-    if options.plot and options.plot.suffix not in (".png", ".svg"):
+    if options.plot and options.plot.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"--plot {options.plot}: expected a name that ends in .png or .svg")
     where = _pairs(options.where)
     collected = experiments.read()

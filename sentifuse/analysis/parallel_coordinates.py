@@ -51,7 +51,9 @@ def draw(
         figure = _parallel(axes, scores, names, metric)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without version, date and random ids, so that the bytes depend on the numbers only.
-    metadata = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
+    metadata = (
+        {"Software": None} if path.suffix.lower() == ".png" else {"Date": None, "Creator": None}
+    )
     with matplotlib.rc_context({"svg.hashsalt": "sentifuse"}):
         figure.savefig(path, dpi=_DPI, metadata=metadata, bbox_inches="tight")
 

@@ -173,6 +173,36 @@ def test_an_image_of_one_pixel_is_used(root: Path) -> None:
     assert found.samples.loc[1, "image_hash"] == ""
 
 
+# Suffixes
+
+
+@pytest.mark.parametrize(
+    ("plain", "odd"),
+    [("a.jpg", "a.JPG"), ("a.jpg", "a.Jpeg"), ("b.png", "b.PnG"), ("c.webp", "c.WEBP"), ("c.txt", "c.Txt")],
+)  # fmt: skip
+def test_suffixes_are_found_in_any_case(root: Path, plain: str, odd: str) -> None:
+    (root / "data" / plain).rename(root / "data" / odd)
+    found = inspect(root)
+    assert found.problems == found.notes == []
+    column = "text" if plain.endswith(".txt") else "image"
+    assert (root / "data" / odd).as_posix() in set(found.samples[column])
+
+
+@pytest.mark.parametrize("odd", ["a.JPG", "a.jPg", "a.TXT"])
+def test_two_files_that_differ_in_case_only_are_named(root: Path, odd: str) -> None:
+    plain = odd.lower()
+    (root / "data" / odd).write_bytes((root / "data" / plain).read_bytes())
+    check(root, plain, "files that differ in case only", f"{odd}, {plain}: keep one")
+
+
+@pytest.mark.parametrize("other", ["A.jpg", "a.jpg.JPG", "a.GIF", "JPG", ".JPG"])
+def test_other_files_do_not_take_part(root: Path, other: str) -> None:
+    (root / "data" / other).write_bytes(b"no image")
+    found = inspect(root)
+    assert found.problems == found.notes == []
+    assert found.samples.loc[0, "image"] == (root / "data" / "a.jpg").as_posix()
+
+
 # Texts
 
 

@@ -33,7 +33,7 @@ def rows(printed: str, first: str) -> list[list[str]]:
 
 
 def test_real_experiments_are_ranked_grouped_and_written(searched: Path) -> None:
-    options = ["--top=3", "--group-by=fusion", "--latex=t/groups.tex", "--plot=t/runs.svg"]
+    options = ["--top=3", "--group-by=fusion", "--latex=t/groups.tex", "--plot=t/runs.SVG"]
     done = analyze(searched, *options)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -56,7 +56,7 @@ def test_real_experiments_are_ranked_grouped_and_written(searched: Path) -> None
     assert table["slow"]["ablate.multimodal.macro_f1.mean"] == "0.5"
     assert "seed" not in table["slow"]
     assert (searched / "t" / "groups.tex").read_text().startswith("% needs")
-    assert (searched / "t" / "runs.svg").read_text().startswith("<?xml")
+    assert (searched / "t" / "runs.SVG").read_text().startswith("<?xml")
 
 
 def test_the_test_part_ranks_only_with_leave_and_a_warning(searched: Path) -> None:
