@@ -18,6 +18,8 @@ _REMEDIES = {
     errno.EACCES: "give yourself the right to it and run `dvc repro` again",
     errno.EPERM: "give yourself the right to it and run `dvc repro` again",
     errno.EROFS: "make it writable and run `dvc repro` again",
+    errno.EISDIR: "move the folder away and run `dvc repro` again",
+    errno.ENOTDIR: "move the file away and run `dvc repro` again",
     errno.EIO: "check the disk and run `dvc repro` again",
 }
 
@@ -45,5 +47,5 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in _REMEDIES:
             raise
-        where = error.filename or "a file"
+        where = error.filename2 or error.filename or "a file"  # of a rename, where it leads
         sys.exit(f"error: {where}: {error.strerror}: {_REMEDIES[error.errno]}")

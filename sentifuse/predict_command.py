@@ -63,8 +63,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.csv:
         from sentifuse import predict_csv
 
-        if not arguments.csv.is_file():  # before the model takes seconds to load
+        # Before the model takes seconds to load.
+        if not arguments.csv.is_file():
             raise UserError(f"{arguments.csv}: no such file")
+        predict_csv.check_files(arguments.csv, arguments.out, arguments.model.glob("*"))
         with _predictor(arguments) as predictor:
             done, passed = predict_csv.predict(
                 predictor, arguments.csv, arguments.out, skip=arguments.on_bad_row == "skip"

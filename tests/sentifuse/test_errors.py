@@ -57,6 +57,8 @@ def test_of_many_mistakes_ten_are_listed_and_the_rest_counted() -> None:
     ("number", "told"),
     [
         (errno.ENOSPC, "x.json: No space left on device: free some space and run `dvc repro` again"),
+        (errno.EISDIR, "x.json: Is a directory: move the folder away and run `dvc repro` again"),
+        (errno.ENOTDIR, "x.json: Not a directory: move the file away and run `dvc repro` again"),
         (errno.EACCES, "x.json: Permission denied: give yourself the right to it and run `dvc repro` again"),
         (errno.EROFS, "x.json: Read-only file system: make it writable and run `dvc repro` again"),
     ],

@@ -67,6 +67,31 @@ def test_one_thing_at_a_time(arguments: list[str]) -> None:
         run(*arguments)
 
 
+@pytest.mark.parametrize(
+    "out",
+    ["pairs.csv", "a.jpg", "t.txt", "bundle/config.json", "bundle/model.safetensors", "folder"],
+)
+def test_an_output_that_would_replace_an_input_is_refused_before_the_model_is_read(
+    tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pairs.csv").write_text(
+        "image,text_file\nb.jpg,u.txt\na.jpg,t.txt\n", encoding="utf-8"
+    )
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "folder").mkdir()
+    for name in ("a.jpg", "t.txt", "bundle/config.json", "bundle/model.safetensors"):
+        (tmp_path / name).write_text("kept", encoding="utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr("sentifuse.predictor.Predictor.load", lambda *_: pytest.fail("it was read"))
+    for policy in ("error", "skip"):
+        with pytest.raises(UserError, match=f"--out .*{out}: (the output is the input|a folder)"):
+            run(
+                "--model", tmp_path / "bundle", "--csv", tmp_path / "pairs.csv",
+                "--out", tmp_path / out, "--on-bad-row", policy,
+            )  # fmt: skip
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_a_missing_csv_or_bundle_is_named(made: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.csv: no such file"):
         run("--model", made, "--csv", tmp_path / "a.csv", "--out", tmp_path / "b.csv")

@@ -82,12 +82,17 @@ def test_the_test_part_ranks_only_with_leave_and_a_warning(searched: Path) -> No
         (("--plot", "runs.gif"), ".png or .svg"),
         (("--where", "fusion=gated", "--plot", "x.png"), "0 params differ"),
         (("--top", "0"), "expected 1 or more"),
+        (("--latex", "params.yaml"), "--latex params.yaml: the output is the input params.yaml"),
+        (("--plot", "folder.png"), "--plot folder.png: a folder"),
+        (("--out", "params.yaml"), "--out params.yaml/experiments.csv: no file can be made there"),
+        (("--latex", "x.png", "--plot", "./x.png"), "two of these name one file"),
     ],
 )
 def test_a_mistake_is_an_error_and_writes_nothing(
     options: tuple[str, ...], said: str, searched_once: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(searched_once)
+    (searched_once / "folder.png").mkdir(exist_ok=True)
     parser = argparse.ArgumentParser()
     analyze_command.add_options(parser)
     with pytest.raises(UserError, match=re.escape(said)):
