@@ -171,7 +171,9 @@ def _sample(files: _Root, guid: str) -> tuple[tuple[str, ...], list[Problem], li
     except _BadFileError as error:
         problems.append(Problem(guid, *error.args))
     try:
-        words = _text(files, guid)
+        words, doubt = _text(files, guid)
+        if doubt:
+            notes.append(Problem(guid, words.path, "encoding in doubt", doubt))
         if not words.clean:
             # A tweet of a link and a picture is common, and the picture is enough. Alone it is nothing.
             empty = Problem(guid, words.path, "text empty after cleaning")
@@ -201,15 +203,27 @@ def _image(files: _Root, guid: str) -> tuple[_Image, str]:
     return found, "" if kind in _FORMATS[path.suffix.lower()] else kind
 
 
-def _text(files: _Root, guid: str) -> _Text:
+def _text(files: _Root, guid: str) -> tuple[_Text, str]:
+    """The text, and how it reads if there is more than one good way."""
     path = files.find(guid, _TEXT_SUFFIXES)
     if path is None:
         raise _BadFileError((files.data / f"{guid}.txt").as_posix(), "no text file")
     raw = _bytes(path, files.inside, text.MAX_BYTES, "text")
     try:
-        return _Text(path.as_posix(), sha256(raw), text.clean(text.read(raw)))
+        found = _Text(path.as_posix(), sha256(raw), text.clean(text.read(raw)))
     except text.TextError as error:
         raise _BadFileError(path.as_posix(), error.reason, str(error)) from None
+    return found, _doubt(text.readings(raw))
+
+
+def _doubt(readings: Sequence[str]) -> str:
+    """A little of both readings, from before where they differ; nothing if there is only one."""
+    if len(readings) < 2:
+        return ""
+    best, second = readings[:2]
+    equal = next(place for place in range(len(best)) if best[place] != second[place : place + 1])
+    start = max(0, equal - 20)
+    return f"read as {best[start : start + 50]!r}, not {second[start : start + 50]!r}"
 
 
 def _bytes(path: Path, inside: Path, limit: int, what: str) -> bytes:

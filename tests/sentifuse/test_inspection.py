@@ -240,6 +240,29 @@ def test_texts_are_used_in_every_encoding_that_is_read(root: Path, encoding: str
     assert found.samples.loc[0, "clean_text"] == "开心 的 一天"
 
 
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        ("so → far".encode("gbk"), "read as 'so → far', not 'so ¡ú far'"),
+        (
+            b"x" * 90 + " → far".encode("gbk"),
+            f"read as '{'x' * 19} → far', not '{'x' * 19} ¡ú far'",
+        ),
+        ("привет".encode("cp1251"), "read as '镳桠弪', not 'ïðèâåò'"),
+    ],
+)
+def test_an_encoding_that_cannot_be_told_for_sure_is_noted_with_both_readings(
+    root: Path, raw: bytes, detail: str
+) -> None:
+    (root / "data" / "a.txt").write_bytes(raw)
+    found = inspect(root)
+    assert found.problems == []
+    [note] = found.notes
+    assert (note.guid, note.reason) == ("a", "encoding in doubt")
+    assert note.detail.startswith(detail)
+    assert str(note).isprintable()
+
+
 def test_a_text_that_cleaning_empties_is_noted_where_there_is_an_image(root: Path) -> None:
     (root / "data" / "a.txt").write_text("http://t.co/x @bob", encoding="utf-8")
     found = inspect(root)
