@@ -150,9 +150,12 @@ def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> Row:
         return Row(line, guid, UserError("another number of fields than the header has"))
     image, words, file = (record.get(name) or "" for name in ("image", "text", "text_file"))
     try:
-        content = text.decode((folder / file).read_bytes()) if file else words
+        raw = (folder / file).read_bytes() if file else b""
+        content = text.read(raw) if raw.strip() else words
     except OSError as error:
         return Row(line, guid, UserError(f"{folder / file}: {error.strerror}"))
+    except text.TextError as error:
+        return Row(line, guid, UserError(f"{folder / file}: {error.reason} ({error})"))
     # An empty field is a missing text; an empty file is an empty text, as in training.
     pair = Pair(
         folder / image if image.strip() else None, content if file or words.strip() else None
