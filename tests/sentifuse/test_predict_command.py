@@ -1,11 +1,15 @@
 import argparse
+import io
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sentifuse import predict_command
 from sentifuse.errors import UserError
+from sentifuse.predictor import Prediction, Predictor
 from tests.bundles import make_bundle
 
 
@@ -30,6 +34,25 @@ def test_a_pair_is_told_to_people(made: Path, capsys: pytest.CaptureFixture[str]
     assert blank == ""
     assert ": text " in told
     assert "image" not in told
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "cp1252", "gbk"])
+def test_bars_and_labels_are_what_the_terminal_can_show(
+    made: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Prediction("开心", {"开心": 0.75, "坏": 0.25}, 0.75, 0.5, 0.0, 0.25, ("text",))
+    monkeypatch.setattr(Predictor, "load", lambda *_: SimpleNamespace(predict=lambda *_: found))
+    out = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, encoding, errors="backslashreplace"))
+    run("--model", made, "--text", "x")
+    sys.stdout.flush()
+    block = "█" if encoding in ("utf-8", "gbk") else "#"
+    assert out.getvalue().decode(encoding).count(block) == 30
+    out.truncate(0)
+    out.seek(0)
+    run("--model", made, "--text", "x", "--json")
+    sys.stdout.flush()
+    assert json.loads(out.getvalue().decode(encoding))["label"] == "开心"
 
 
 def test_a_pair_is_told_to_programs(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
