@@ -165,9 +165,8 @@ def _sample(files: _Root, guid: str) -> tuple[tuple[str, ...], list[Problem], li
     notes: list[Problem] = []
     image, words = _Image(), _Text()
     try:
-        image, lies = _image(files, guid)
-        if lies:
-            notes.append(Problem(guid, image.path, "another format than the name says", lies))
+        image, odd = _image(files, guid)
+        notes += [Problem(guid, image.path, *each) for each in odd]
     except _BadFileError as error:
         problems.append(Problem(guid, *error.args))
     try:
@@ -187,8 +186,8 @@ def _sample(files: _Root, guid: str) -> tuple[tuple[str, ...], list[Problem], li
     return row, problems, notes
 
 
-def _image(files: _Root, guid: str) -> tuple[_Image, str]:
-    """The image, and its format if its name says another one."""
+def _image(files: _Root, guid: str) -> tuple[_Image, list[tuple[str, str]]]:
+    """The image; reason and detail of what is odd about it."""
     path = files.find(guid, IMAGE_SUFFIXES)
     if path is None:
         where = (files.data / guid).as_posix()
@@ -196,11 +195,18 @@ def _image(files: _Root, guid: str) -> tuple[_Image, str]:
     raw = _bytes(path, files.inside, images.MAX_BYTES, "image")
     try:
         opened = images.open_image(raw)
-        kind = opened.format or ""
+        kind, mode = opened.format or "", opened.mode
         found = _Image(path.as_posix(), sha256(raw), perceptual_hash(opened))
     except images.ImageError as error:
         raise _BadFileError(path.as_posix(), error.reason, str(error)) from None
-    return found, "" if kind in _FORMATS[path.suffix.lower()] else kind
+    odd = []
+    if kind not in _FORMATS[path.suffix.lower()]:
+        odd.append(("another format than the name says", kind))
+    if mode in images.DEEP_MODES:
+        odd.append(
+            ("image of 32 bits a pixel", "white is 1, 255 or 65535, whichever its values fit")
+        )
+    return found, odd
 
 
 def _text(files: _Root, guid: str) -> tuple[_Text, str]:

@@ -166,6 +166,21 @@ def test_images_of_every_kind_of_pixel_are_used(root: Path, mode: str) -> None:
     assert found.problems == found.notes == []
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_an_image_of_32_bits_a_pixel_is_used_and_noted(root: Path, kind: type) -> None:
+    image = Image.fromarray(noise(5, 64)[..., 0].astype(kind))
+    (root / "data" / "a.jpg").write_bytes(encoded(image, "TIFF"))
+    found = inspect(root)
+    assert found.problems == []
+    assert [each.reason for each in found.notes] == [
+        "another format than the name says", "image of 32 bits a pixel",
+    ]  # fmt: skip
+    (root / "data" / "a.jpg").write_bytes(
+        encoded(Image.fromarray(np.full((9, 9), -1, kind)), "TIFF")
+    )
+    check(root, "a.jpg", "pixel values out of range", "-1")
+
+
 def test_an_image_of_one_pixel_is_used(root: Path) -> None:
     (root / "data" / "b.png").write_bytes(encoded(Image.new("RGB", (1, 1), "red")))
     found = inspect(root)
