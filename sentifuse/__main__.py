@@ -103,8 +103,11 @@ def _push_runs(arguments: argparse.Namespace) -> None:
 
 
 def _mend(arguments: argparse.Namespace) -> None:
+    import os
     import subprocess
     import sys
+
+    from dvc.repo import Repo
 
     from sentifuse.mend import mend
 
@@ -113,7 +116,8 @@ def _mend(arguments: argparse.Namespace) -> None:
     told = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if told.returncode:
         raise UserError(f"dvc cache dir: {told.stderr.strip().splitlines()[-1]}")
-    removed = mend(Path(), Path(told.stdout.strip()))
+    dvc = Path(os.path.relpath(Repo.find_dvc_dir()))
+    removed = mend(Path(), Path(told.stdout.strip()), dvc)
     for path in removed:
         print(f"removed {path}")
     print("go on with `dvc repro`" if removed else "nothing to mend")

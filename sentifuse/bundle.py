@@ -143,6 +143,11 @@ def verify(folder: Path) -> dict[str, Any]:
         )
     found = sha256(weights)
     if found != config["weights_sha256"]:
+        if sha256(weights.replace(b"\r\n", b"\n")) == config["weights_sha256"]:
+            raise UserError(
+                f"{folder / WEIGHTS}: line ends were changed (git's core.autocrlf?): put `*.safetensors "
+                "binary` into .gitattributes and check it out again"
+            )
         raise UserError(
             f"{folder / WEIGHTS}: SHA-256 {found}, expected {config['weights_sha256']}: damaged, or "
             f"from another bundle: {_AGAIN}"
@@ -157,10 +162,11 @@ def _sealed(config: dict[str, Any]) -> str:
 
 
 def _unsealed(raw: bytes) -> dict[str, Any] | None:
-    """The config that `_sealed` wrote; None if a bit of it has changed."""
+    """The config that `_sealed` wrote; None if anything but its line ends has changed."""
     try:
         config: dict[str, Any] = json.loads(raw)
         del config["sha256"]
     except (ValueError, KeyError, TypeError):
         return None
-    return config if _sealed(config).encode() == raw else None
+    # On Windows git may have changed them; what they part is the same.
+    return config if _sealed(config).encode() == raw.replace(b"\r\n", b"\n") else None

@@ -1,6 +1,7 @@
 """Compares two experiments run by run: the paired difference over the splits that both have seen."""
 
 import io
+from contextlib import nullcontext
 
 import pandas as pd
 
@@ -17,14 +18,16 @@ def read_runs(rev: str) -> pd.DataFrame:
     Raises:
         UserError: no such revision, no runs in it, or runs of a version that did not note the splits.
     """
-    import dvc.api
     from dvc.exceptions import DvcException
+    from dvc.repo import Repo
 
     try:
-        text = dvc.api.read(RUNS, rev=None if rev == "workspace" else rev)
+        # Not `dvc.api.read`: it looks from the root of the Git repository, where the project need not be.
+        with Repo() as repo, nullcontext() if rev == "workspace" else repo.switch(rev):
+            text = repo.dvcfs.read_text(RUNS, encoding="utf-8")
     except (DvcException, FileNotFoundError) as error:
         raise UserError(f"{rev}: no {RUNS} in it ({error}); see `dvc exp show`") from None
-    runs = pd.read_csv(io.StringIO(str(text)))
+    runs = pd.read_csv(io.StringIO(text))
     if "split_seed" not in runs:
         raise UserError(
             f"{rev}: {RUNS} has no column split_seed: an older version wrote it: run `dvc repro ablate` there"

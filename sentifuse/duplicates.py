@@ -115,7 +115,9 @@ def _components(found: pd.DataFrame) -> NDArray[np.int32]:
 
 def _joined(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """`found` with label and part. The table's own groups are left out: a plain split has none."""
-    return found.merge(splits[["guid", "label", "split"]], on="guid", validate="one_to_one")
+    # The test file may name a sample twice.
+    rows = splits[["guid", "label", "split"]].drop_duplicates("guid")
+    return found.merge(rows, on="guid", validate="one_to_one")
 
 
 def _shared(rows: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -5,7 +5,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -35,6 +36,46 @@ def csv_rows(path: Path) -> Iterator[list[str]]:
         yield from rows
 
 
+def check_output(option: str, path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuses, before any work, an output that would replace an input or that cannot be written.
+
+    Args:
+        option: of the command line, for the message.
+        path: what is to be written.
+        inputs: files that are read; a link and a hard link are the same file.
+
+    Raises:
+        UserError: it is one of `inputs`; a folder, a pipe or a device is there; or no file can be made
+            there.
+    """
+    told = f"{option} {path}"
+    for each in inputs:
+        if _same(path, each) or _same(_partial(path), each):
+            raise UserError(f"{told}: the output is the input {each}: choose another name")
+    try:
+        if path.exists() and not path.is_file():
+            found = "a folder" if path.is_dir() else "no regular file"
+            raise UserError(f"{told}: {found}: expected the name of a file")
+        folder = next(each for each in path.absolute().parents if each.exists())
+        # Rights alone do not tell: the file system may be read-only, and root may do anything else.
+        tempfile.NamedTemporaryFile(dir=folder, prefix=_partial(path).name).close()
+    except OSError as error:
+        raise UserError(
+            f"{told}: no file can be made there: {error.strerror}: choose another place"
+        ) from None
+
+
+def _same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:  # one of them does not exist
+        return False
+
+
+def _partial(path: Path, unique: str = "") -> Path:
+    return path.with_name(f".{path.name}.{unique}part")
+
+
 def write_bytes(path: Path, raw: bytes, unique: str = "", sync: bool = False) -> None:
     """Writes `raw`; makes the folder; replaces atomically.
 
@@ -47,7 +88,7 @@ def write_bytes(path: Path, raw: bytes, unique: str = "", sync: bool = False) ->
             no half file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{unique}part")
+    partial = _partial(path, unique)
     try:
         with named(path), partial.open("wb") as file:
             file.write(raw)
@@ -64,7 +105,7 @@ def write_bytes(path: Path, raw: bytes, unique: str = "", sync: bool = False) ->
 def writing(path: Path) -> Iterator[TextIO]:
     """A UTF-8 file with `\\n` line ends that becomes `path` at the end, if nothing was raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
+    partial = _partial(path)
     try:
         with named(path), partial.open("w", encoding="utf-8", newline="\n") as file:
             yield file

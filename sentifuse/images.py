@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]  # (S, S, 3)
@@ -19,6 +20,8 @@ _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8")
 # A small file can unpack to gigabytes. This many pixels, above which Pillow warns, take 270 MB as RGB.
 MAX_PIXELS = 89_478_485
 MAX_BYTES = 2**28  # of a file, which is read in whole
+# Modes of Pillow that do not say which value is white.
+DEEP_MODES = ("I", "F")
 # Where Pillow would warn, `open_image` refuses.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -113,14 +116,58 @@ def decode(image: Image.Image) -> Image.Image:
     """Decodes what `open_image` opened: to RGB, upright as the EXIF orientation says.
 
     Raises:
-        ImageError: it is damaged or cut off.
+        ImageError: it is damaged or cut off, or has 32 bits a pixel of which it cannot be told how bright
+            they are.
     """
     with decoding():
         upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):
-            # Pillow would cut off at 255: keep the upper eight of the sixteen bits.
-            upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+        if upright.mode.startswith("I;16") or upright.mode in DEEP_MODES:
+            # Pillow would cut off at 255.
+            upright = Image.fromarray(_eight_bits(np.asarray(upright)))
         return upright.convert("RGB")
+
+
+def from_array(array: ArrayLike) -> Image.Image:
+    """An image of the values of its pixels.
+
+    Args:
+        array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): numbers in 0..255 or 0..65535, floats in 0..1, or
+            truth values.
+
+    Raises:
+        ImageError: it has another shape, or other values.
+    """
+    values = np.asarray(array)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if not values.size or not (
+        values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))
+    ):
+        found = f"an array of shape {values.shape}"
+        raise ImageError("not an image", f"{found}: expected (H, W), (H, W, 3) or (H, W, 4)")
+    return Image.fromarray(_eight_bits(values))
+
+
+def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values of any number of bits as 0..255: the smallest usual range that holds all is the full one."""
+    if values.dtype in (np.uint8, np.bool_):
+        return values.astype(np.uint8) * (1 if values.dtype == np.uint8 else 255)
+    if values.dtype.kind not in "iuf":
+        raise ImageError("not an image", f"pixels of type {values.dtype}: expected numbers")
+    low, high = float(values.min()), float(values.max())
+    # Of sixteen bits the upper eight are kept.
+    scales = {1: 255.0, 255: 1.0, 65535: 1 / 256}
+    if values.dtype.kind != "f":
+        scales.pop(1)
+    if values.dtype.itemsize == 2 and values.dtype.kind == "u":
+        scales = {65535: 1 / 256}
+    fitting = [scale for top, scale in scales.items() if low >= 0 and high <= top]
+    if not fitting:
+        raise ImageError(
+            "pixel values out of range", f"{low}..{high}, expected 0..1, 0..255 or 0..65535"
+        )
+    scaled: NDArray[np.uint8] = (values * fitting[0] + (fitting[0] > 1) / 2).astype(np.uint8)
+    return scaled
 
 
 @contextmanager
@@ -128,6 +175,8 @@ def decoding() -> Iterator[None]:
     """Turns whatever a damaged file leads Pillow's readers to into an `ImageError`."""
     try:
         yield
+    except ImageError:
+        raise
     except Exception as error:
         raise ImageError("image cut off or damaged", str(error)) from error
 

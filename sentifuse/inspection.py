@@ -6,7 +6,8 @@ of the same decoding. Nothing outside the data set is opened, and nothing larger
 
 import os
 import stat
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from sentifuse.files import sha256
 from sentifuse.perceptual_hash import perceptual_hash
 from sentifuse.progress import progress
 
+# In upper or lower case: cameras and Windows write `1.JPG`.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_TEXT_SUFFIXES = (".txt",)
 COLUMNS = ["guid", "image", "text", "image_sha256", "text_sha256", "image_hash", "clean_text"]
 
 # MPO is what two-lens cameras and phones make: JPEG files with further pictures behind the first.
@@ -63,6 +66,37 @@ class _Text:
     clean: str = ""
 
 
+@dataclass(frozen=True)
+class _Root:
+    """The data set, to look for files in.
+
+    Attributes:
+        data: `ROOT/data`.
+        inside: ROOT itself, without links: no link may lead out of it.
+        odd: names in `data` whose suffix is not in lower case, and those that differ in that only, by the
+            name in lower case.
+    """
+
+    data: Path
+    inside: Path
+    odd: Mapping[str, Sequence[str]]
+
+    def find(self, guid: str, suffixes: Sequence[str]) -> Path | None:
+        """The first file of `guid` with one of `suffixes`, in any case; None if there is none."""
+        for suffix in suffixes:
+            path = self.data / f"{guid}{suffix}"
+            names = self.odd.get(path.name, ())
+            if len(names) > 1:
+                raise _BadFileError(
+                    path.as_posix(),
+                    "files that differ in case only",
+                    f"{', '.join(names)}: keep one",
+                )
+            if names or os.path.lexists(path):
+                return path.with_name(names[0]) if names else path
+        return None
+
+
 class _BadFileError(Exception):
     """A file that is not read: its path, the reason and what was found."""
 
@@ -82,6 +116,7 @@ def inspect(root: Path, guids: Sequence[str]) -> Inspected:
     inside = root.resolve()
     if not (root / "data").resolve().is_relative_to(inside):
         raise UserError(f"{root / 'data'}: a link out of {root}: put the folder itself there")
+    files = _Root(root / "data", inside, _odd_names(root / "data"))
     samples: list[tuple[str, ...]] = []
     problems: list[Problem] = []
     notes: list[Problem] = []
@@ -91,9 +126,7 @@ def inspect(root: Path, guids: Sequence[str]) -> Inspected:
         progress("read samples", len(names), "samples") as shown,
         ThreadPoolExecutor(threads.cores()) as pool,
     ):
-        for found in pool.map(
-            lambda chunk: [_sample(root, inside, name) for name in chunk], chunks
-        ):
+        for found in pool.map(lambda chunk: [_sample(files, name) for name in chunk], chunks):
             shown.advance(len(found))
             for row, wrong, odd in found:
                 samples.append(row)
@@ -102,21 +135,44 @@ def inspect(root: Path, guids: Sequence[str]) -> Inspected:
     return Inspected(pd.DataFrame(samples, columns=COLUMNS, dtype=str), problems, notes)
 
 
-def _sample(
-    root: Path, inside: Path, guid: str
-) -> tuple[tuple[str, ...], list[Problem], list[Problem]]:
+def _odd_names(folder: Path) -> dict[str, list[str]]:
+    """What `_Root.odd` is. It is listed twice, so that of the usual names none is held."""
+    try:
+        odd = {_lower(name) for name in _names(folder) if name != _lower(name)}
+    except OSError:
+        return {}  # no such folder, or no right to list it: each sample tells what it lacks
+    found = defaultdict(list)
+    for name in _names(folder) if odd else ():
+        if _lower(name) in odd:
+            found[_lower(name)].append(name)
+    return {name: sorted(names) for name, names in found.items()}
+
+
+def _names(folder: Path) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        yield from (entry.name for entry in entries)
+
+
+def _lower(name: str) -> str:
+    """`name` with its suffix in lower case, if it is one that is read."""
+    stem, suffix = os.path.splitext(name)
+    return stem + suffix.lower() if suffix.lower() in IMAGE_SUFFIXES + _TEXT_SUFFIXES else name
+
+
+def _sample(files: _Root, guid: str) -> tuple[tuple[str, ...], list[Problem], list[Problem]]:
     """The row of one sample, what is wrong with it, and what is odd."""
     problems: list[Problem] = []
     notes: list[Problem] = []
     image, words = _Image(), _Text()
     try:
-        image, lies = _image(root, inside, guid)
-        if lies:
-            notes.append(Problem(guid, image.path, "another format than the name says", lies))
+        image, odd = _image(files, guid)
+        notes += [Problem(guid, image.path, *each) for each in odd]
     except _BadFileError as error:
         problems.append(Problem(guid, *error.args))
     try:
-        words = _text(root, inside, guid)
+        words, doubt = _text(files, guid)
+        if doubt:
+            notes.append(Problem(guid, words.path, "encoding in doubt", doubt))
         if not words.clean:
             # A tweet of a link and a picture is common, and the picture is enough. Alone it is nothing.
             empty = Problem(guid, words.path, "text empty after cleaning")
@@ -130,32 +186,50 @@ def _sample(
     return row, problems, notes
 
 
-def _image(root: Path, inside: Path, guid: str) -> tuple[_Image, str]:
-    """The image, and its format if its name says another one."""
-    base = root / "data" / guid
-    paths = [base.with_name(f"{guid}{suffix}") for suffix in IMAGE_SUFFIXES]
-    path = next((path for path in paths if os.path.lexists(path)), None)
+def _image(files: _Root, guid: str) -> tuple[_Image, list[tuple[str, str]]]:
+    """The image; reason and detail of what is odd about it."""
+    path = files.find(guid, IMAGE_SUFFIXES)
     if path is None:
-        raise _BadFileError(base.as_posix(), "no image file", ", ".join(IMAGE_SUFFIXES))
-    raw = _bytes(path, inside, images.MAX_BYTES, "image")
+        where = (files.data / guid).as_posix()
+        raise _BadFileError(where, "no image file", ", ".join(IMAGE_SUFFIXES))
+    raw = _bytes(path, files.inside, images.MAX_BYTES, "image")
     try:
         opened = images.open_image(raw)
-        kind = opened.format or ""
+        kind, mode = opened.format or "", opened.mode
         found = _Image(path.as_posix(), sha256(raw), perceptual_hash(opened))
     except images.ImageError as error:
         raise _BadFileError(path.as_posix(), error.reason, str(error)) from None
-    return found, "" if kind in _FORMATS[path.suffix] else kind
+    odd = []
+    if kind not in _FORMATS[path.suffix.lower()]:
+        odd.append(("another format than the name says", kind))
+    if mode in images.DEEP_MODES:
+        odd.append(
+            ("image of 32 bits a pixel", "white is 1, 255 or 65535, whichever its values fit")
+        )
+    return found, odd
 
 
-def _text(root: Path, inside: Path, guid: str) -> _Text:
-    path = root / "data" / f"{guid}.txt"
-    if not os.path.lexists(path):
-        raise _BadFileError(path.as_posix(), "no text file")
-    raw = _bytes(path, inside, text.MAX_BYTES, "text")
+def _text(files: _Root, guid: str) -> tuple[_Text, str]:
+    """The text, and how it reads if there is more than one good way."""
+    path = files.find(guid, _TEXT_SUFFIXES)
+    if path is None:
+        raise _BadFileError((files.data / f"{guid}.txt").as_posix(), "no text file")
+    raw = _bytes(path, files.inside, text.MAX_BYTES, "text")
     try:
-        return _Text(path.as_posix(), sha256(raw), text.clean(text.read(raw)))
+        found = _Text(path.as_posix(), sha256(raw), text.clean(text.read(raw)))
     except text.TextError as error:
         raise _BadFileError(path.as_posix(), error.reason, str(error)) from None
+    return found, _doubt(text.readings(raw))
+
+
+def _doubt(readings: Sequence[str]) -> str:
+    """A little of both readings, from before where they differ; nothing if there is only one."""
+    if len(readings) < 2:
+        return ""
+    best, second = readings[:2]
+    equal = next(place for place in range(len(best)) if best[place] != second[place : place + 1])
+    start = max(0, equal - 20)
+    return f"read as {best[start : start + 50]!r}, not {second[start : start + 50]!r}"
 
 
 def _bytes(path: Path, inside: Path, limit: int, what: str) -> bytes:

@@ -35,7 +35,7 @@ class Labels:
     Attributes:
         train_rows: how many rows `train.txt` has.
         labelled: the rows to train and evaluate on: sound ones with a known tag.
-        predict: the rows to predict, each guid once, sound or not, but for one with a NUL.
+        predict: the rows to predict, sound or not; a guid may stand in several.
         problems: all that is wrong.
     """
 
@@ -62,7 +62,8 @@ def read(root: Path, labels: tuple[str, ...]) -> Labels:
         labels: the tags that a labelled row may have.
 
     Raises:
-        UserError: no such folder, or a file that is not a label file or lies elsewhere.
+        UserError: no such folder, a file that is not a label file or lies elsewhere, or a row to predict
+            with a NUL, which no CSV file can hold.
     """
     if not root.is_dir():
         raise UserError(f"data.root: {str(root)!r}: no such folder")
@@ -74,13 +75,11 @@ def read(root: Path, labels: tuple[str, ...]) -> Labels:
     problems = list(malformed.values())
     predict: list[LabelRow] = []
     if predict_path.exists():
-        rows, more = read_rows(predict_path)
+        predict, more = read_rows(predict_path)
         problems += more.values()
         seen: set[str] = set()
-        for row in rows:
+        for row in predict:
             problems += _predict_problems(row, predict_path, seen)
-            if row.guid not in seen and _NUL not in row.guid:
-                predict.append(row)
             seen.add(row.guid)
     tags: dict[str, set[str]] = {}
     for row in train:
@@ -152,6 +151,8 @@ def read_rows(path: Path) -> tuple[list[LabelRow], dict[int, Problem]]:
 
 
 def _predict_problems(row: LabelRow, path: Path, seen: set[str]) -> list[Problem]:
+    if _NUL in row.guid:  # left out, it would make the submission one row shorter than the file
+        raise UserError(f"{path}: guid {row.guid!r}: a NUL character; remove it")
     found = []
     if not is_safe(row.guid):
         found.append(Problem(row.guid, str(path), *_unsafe(row.guid)))

@@ -14,18 +14,19 @@ from pathlib import Path
 import yaml
 
 
-def mend(root: Path, cache: Path) -> list[Path]:
+def mend(root: Path, cache: Path, dvc: Path | None = None) -> list[Path]:
     """Removes what DVC stumbles over; must not run beside DVC.
 
     Args:
-        root: of the repository.
+        root: the folder of `dvc.lock`.
         cache: DVC's cache, `.dvc/cache` by default.
+        dvc: DVC's own folder, if it is not `ROOT/.dvc`: a pipeline may lie deeper in a repository.
 
     Returns:
         What was removed. Where an object of the cache was, DVC will hash all outputs anew, since one of
         them may be a copy of it.
     """
-    broken = [path for path in (root / ".dvc" / "tmp" / "rwlock",) if not _is_json(path)]
+    broken = [path for path in ((dvc or root / ".dvc") / "tmp" / "rwlock",) if not _is_json(path)]
     broken += [path for path in (root / "dvc.lock",) if not _is_lock(path)]
     objects = [path for path in _objects(cache) if _md5(path) != path.parent.name + path.stem]
     if objects and _is_lock(root / "dvc.lock"):

@@ -28,7 +28,9 @@ def as_options(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
     for key, value in _flat(yaml_file.read(recipe), "").items():
         if key not in known:
             raise UserError(f"{recipe}: {key}: no such key in {params}")
-        text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        # DVC takes letters beyond ASCII in quotes only, which `$(...)` leaves in place.
+        plain = isinstance(value, str) and value.isascii()
+        text = value if plain else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
         if len(text.split()) != 1:
             raise UserError(f"{recipe}: {key}: {text!r}: a shell would split it; edit {params}")
         options += ["-S", f"{key}={text}"]

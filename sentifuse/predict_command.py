@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -63,8 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.csv:
         from sentifuse import predict_csv
 
-        if not arguments.csv.is_file():  # before the model takes seconds to load
+        # Before the model takes seconds to load.
+        if not arguments.csv.is_file():
             raise UserError(f"{arguments.csv}: no such file")
+        predict_csv.check_files(arguments.csv, arguments.out, arguments.model.glob("*"))
         with _predictor(arguments) as predictor:
             done, passed = predict_csv.predict(
                 predictor, arguments.csv, arguments.out, skip=arguments.on_bad_row == "skip"
@@ -76,7 +79,20 @@ def run(arguments: argparse.Namespace) -> None:
     found = Predictor.load(arguments.model, arguments.backbone).predict(
         arguments.image, arguments.text or None
     )
-    print(json.dumps(asdict(found), ensure_ascii=False) if arguments.json else _told(found))
+    if arguments.json:
+        told = json.dumps(asdict(found), ensure_ascii=False)
+        print(told if _shown(told) else json.dumps(asdict(found)))
+    else:
+        print(_told(found))
+
+
+def _shown(text: str) -> bool:
+    """Whether the terminal's encoding has all letters of `text`."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager
@@ -96,8 +112,9 @@ def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
 def _told(found: "Prediction") -> str:
     """`found` for people: the classes as bars, then what each modality added."""
     width = max(map(len, found.probabilities))
+    block = "█" if _shown("█") else "#"
     lines = [
-        f"{label:<{width}} {100 * share:5.1f} % {'█' * round(30 * share)}".rstrip()
+        f"{label:<{width}} {100 * share:5.1f} % {block * round(30 * share)}".rstrip()
         for label, share in found.probabilities.items()
     ]
     added = {"text": found.text_contribution, "image": found.image_contribution}

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from sentifuse import text
 from sentifuse.errors import UserError, listed
-from sentifuse.files import writing
+from sentifuse.files import check_output, writing
 from sentifuse.predictor import Pair, Prediction
 
 T = TypeVar("T")
@@ -88,18 +88,43 @@ def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[i
     return done, len(bad)
 
 
+def check_files(source: Path, out: Path, more: Iterable[Path]) -> None:
+    """Checks, before a model is loaded, that `out` can be written and is nothing that is read.
+
+    Args:
+        source: the input.
+        out: the predictions.
+        more: other files that are read.
+
+    Raises:
+        UserError: it cannot, or is `source`, one of `more`, or an image or a text file of a row.
+    """
+    check_output("--out", out, [source, *more])
+    if out.exists():
+        named = (
+            record.get(name) for _, record in _records(source) for name in ("image", "text_file")
+        )
+        check_output("--out", out, (source.parent / str(name) for name in named if name))
+
+
 def read(source: Path) -> Iterator[Row]:
     """The rows of `source`, one at a time; their images are not opened.
 
     Raises:
         UserError: no such file, not UTF-8, not CSV, or without the columns.
     """
+    for line, record in _records(source):
+        yield _row(source.parent, line, record)
+
+
+def _records(source: Path) -> Iterator[tuple[int, dict[str | Any, str | Any]]]:
+    """The rows with the lines that they end in, as `read` raises."""
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             _check_header(source, reader.fieldnames)
             for record in reader:
-                yield _row(source.parent, reader.line_num, record)
+                yield reader.line_num, record
     except OSError as error:
         raise UserError(f"{source}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -125,9 +150,12 @@ def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> Row:
         return Row(line, guid, UserError("another number of fields than the header has"))
     image, words, file = (record.get(name) or "" for name in ("image", "text", "text_file"))
     try:
-        content = text.decode((folder / file).read_bytes()) if file else words
+        raw = (folder / file).read_bytes() if file else b""
+        content = text.read(raw) if raw.strip() else words
     except OSError as error:
         return Row(line, guid, UserError(f"{folder / file}: {error.strerror}"))
+    except text.TextError as error:
+        return Row(line, guid, UserError(f"{folder / file}: {error.reason} ({error})"))
     # An empty field is a missing text; an empty file is an empty text, as in training.
     pair = Pair(
         folder / image if image.strip() else None, content if file or words.strip() else None

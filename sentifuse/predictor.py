@@ -8,15 +8,19 @@ Pairs take the way that `preprocess` and `infer` take, through the same function
 views, so that the figures are the same.
 """
 
+import io
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
 from sentifuse import attribution, bundle, devices, encoding, images, online_features, space_names
 from sentifuse.attribution import Attribution
@@ -34,18 +38,22 @@ from sentifuse.text import clean
 
 PAIRS_A_BATCH = 32
 
+# A file, its content, a file that is open, a picture of Pillow, or an array as of `images.from_array`.
+ImageLike = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
+
 
 @dataclass(frozen=True)
 class Pair:
     """What to predict; one of the two may be missing.
 
     Attributes:
-        image: a file, its content, or None.
+        image: see `ImageLike`; or None. Random views are drawn by a hash of the content, so those of a file
+            and of the same picture without it differ.
         text: the text itself, or None. A text that cleaning leaves nothing of is one nevertheless: the
             model has seen such in training.
     """
 
-    image: str | Path | bytes | None = None
+    image: ImageLike | None = None
     text: str | None = None
 
 
@@ -138,13 +146,11 @@ class Predictor:
         """The class names in the order of training."""
         return self._model.config.labels
 
-    def predict(
-        self, image: str | Path | bytes | None = None, text: str | None = None
-    ) -> Prediction:
+    def predict(self, image: ImageLike | None = None, text: str | None = None) -> Prediction:
         """Predicts one pair; one of the two may be missing.
 
         Args:
-            image: a file, or its content.
+            image: a path, bytes, a binary file, a picture of Pillow or an array (`ImageLike`).
             text: the text itself.
 
         Raises:
@@ -228,16 +234,15 @@ class Predictor:
             )
         return content
 
-    def _image(self, image: str | Path | bytes) -> Source:
-        name = "image" if isinstance(image, bytes) else str(image)
+    def _image(self, image: ImageLike) -> Source:
+        name = str(image) if isinstance(image, str | os.PathLike) else "image"
         try:
-            raw = image if isinstance(image, bytes) else Path(image).read_bytes()
+            raw = _bytes(image)
+            images.check(raw, self._max_pixels)
+        except images.ImageError as error:
+            raise UserError(f"{name}: not an image that can be read ({error})") from None
         except OSError as error:
             raise UserError(f"{name}: {error.strerror or error}") from None
-        try:
-            images.check(raw, self._max_pixels)
-        except OSError as error:
-            raise UserError(f"{name}: not an image that can be read ({error})") from None
         return Source(name, raw)
 
     def _features(self, samples: Sequence[Mapping[Modality, Source]]) -> Features:
@@ -268,6 +273,28 @@ class Predictor:
             base=float(found.base[row, best]),
             used=used,
         )
+
+
+def _bytes(image: ImageLike) -> bytes:
+    """The content of a file; of what is none, a PNG file with the same pixels."""
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | os.PathLike):
+        return Path(image).read_bytes()
+    if isinstance(image, Image.Image):
+        out = io.BytesIO()
+        images.decode(image).save(out, "PNG", compress_level=1)
+        return out.getvalue()
+    if isinstance(image, np.ndarray) or hasattr(image, "__array__"):
+        return _bytes(images.from_array(image))
+    if hasattr(image, "read"):
+        if image.seekable():
+            image.seek(0)  # whoever has just written it stands at its end
+        return bytes(image.read())
+    found = (
+        f"{type(image).__name__}: expected a path, bytes, a binary file, a PIL image or an array"
+    )
+    raise images.ImageError("not an image", found)
 
 
 def _check_backbone(folder: Path, name: str, found: Backbone, record: EncodingRecord) -> None:

@@ -2,6 +2,7 @@
 
 The raw layout is that of the course's data: `ROOT/data/{guid}.jpg|.jpeg|.png|.webp`,
 `ROOT/data/{guid}.txt`, and the label files `ROOT/train.txt` and `ROOT/test_without_label.txt`.
+Suffixes may be in upper case.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Usable:
 
     Attributes:
         labelled: rows whose image and text are both usable.
-        predict: all rows to predict.
+        predict: all rows to predict, in the order of the test file.
         samples: those of these with an image or a text, as in `RawData`.
         no_input: guids of the rows to predict that have neither.
         report: counts for `metrics/data.json`.
@@ -62,8 +63,9 @@ def read(root: Path, labels: tuple[str, ...]) -> RawData:
         UserError: no such folder, or label files that cannot be read as such.
     """
     found = label_files.read(root, labels)
-    rows = [*found.labelled, *found.predict]
-    files = inspection.inspect(root, [row.guid for row in rows if label_files.is_safe(row.guid)])
+    # The test file may name a sample twice.
+    guids = dict.fromkeys(row.guid for row in [*found.labelled, *found.predict])
+    files = inspection.inspect(root, list(filter(label_files.is_safe, guids)))
     return RawData(found, files.samples, [*found.problems, *files.problems], files.notes)
 
 
@@ -93,6 +95,6 @@ def usable(data: RawData, root: Path, labels: tuple[str, ...], policy: Policy) -
             data.problems,
             data.notes,
             left_out=data.labels.train_rows - len(labelled),
-            missing=missing.values(),
+            missing=[missing[row.guid] for row in predict],
         ),
     )

@@ -88,33 +88,81 @@ def assign(
     names = [groups.get(row.guid, row.guid) for row in rows]
     if held_out == 0:
         return ["train"] * len(rows)
-    # Late, for it is slow: every stage reads the table, few make one.
-    from sklearn.model_selection import train_test_split
-
     tags = _tags(rows, names)
     try:
-        _, rest = train_test_split(
-            list(tags), test_size=held_out, random_state=seed, stratify=list(tags.values())
-        )
-        if val_size == 0 or test_size == 0:
-            val, test = ([], rest) if val_size == 0 else (rest, [])
-        else:
-            val, test = train_test_split(
-                rest,
-                test_size=math.ceil(round(len(rest) * test_size / held_out, 6)),
-                random_state=seed,
-                stratify=[tags[name] for name in rest],
-            )
-    except ValueError as error:
-        grouped = (
-            f" in {len(tags)} groups (split.group_duplicates)" if len(tags) < len(rows) else ""
-        )
+        val, test = _held_out(tags, seed, val_size, test_size)
+    except ValueError:
+        told = f"{len(rows)} labelled rows"
+        if len(tags) < len(rows):
+            told += f" in {len(tags)} groups (split.group_duplicates)"
         raise UserError(
-            f"split: {len(rows)} labelled rows{grouped} cannot be split with val_size {val_size} and "
-            f"test_size {test_size}: {error}"
+            f"split: {told} cannot be split with val_size {val_size} and test_size {test_size}: "
+            f"{_too_few(tags, seed, val_size, test_size)}"
         ) from None
     parts = dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
     return [parts.get(name, "train") for name in names]
+
+
+def _held_out(
+    tags: Mapping[str, str], seed: int, val_size: float, test_size: float
+) -> tuple[list[str], list[str]]:
+    """The names for validation and those for the test; one of the shares is above 0.
+
+    Raises:
+        ValueError: a label has too few names.
+    """
+    # Late, for it is slow: every stage reads the table, few make one.
+    from sklearn.model_selection import train_test_split
+
+    # 0.1 + 0.2 is 0.30000000000000004, which would round up to one row too many.
+    held_out = round(val_size + test_size, 9)
+    _, rest = train_test_split(
+        list(tags), test_size=held_out, random_state=seed, stratify=list(tags.values())
+    )
+    if val_size == 0 or test_size == 0:
+        return ([], rest) if val_size == 0 else (rest, [])
+    val, test = train_test_split(
+        rest,
+        test_size=math.ceil(round(len(rest) * test_size / held_out, 6)),
+        random_state=seed,
+        stratify=[tags[name] for name in rest],
+    )
+    return val, test
+
+
+def _too_few(tags: Mapping[str, str], seed: int, val_size: float, test_size: float) -> str:
+    """Which label has too few for which part, how many it takes, and which shares do."""
+    counts = Counter(tags.values())
+    label, fewest = min(counts.items(), key=lambda item: (item[1], item[0]))
+    parts = {"train": 1 - val_size - test_size, "val": val_size, "test": test_size}
+    share, part = min((size, part) for part, size in parts.items() if size)
+    told = (
+        f"every part needs one of each label, and {part}'s {share:.2g} of the {fewest} of {label!r} is "
+        f"{share * fewest:.2g}: with these shares a label needs {math.ceil(round(1 / share, 6))}"
+    )
+    found = _shares_that_do(tags, seed, val_size, test_size) if fewest > 1 else None
+    return f"{told}; val_size {found[0]} and test_size {found[1]} would do" if found else told
+
+
+def _shares_that_do(
+    tags: Mapping[str, str], seed: int, val_size: float, test_size: float
+) -> tuple[float, float] | None:
+    """The smallest shares, in hundredths and not below those asked for, that can be split; if any."""
+    shares = [val_size, test_size]
+    # Each part takes a name of each label; all that is held out, two of each.
+    least = len(set(tags.values())) / len(tags)
+    for place, size in enumerate(shares):
+        if 0 < size < least:
+            shares[place] = math.ceil(round(100 * least, 6)) / 100
+    while sum(shares) < 0.99:
+        try:
+            _held_out(tags, seed, *shares)
+        except ValueError:
+            smaller = min((place for place in (0, 1) if shares[place]), key=shares.__getitem__)
+            shares[smaller] = round(shares[smaller] + 0.01, 2)
+        else:
+            return shares[0], shares[1]
+    return None
 
 
 def make(

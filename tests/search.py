@@ -73,35 +73,37 @@ def call(folder: Path, *command: str) -> str:
 
 def make_repository(folder: Path) -> None:
     """A commit with results, and four experiments: three of it, one of a later commit."""
-    for name, text in (("params.yaml", _PARAMS), ("train.py", _TRAIN), ("dvc.yaml", _DVC)):
-        (folder / name).write_text(text, encoding="utf-8")
-    (folder / "metrics").mkdir()
-    (folder / ".gitignore").write_text("/data/\n", encoding="utf-8")
-    call(folder, "git", "init", "--quiet", "--initial-branch=main")
-    call(folder, "git", "config", "user.email", "test@example.org")
-    call(folder, "git", "config", "user.name", "Test")
-    call(folder, "dvc", "init", "--quiet")
-    (folder / ".dvc" / "config").write_text("[core]\n    check_update = false\n")
-    call(folder, "dvc", "repro", "--quiet")
-    _commit(folder, "results")
+    make_commit(folder)
     for name, options in (
         ("gated", ("fusion=gated",)),
         ("fast", ("stage2.lr_clip=1e-3", "head.hidden_dims=[]")),
         ("slow", ("stage2.lr_clip=5e-6", "backbone.revision=main")),
     ):
-        _experiment(folder, name, *options)
+        make_experiment(folder, name, *options)
     call(folder, "git", "commit", "--quiet", "--allow-empty", "--message", "later")
-    _experiment(folder, "film", "fusion=film")
+    make_experiment(folder, "film", "fusion=film")
 
 
-def _experiment(folder: Path, name: str, *options: str) -> None:
+def make_commit(folder: Path, git: Path | None = None, dvc: Path | None = None) -> None:
+    """A commit with results in `folder`; where Git's and DVC's repositories begin, if not there."""
+    git, dvc = git or folder, dvc or folder
+    for name, text in (("params.yaml", _PARAMS), ("train.py", _TRAIN), ("dvc.yaml", _DVC)):
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "metrics").mkdir()
+    (folder / ".gitignore").write_text("/data/\n", encoding="utf-8")
+    call(git, "git", "init", "--quiet", "--initial-branch=main")
+    call(git, "git", "config", "user.email", "test@example.org")
+    call(git, "git", "config", "user.name", "Test")
+    call(dvc, "dvc", "init", "--quiet", *(["--subdir"] if dvc != git else []))
+    (dvc / ".dvc" / "config").write_text("[core]\n    check_update = false\n")
+    call(folder, "dvc", "repro", "--quiet")
+    call(git, "git", "add", "--all")
+    call(folder, "git", "commit", "--quiet", "--message", "results")
+
+
+def make_experiment(folder: Path, name: str, *options: str) -> None:
     changes = [part for option in options for part in ("--set-param", option)]
     # Git tells the time in whole seconds, by which experiments are sorted: each gets one of its own.
     time.sleep(1 - time.time() % 1)
     call(folder, "dvc", "exp", "run", "--quiet", "--name", name, *changes)
     call(folder, "git", "checkout", "--quiet", ".")
-
-
-def _commit(folder: Path, message: str) -> None:
-    call(folder, "git", "add", "--all")
-    call(folder, "git", "commit", "--quiet", "--message", message)

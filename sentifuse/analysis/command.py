@@ -59,9 +59,10 @@ def analyze(options: Options) -> None:
     """
     if options.top < 1:
         raise UserError(f"--top {options.top}: expected 1 or more")
-    if options.plot and options.plot.suffix not in (".png", ".svg"):
+    if options.plot and options.plot.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"--plot {options.plot}: expected a name that ends in .png or .svg")
     where = _pairs(options.where)
+    written = _outputs(options)
     collected = experiments.read()
     if not collected.experiments:
         skipped = report.skipped_note(collected.skipped)
@@ -85,17 +86,30 @@ def analyze(options: Options) -> None:
     if groups:
         said.append(groups.text())
     said.append(report.correlations(ranked, options.metric))
-    written = [options.out / "experiments.csv"]
-    files.write_text(written[0], report.as_csv(chosen, options.metric))
+    files.write_text(written["--out"], report.as_csv(chosen, options.metric))
     if options.latex:
         files.write_text(options.latex, (groups or table).latex())
-        written.append(options.latex)
     if options.plot:
         _draw(ranked, options.metric, drawn, options.plot)
-        written.append(options.plot)
-    said.append("\n".join(f"wrote {path}" for path in written))
+    said.append("\n".join(f"wrote {path}" for path in written.values()))
     # In one go, so that `| head` breaks no pipe.
     sys.stdout.write("\n\n".join(said) + "\n")
+
+
+def _outputs(options: Options) -> dict[str, Path]:
+    """Option -> the file that it names, after a check that no two are one and none is an input."""
+    named = {
+        "--out": options.out / "experiments.csv",
+        "--latex": options.latex,
+        "--plot": options.plot,
+    }
+    written = {option: path for option, path in named.items() if path}
+    inputs = [Path(name) for name in ("params.yaml", "dvc.yaml", "dvc.lock")]
+    for option, path in written.items():
+        files.check_output(option, path, [*inputs, *Path("metrics").glob("*")])
+    if len({path.resolve() for path in written.values()}) < len(written):
+        raise UserError(f"{' '.join(written)}: two of these name one file: choose other names")
+    return written
 
 
 def _choose(

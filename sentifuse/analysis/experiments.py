@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from sentifuse.analysis import lockfile
@@ -128,9 +128,11 @@ def _experiment(repo: Any, state: Any, baseline: str, skipped: Counter[str]) -> 
     if state.data is None:
         skipped["unreadable"] += 1
         return None
-    documents = dict(_readable(state.data.params))
-    files = dict(_readable(state.data.metrics))
-    stale = set(files) & lockfile.stale_outputs(lockfile.read(_lock(repo, state.rev)), documents)
+    inside = _project(repo)
+    documents = dict(_readable(state.data.params, inside))
+    files = dict(_readable(state.data.metrics, inside))
+    lock = lockfile.read(_lock(repo, state.rev, inside))
+    stale = set(files) & lockfile.stale_outputs(lock, documents)
     metrics = {
         f"{_prefix(path)}{key}": value
         for path, document in files.items()
@@ -149,16 +151,24 @@ def _experiment(repo: Any, state: Any, baseline: str, skipped: Counter[str]) -> 
     return Experiment(name, state.rev, baseline, created, params, metrics, tuple(sorted(stale)))
 
 
-def _readable(files: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Paths as `dvc.lock` has them, and what stands there."""
+def _project(repo: Any) -> PurePath:
+    """Where `dvc.yaml` is, from the root of DVC's repository: it may lie deeper."""
+    root, here = Path(repo.root_dir), Path.cwd()
+    above = (folder for folder in (here, *here.parents) if (folder / "dvc.yaml").exists())
+    found = next(above, root)
+    return found.relative_to(root) if found.is_relative_to(root) else PurePath()
+
+
+def _readable(files: Mapping[str, Any], inside: PurePath) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Paths as `dvc.lock` has them, from its folder `inside`, and what stands there."""
     for path, file in sorted(files.items()):
-        if isinstance(document := file.get("data"), dict):
-            yield PurePath(path).as_posix(), document
+        if isinstance(document := file.get("data"), dict) and PurePath(path).is_relative_to(inside):
+            yield PurePath(path).relative_to(inside).as_posix(), document
 
 
-def _lock(repo: Any, rev: str) -> str:
+def _lock(repo: Any, rev: str, inside: PurePath) -> str:
     with repo.switch(rev):
-        path = repo.fs.join(repo.root_dir, "dvc.lock")
+        path = repo.fs.join(repo.root_dir, *inside.parts, "dvc.lock")
         return str(repo.fs.read_text(path, encoding="utf-8")) if repo.fs.exists(path) else ""
 
 

@@ -1,5 +1,6 @@
 """A figure of a search: each run a line over its hyperparameters (Inselberg 1985), coloured by its score."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib.path import Path as Curve
 from numpy.typing import NDArray
 
 from sentifuse.analysis.search_axis import SearchAxis, place
+from sentifuse.files import write_bytes
 
 MOST = 12
 _DPI = 150
@@ -42,18 +44,20 @@ def draw(
         scores: N figures, the larger the better.
         names: N names; the best run's is written beside its line.
         metric: name of the scores.
-        path: of the file, .png or .svg.
+        path: of the file, .png or .svg; it is replaced atomically.
     """
     axes = {key: place(values) for key, values in columns.items()}
     if len(axes) == 1:
         figure = _scatter(*axes.popitem(), scores, names, metric)
     else:
         figure = _parallel(axes, scores, names, metric)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = path.suffix[1:].lower()
     # Without version, date and random ids, so that the bytes depend on the numbers only.
-    metadata = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
+    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    out = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "sentifuse"}):
-        figure.savefig(path, dpi=_DPI, metadata=metadata, bbox_inches="tight")
+        figure.savefig(out, format=kind, dpi=_DPI, metadata=metadata, bbox_inches="tight")
+    write_bytes(path, out.getvalue())
 
 
 def _parallel(

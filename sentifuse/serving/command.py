@@ -17,6 +17,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--backbone", metavar="NAME", help="where its backbone is: a folder or a hub id")
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     add("--port", type=_port, default=8000, help="0 for any free one (default: %(default)s)")
+    add(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names that a proxy asks this machine by, beside --host and localhost",
+    )
     limits = parser.add_argument_group("limits of a request")
     for option, kind, default, unit in (
         ("--max-bytes", _at_least(1, int), 10_000_000, "bytes"),
@@ -64,8 +71,11 @@ def run(arguments: argparse.Namespace) -> None:
         queue=arguments.queue,
     )
     predictor = Predictor.load(arguments.model, arguments.backbone, limits.pixels)
+    # Who opens the server to others knows by which names they ask; with --allow-host it says so.
+    hosts = {"localhost", "127.0.0.1", "::1", arguments.host, *arguments.allow_host}
+    named = _is_loopback(arguments.host) or arguments.allow_host
     uvicorn.run(
-        create_app(predictor, limits),
+        create_app(predictor, limits, hosts if named else None),
         host=arguments.host,
         port=arguments.port,
         server_header=False,

@@ -341,6 +341,8 @@ def test_bad_rows_are_left_out_of_training_and_predicted_from_what_they_have(
     (plain.folder / files[guids[2]]["text"]).write_bytes(b"")
     (plain.folder / files[guids[3]]["image"]).unlink()
     (plain.folder / files[guids[3]]["text"]).unlink()
+    with (plain.folder / "raw" / "test_without_label.txt").open("a", encoding="utf-8") as file:
+        file.writelines(f"{guids[place]},null\n" for place in (3, 0))
     plain.set({"data.on_bad_sample": "skip", **changes})
     stored = {path.name for path in (plain.folder / ".sentifuse" / "store").rglob("*.safetensors")}
     run_stages(
@@ -351,8 +353,9 @@ def test_bad_rows_are_left_out_of_training_and_predicted_from_what_they_have(
         now = {path.name for path in (plain.folder / ".sentifuse" / "store").rglob("*.safetensors")}
         assert now == stored
     found = table(plain.folder / "data" / "predictions" / "predictions.csv")
-    assert [row["guid"] for row in found] == guids
-    assert [row["missing"] for row in found] == ["image", "", "text", "image+text"]
+    assert [row["guid"] for row in found] == [*guids, guids[3], guids[0]]
+    assert [row["missing"] for row in found[:4]] == ["image", "", "text", "image+text"]
+    assert found[4:] == [found[3], found[0]]  # one answer for a guid that stands twice
     submission = table(plain.folder / "data" / "predictions" / "submission.txt")
     assert [(row["guid"], row["tag"]) for row in submission] == [
         (row["guid"], row["tag"]) for row in found

@@ -72,13 +72,22 @@ def test_plain_words_come_through_in_lower_case(words: list[str]) -> None:
     assert text.clean("  ".join(words)) == " ".join(words).lower()
 
 
-@given(TWEETS, st.text(st.sampled_from(string.ascii_letters + "äé你_1"), min_size=1))
-def test_urls_and_mentions_leave_nothing(tweet: str, word: str) -> None:
-    for added in (f"http://t.co/{word}", f"@{word}", f"https://{word}"):
-        assert text.clean(f"{tweet} {added}") == text.clean(tweet)
+@given(
+    TWEETS,
+    st.text(st.sampled_from(string.ascii_letters + "_1"), min_size=1),
+    st.text(st.sampled_from("你好！😡“”é"), max_size=3),
+)
+def test_urls_and_mentions_leave_what_is_behind_them(tweet: str, word: str, behind: str) -> None:
+    for added in (f"http://t.co/{word}", f"https://{word}", f"www.{word}"):
+        assert text.clean(f"{tweet} {added}{behind}") == text.clean(f"{tweet} {behind}")
+    for name in (word, f"{word}é", "你好"):
+        assert text.clean(f"{tweet} @{name} {behind}") == text.clean(f"{tweet} {behind}")
 
 
-@pytest.mark.parametrize("piece", ["http://", "@a", "#", "www.", "@", " @a#b", "\u3000", "a@b."])
+@pytest.mark.parametrize(
+    "piece",
+    ["http://", "&amp;", "http://!", "www.a", "@a", "#", "www.", "@", " @a#b", "\u3000", "a@b."],
+)
 def test_long_texts_take_time_in_proportion_to_their_length(piece: str) -> None:
     import time
 

@@ -8,6 +8,7 @@ import torch
 
 from sentifuse import bundle, checkpoint
 from sentifuse.errors import UserError
+from sentifuse.files import sha256
 from tests.bundles import PARAMS, make_bundle
 
 
@@ -96,6 +97,33 @@ def test_a_flipped_bit_anywhere_in_the_config_is_found(folder: Path) -> None:
             bundle.verify(folder)
         flip(path, position, bit)
     bundle.verify(folder)
+
+
+def test_a_config_that_git_gave_other_line_ends_is_read(folder: Path) -> None:
+    expected = bundle.load(folder)
+    path = folder / bundle.CONFIG
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    found = bundle.load(folder)
+    assert (found.params, found.encoding) == (expected.params, expected.encoding)
+    # Its line ends alone.
+    path.write_bytes(path.read_bytes().replace(b"0.9", b"0.8", 1))
+    with pytest.raises(UserError, match="changed since it was written"):
+        bundle.load(folder)
+
+
+@pytest.mark.parametrize("count", [1, -1])
+def test_weights_that_git_gave_other_line_ends_say_so(folder: Path, count: int) -> None:
+    path = folder / bundle.WEIGHTS
+    weights = path.read_bytes().replace(b"\r\n", b"\r\r") + b"\n"
+    config = json.loads((folder / bundle.CONFIG).read_text(encoding="utf-8"))
+    del config["sha256"]
+    sealed = bundle._sealed(config | {"weights_sha256": sha256(weights)})
+    (folder / bundle.CONFIG).write_text(sealed, encoding="utf-8")
+    path.write_bytes(weights.replace(b"\n", b"\r\n", count))
+    with pytest.raises(
+        UserError, match=r"line ends were changed .*core\.autocrlf.*\.gitattributes"
+    ):
+        bundle.verify(folder)
 
 
 def test_an_edited_card_is_nobodys_business(folder: Path) -> None:

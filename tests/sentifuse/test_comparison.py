@@ -108,10 +108,13 @@ def test_runs_are_read_from_a_revision(tmp_path: Path, monkeypatch: pytest.Monke
 def test_runs_of_a_version_that_knew_no_splits_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
+    (tmp_path / "plots").mkdir()
     old = "variant,seed,accuracy,macro_f1\nmultimodal,1,0.5,0.25\n"
-    monkeypatch.setattr("dvc.api.read", lambda path, rev: old)
+    (tmp_path / comparison.RUNS).write_text(old, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(
         UserError,
-        match=r"^v1: plots/ablate_runs\.csv has no column split_seed: .*`dvc repro ablate`",
+        match=r"^workspace: plots/ablate_runs\.csv has no column split_seed: .*`dvc repro ablate`",
     ):
-        comparison.read_runs("v1")
+        comparison.read_runs("workspace")

@@ -1,6 +1,8 @@
 import errno
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -57,6 +59,8 @@ def test_of_many_mistakes_ten_are_listed_and_the_rest_counted() -> None:
     ("number", "told"),
     [
         (errno.ENOSPC, "x.json: No space left on device: free some space and run `dvc repro` again"),
+        (errno.EISDIR, "x.json: Is a directory: move the folder away and run `dvc repro` again"),
+        (errno.ENOTDIR, "x.json: Not a directory: move the file away and run `dvc repro` again"),
         (errno.EACCES, "x.json: Permission denied: give yourself the right to it and run `dvc repro` again"),
         (errno.EROFS, "x.json: Read-only file system: make it writable and run `dvc repro` again"),
     ],
@@ -68,6 +72,75 @@ def test_what_the_machine_refuses_becomes_one_line(number: int, told: str) -> No
     with pytest.raises(SystemExit) as stopped:
         run(main)
     assert stopped.value.code == f"error: {told}"
+
+
+def python(code: str, **environment: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-c", f"from sentifuse.errors import UserError, run\n{code}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("run(lambda: print('x'))", b""),
+        ("run(lambda: [print(number) for number in range(100_000)])", b""),
+        ("def main():\n    print('x')\n    sys.exit(1)\nimport sys\nrun(main)", b""),
+        (
+            "def main():\n    print('x')\n    raise UserError('no')\nrun(main)",
+            b"error: no" + os.linesep.encode(),
+        ),
+    ],
+    ids=["short", "long", "exit", "error"],
+)
+def test_a_reader_that_leaves_is_nothing_to_tell(code: str, told: bytes, unbuffered: str) -> None:
+    process = python(f"import time; time.sleep(0.3)\n{code}", PYTHONUNBUFFERED=unbuffered)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    found = process.stderr.read()
+    process.wait()
+    # With unbuffered output the first line already meets the closed pipe.
+    assert found == (b"" if unbuffered else told)
+
+
+def test_another_broken_pipe_keeps_its_traceback() -> None:
+    process = python("def main():\n    raise BrokenPipeError(32, 'a worker')\nrun(main)")
+    _, told = process.communicate()
+    assert b"BrokenPipeError" in told
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "开心 é █".encode()),
+        ("latin-1", b"\\u5f00\\u5fc3 \xe9 \\u2588"),
+        ("ascii", b"\\u5f00\\u5fc3 \\xe9 \\u2588"),
+        ("gbk", b"\xbf\xaa\xd0\xc4 \xa8\xa6 \xa8\x80"),
+    ],
+)
+def test_letters_that_the_terminal_lacks_are_escaped(encoding: str, shown: bytes) -> None:
+    process = python("run(lambda: print('\u5f00\u5fc3 \u00e9 \u2588'))", PYTHONIOENCODING=encoding)
+    out, told = process.communicate()
+    assert (out.strip(), told, process.returncode) == (shown, b"", 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_output_that_finds_no_room_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from sentifuse.errors import run\nrun(lambda: print('x'))"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.stderr.startswith(b"error: a file: No space left on device: free some space")
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_a_file_that_is_missing_unexpectedly_keeps_its_traceback() -> None:

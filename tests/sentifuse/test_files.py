@@ -1,6 +1,7 @@
 import errno
 import json
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,92 @@ def test_what_a_killed_write_left_is_gone_after_the_next(tmp_path: Path) -> None
     files.write_text(path, "a line\n")
     assert path.read_text(encoding="utf-8") == "a line\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Outputs that are refused
+
+
+def linked(path: Path, other: Path) -> None:
+    path.symlink_to(other)
+
+
+def hard_linked(path: Path, other: Path) -> None:
+    os.link(other, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("in.csv", None),
+        ("folder/../in.csv", None),
+        ("link.csv", linked),
+        ("hard.csv", hard_linked),
+        ("linked-folder/in.csv", None),
+    ],
+)
+def test_an_output_that_is_an_input_is_refused_however_it_is_named(
+    tmp_path: Path, name: str, make: Callable[[Path, Path], None] | None
+) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("rows", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "linked-folder").symlink_to(tmp_path)
+    if make:
+        make(tmp_path / name, source)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(
+        UserError, match=rf"^--out .*{name}: the output is the input .*in\.csv: choose"
+    ):
+        files.check_output("--out", tmp_path / name, [tmp_path / "other", source])
+    assert sorted(tmp_path.iterdir()) == before
+    assert source.read_text(encoding="utf-8") == "rows"
+
+
+def test_an_input_with_the_name_of_the_partial_file_is_not_written_over(tmp_path: Path) -> None:
+    source = tmp_path / ".out.csv.part"
+    source.touch()
+    with pytest.raises(UserError, match="is the input"):
+        files.check_output("--out", tmp_path / "out.csv", [source])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("folder", "a folder: expected the name of a file"),
+        ("pipe", "no regular file: expected"),
+        ("file/out.csv", "no file can be made there: Not a directory: choose another place"),
+        ("file/deep/out.csv", "no file can be made there: Not a directory"),
+        ("x" * 300, "no file can be made there: File name too long"),
+    ],
+)
+def test_a_place_where_no_file_can_be_written_is_refused(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match=f"^--out .*{name}: {message}"):
+        files.check_output("--out", tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_takes_no_file_is_refused() -> None:
+    # Root may write to folders without the right to it, but not here.
+    with pytest.raises(UserError, match=r"^--out /proc/out\.csv: no file can be made there"):
+        files.check_output("--out", Path("/proc/out.csv"))
+
+
+@pytest.mark.parametrize("name", ["out.csv", "new/folders/out.csv", "old.csv", "link.csv"])
+def test_a_new_output_and_an_older_one_are_fine_and_nothing_is_made(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "old.csv").touch()
+    (tmp_path / "in.csv").touch()
+    (tmp_path / "link.csv").symlink_to("old.csv")
+    before = sorted(tmp_path.iterdir())
+    files.check_output("--out", tmp_path / name, [tmp_path / "in.csv", tmp_path / "gone"])
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_named_leaves_the_name_that_an_error_has(tmp_path: Path) -> None:

@@ -83,6 +83,55 @@ def test_sixteen_bit_grey_keeps_its_brightness() -> None:
     assert np.abs(result - (ramp // 256)[..., None]).max() <= 1
 
 
+RAMP = np.linspace(0, 1, 64).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((RAMP * 65535).astype(np.int32), RAMP * 255),
+        ((RAMP * 255).astype(np.int32), RAMP * 255),
+        (RAMP.astype(np.float32), RAMP * 255),
+        ((RAMP * 0.2).astype(np.float32), RAMP * 0.2 * 255),
+        ((RAMP * 255).astype(np.float32), RAMP * 255),
+        ((RAMP * 65535).astype(np.float32), RAMP * 255),
+        (np.zeros((8, 8), np.float32), RAMP * 0),
+        (np.ones((8, 8), np.float32), RAMP * 0 + 255),
+    ],
+    ids=["int16", "int8", "0..1", "0..0.2", "0..255", "0..65535", "black", "white"],
+)
+def test_thirty_two_bits_a_pixel_keep_their_brightness(
+    values: np.ndarray, expected: np.ndarray
+) -> None:
+    raw = encoded(Image.fromarray(values), "TIFF")
+    assert Image.open(io.BytesIO(raw)).mode in images.DEEP_MODES
+    result = np.asarray(images.read(raw)).astype(float)
+    assert np.abs(result - expected[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "value", [-1, 2**20, np.float32(-0.5), np.float32(1e6), np.float32(np.nan), np.float32(np.inf)]
+)
+def test_thirty_two_bits_of_no_known_range_are_refused(value: Any) -> None:
+    values = (RAMP * 255).astype(np.float32 if isinstance(value, np.float32) else np.int32)
+    values[3, 3] = value
+    with pytest.raises(images.ImageError, match=r"expected 0\.\.1, 0\.\.255") as caught:
+        images.read(encoded(Image.fromarray(values), "TIFF"))
+    assert caught.value.reason == "pixel values out of range"
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 3), (8, 6, 4)])
+@pytest.mark.parametrize("kind", [np.bool_, np.uint8, np.uint16, np.int64, np.float16, np.float64])
+def test_arrays_become_images(shape: tuple[int, ...], kind: type) -> None:
+    white = {np.uint8: 255, np.uint16: 65535, np.int64: 255}.get(kind, 1)
+    values = np.zeros(shape, kind)
+    values[:4] = white
+    image = images.from_array(values)
+    assert image.size == (6, 8)
+    seen = np.asarray(image)
+    assert (seen[:4].min(), seen[4:].max()) == (255, 0)
+
+
 def test_the_first_frame_of_an_animation_is_read() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     raw = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)

@@ -166,11 +166,56 @@ def test_images_of_every_kind_of_pixel_are_used(root: Path, mode: str) -> None:
     assert found.problems == found.notes == []
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_an_image_of_32_bits_a_pixel_is_used_and_noted(root: Path, kind: type) -> None:
+    image = Image.fromarray(noise(5, 64)[..., 0].astype(kind))
+    (root / "data" / "a.jpg").write_bytes(encoded(image, "TIFF"))
+    found = inspect(root)
+    assert found.problems == []
+    assert [each.reason for each in found.notes] == [
+        "another format than the name says", "image of 32 bits a pixel",
+    ]  # fmt: skip
+    (root / "data" / "a.jpg").write_bytes(
+        encoded(Image.fromarray(np.full((9, 9), -1, kind)), "TIFF")
+    )
+    check(root, "a.jpg", "pixel values out of range", "-1")
+
+
 def test_an_image_of_one_pixel_is_used(root: Path) -> None:
     (root / "data" / "b.png").write_bytes(encoded(Image.new("RGB", (1, 1), "red")))
     found = inspect(root)
     assert found.problems == found.notes == []
     assert found.samples.loc[1, "image_hash"] == ""
+
+
+# Suffixes
+
+
+@pytest.mark.parametrize(
+    ("plain", "odd"),
+    [("a.jpg", "a.JPG"), ("a.jpg", "a.Jpeg"), ("b.png", "b.PnG"), ("c.webp", "c.WEBP"), ("c.txt", "c.Txt")],
+)  # fmt: skip
+def test_suffixes_are_found_in_any_case(root: Path, plain: str, odd: str) -> None:
+    (root / "data" / plain).rename(root / "data" / odd)
+    found = inspect(root)
+    assert found.problems == found.notes == []
+    column = "text" if plain.endswith(".txt") else "image"
+    assert (root / "data" / odd).as_posix() in set(found.samples[column])
+
+
+@pytest.mark.parametrize("odd", ["a.JPG", "a.jPg", "a.TXT"])
+def test_two_files_that_differ_in_case_only_are_named(root: Path, odd: str) -> None:
+    plain = odd.lower()
+    (root / "data" / odd).write_bytes((root / "data" / plain).read_bytes())
+    check(root, plain, "files that differ in case only", f"{odd}, {plain}: keep one")
+
+
+@pytest.mark.parametrize("other", ["A.jpg", "a.jpg.JPG", "a.GIF", "JPG", ".JPG"])
+def test_other_files_do_not_take_part(root: Path, other: str) -> None:
+    (root / "data" / other).write_bytes(b"no image")
+    found = inspect(root)
+    assert found.problems == found.notes == []
+    assert found.samples.loc[0, "image"] == (root / "data" / "a.jpg").as_posix()
 
 
 # Texts
@@ -208,6 +253,29 @@ def test_texts_are_used_in_every_encoding_that_is_read(root: Path, encoding: str
     found = inspect(root)
     assert found.problems == []
     assert found.samples.loc[0, "clean_text"] == "开心 的 一天"
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        ("so → far".encode("gbk"), "read as 'so → far', not 'so ¡ú far'"),
+        (
+            b"x" * 90 + " → far".encode("gbk"),
+            f"read as '{'x' * 19} → far', not '{'x' * 19} ¡ú far'",
+        ),
+        ("привет".encode("cp1251"), "read as '镳桠弪', not 'ïðèâåò'"),
+    ],
+)
+def test_an_encoding_that_cannot_be_told_for_sure_is_noted_with_both_readings(
+    root: Path, raw: bytes, detail: str
+) -> None:
+    (root / "data" / "a.txt").write_bytes(raw)
+    found = inspect(root)
+    assert found.problems == []
+    [note] = found.notes
+    assert (note.guid, note.reason) == ("a", "encoding in doubt")
+    assert note.detail.startswith(detail)
+    assert str(note).isprintable()
 
 
 def test_a_text_that_cleaning_empties_is_noted_where_there_is_an_image(root: Path) -> None:

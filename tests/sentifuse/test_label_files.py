@@ -197,10 +197,19 @@ def test_a_guid_that_is_to_be_predicted_is_not_trained_on(tmp_path: Path) -> Non
     assert [row.guid for row in found.predict] == ["3", "2"]
 
 
-def test_a_row_to_predict_that_stands_twice_is_predicted_once(tmp_path: Path) -> None:
-    found = read(tmp_path, f"{HEADER}1,positive\n", f"{HEADER}3,null\n2,null\n3,null\n")
-    assert told(found) == [("test_without_label.txt", "3", "guid stands twice")]
-    assert [row.guid for row in found.predict] == ["3", "2"]
+@pytest.mark.parametrize(
+    ("guids", "repeats"),
+    [("323", "3"), ("3323", "33"), ("2323", "23"), ("33", "3"), ("32", "")],
+)
+def test_rows_to_predict_that_stand_twice_are_listed_and_all_kept(
+    tmp_path: Path, guids: str, repeats: str
+) -> None:
+    rows = "".join(f"{guid},null\n" for guid in guids)
+    found = read(tmp_path, f"{HEADER}1,positive\n", HEADER + rows)
+    assert told(found) == [
+        ("test_without_label.txt", guid, "guid stands twice") for guid in repeats
+    ]
+    assert [row.guid for row in found.predict] == list(guids)
 
 
 @pytest.mark.parametrize("tag", ["Positive", "angry", "1", "pos\nitive"])
@@ -238,12 +247,9 @@ def test_unsound_rows_to_predict_stay_in_their_order(tmp_path: Path) -> None:
     assert [guid for _, guid, _ in told(found)] == ["../a", "/x"]
 
 
-def test_a_row_to_predict_that_no_csv_file_can_hold_is_listed_and_not_answered(
-    tmp_path: Path,
-) -> None:
-    found = read(tmp_path, f"{HEADER}1,positive\n", f"{HEADER}a\0b,null\nx,null\n")
-    assert [row.guid for row in found.predict] == ["x"]
-    assert told(found) == [("test_without_label.txt", "a\0b", "guid is not a plain file name")]
+def test_a_row_to_predict_that_no_csv_file_can_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"test_without_label\.txt: guid 'a\\x00b': a NUL"):
+        read(tmp_path, f"{HEADER}1,positive\n", f"{HEADER}x,null\na\0b,null\n")
 
 
 def test_labels_that_the_data_lack_are_named_with_those_that_there_are(tmp_path: Path) -> None:

@@ -37,6 +37,29 @@ def test_lists_and_booleans_and_null_have_no_white_space(recipe: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("data: {root: data/数据}", 'data.root="data/数据"'),
+        ("data: {root: réal}", 'data.root="réal"'),
+        ("data: {root: data/mine}", "data.root=data/mine"),
+        ("labels: [坏, good]", 'labels=["坏","good"]'),
+    ],
+)
+def test_letters_beyond_ascii_stand_in_quotes_as_dvc_takes_them(
+    recipe: Path, text: str, option: str
+) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    recipe.write_text(text, encoding="utf-8")
+    assert as_options(recipe, PARAMS) == ["-S", option]
+    # The parser that DVC uses reads back what stood in the recipe.
+    [parsed] = OverridesParser.create().parse_overrides([option])
+    key, value = next(iter(yaml.safe_load(text).items()))
+    assert parsed.value() == (value["root"] if isinstance(value, dict) else value)
+    assert key in parsed.key_or_group
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("stage1: {epoch: 3}", "stage1.epoch: no such key"),

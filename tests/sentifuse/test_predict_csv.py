@@ -63,10 +63,24 @@ def test_the_columns_are_those_of_infer_with_line_and_problem(
 
 def test_a_text_may_stand_in_a_file_of_any_encoding(tmp_path: Path, predictor: Any) -> None:
     (tmp_path / "t.txt").write_bytes("天气".encode("gbk"))
+    (tmp_path / "quoted.txt").write_bytes("don’t".encode("cp1252"))
     (tmp_path / "empty.txt").write_bytes(b"")
-    source = write(tmp_path, "image,text_file\na.jpg,t.txt\na.jpg,empty.txt\na.jpg,\n")
+    source = write(tmp_path, "image,text_file\na.jpg,t.txt\n,quoted.txt\na.jpg,empty.txt\na.jpg,\n")
     predict_csv.predict(predictor, source, tmp_path / "out.csv", skip=False)
-    assert [pair.text for pair in predictor.pairs] == ["天气", "", None]
+    assert [pair.text for pair in predictor.pairs] == ["天气", "don’t", "", None]
+
+
+@pytest.mark.parametrize("raw", [b"a\0b", b"\x01\x02\x03 abc", b"a" * 70_000])
+def test_a_text_file_that_is_no_text_is_a_bad_row_as_in_training(
+    tmp_path: Path, predictor: Any, raw: bytes
+) -> None:
+    (tmp_path / "t.txt").write_bytes(raw)
+    source = write(tmp_path, "image,text_file\na.jpg,t.txt\n")
+    with pytest.raises(
+        UserError, match=r"1 bad rows: line 2: .*t\.txt: (not text|text too long) \("
+    ):
+        predict_csv.predict(predictor, source, tmp_path / "out.csv", skip=False)
+    assert predictor.pairs == []
 
 
 def test_an_empty_field_is_a_missing_modality(tmp_path: Path, predictor: Any) -> None:

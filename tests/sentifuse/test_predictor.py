@@ -1,12 +1,13 @@
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sentifuse import encoding, predictor, space_names
@@ -53,6 +54,81 @@ def test_a_file_and_its_content_give_the_same(loaded: Predictor, tmp_path: Path)
     expected = loaded.predict(picture(), "good day")
     assert loaded.predict(path, "good day") == expected
     assert loaded.predict(str(path), "good day") == expected
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """One without random views, which a picture that is no file has others of."""
+    folder = tmp_path_factory.mktemp("plain")
+    return Predictor.load(make_bundle(folder, views=1, predict_views="plain"))
+
+
+def written(raw: bytes) -> io.BytesIO:
+    file = io.BytesIO()
+    file.write(raw)
+    return file
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        written,
+        io.BytesIO,
+        bytearray,
+        memoryview,
+        lambda raw: Image.open(io.BytesIO(raw)),
+        lambda raw: Image.open(io.BytesIO(raw)).convert("RGBA"),
+        lambda raw: np.asarray(Image.open(io.BytesIO(raw))),
+        lambda raw: np.asarray(Image.open(io.BytesIO(raw))).astype(np.int64),
+        lambda raw: np.asarray(Image.open(io.BytesIO(raw))) / np.float32(255),
+        lambda raw: np.asarray(Image.open(io.BytesIO(raw))).astype(np.uint16) * 257,
+        lambda raw: torch.from_numpy(np.array(Image.open(io.BytesIO(raw)))),
+    ],
+    ids=[
+        "written", "BytesIO", "bytearray", "memoryview", "PIL", "RGBA", "uint8", "int64", "float",
+        "uint16", "tensor",
+    ],
+)  # fmt: skip
+def test_a_picture_may_be_what_python_people_have(
+    plain: Predictor, given: Callable[[bytes], Any]
+) -> None:
+    expected = plain.predict(picture(), "good day")
+    assert plain.predict(given(picture()), "good day") == expected
+    assert plain.predict(picture(1), "good day") != expected
+
+
+def test_an_open_file_and_a_photo_that_lies_on_its_side_are_read(
+    plain: Predictor, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(io.BytesIO(picture())) as image:
+        image.save(tmp_path / "a.png", exif=exif)
+    expected = plain.predict(tmp_path / "a.png")
+    assert expected != plain.predict(picture())
+    with (tmp_path / "a.png").open("rb") as file:
+        assert plain.predict(file) == expected
+    with Image.open(tmp_path / "a.png") as image:
+        assert plain.predict(image) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (np.zeros((3, 40, 50), np.uint8), r"array of shape \(3, 40, 50\): expected \(H, W\), "),
+        (np.zeros((0, 4, 3)), r"array of shape \(0, 4, 3\)"),
+        (np.zeros(7), r"array of shape \(7,\)"),
+        (np.full((4, 4), -1.0), r"-1\.0\.\.-1\.0, expected 0\.\.1, 0\.\.255 or 0\.\.65535"),
+        (np.full((4, 4), np.nan), "nan"),
+        (np.full((4, 4, 3), "x"), "pixels of type <U1: expected numbers"),
+        ([[1, 2], [3, 4]], "list: expected a path, bytes, a binary file, a PIL image or an array"),
+        (7, "int: expected"),
+        (io.BytesIO(b"no image"), "none of JPEG"),
+    ],
+)
+def test_what_is_no_picture_says_what_is(plain: Predictor, given: Any, told: str) -> None:
+    with pytest.raises(UserError, match=f"^image: not an image that can be read .*{told}"):
+        plain.predict(given)
 
 
 def test_both_modalities_matter(loaded: Predictor) -> None:

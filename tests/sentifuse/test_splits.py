@@ -1,5 +1,6 @@
 import math
 import random
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -127,6 +128,51 @@ def test_too_few_rows_of_a_label_are_an_error_of_one_line(counts: dict[str, int]
         f"split: {sum(counts.values())} labelled rows cannot be split with val_size 0.1"
     )
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes", "told", "needed"),
+    [
+        # Each label has six rows: it is the shares that are too small.
+        (dict.fromkeys("abcdefg", 6), (0.05, 0.2), "val's 0.05 of the 6 of 'a' is 0.3", 20),
+        ({"a": 30, "b": 5}, (0.1, 0.1), "test's 0.1 of the 5 of 'b' is 0.5", 10),
+        ({"b": 30, "a": 1}, (0.1, 0.1), "test's 0.1 of the 1 of 'a' is 0.1", 10),
+        ({"a": 9, "b": 9, "c": 9}, (0.3, 0.65), "train's 0.05 of the 9 of 'a' is 0.45", 20),
+        ({"a": 1, "b": 9}, (0.3, 0.0), "val's 0.3 of the 1 of 'a' is 0.3", 4),
+    ],
+)
+def test_a_label_that_is_too_small_is_told_with_what_would_do(
+    counts: dict[str, int], sizes: tuple[float, float], told: str, needed: int
+) -> None:
+    rows = rows_of(counts)
+    with pytest.raises(UserError) as error:
+        splits.assign(rows, {}, seed=42, val_size=sizes[0], test_size=sizes[1])
+    message = str(error.value)
+    assert f"every part needs one of each label, and {told}: " in message
+    assert f"with these shares a label needs {needed}" in message
+    found = re.search(r"; val_size (\S+) and test_size (\S+) would do$", message)
+    assert bool(found) == (min(counts.values()) > 1 and sum(sizes) < 0.9)
+    if found:
+        val_size, test_size = map(float, found.groups())
+        assert val_size + test_size > sum(sizes)
+        parts = splits.assign(rows, {}, seed=42, val_size=val_size, test_size=test_size)
+        assert set(parts) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("labels", ["ab", "abcdefg"])
+@pytest.mark.parametrize("sizes", [(0.05, 0.2), (0.1, 0.1), (0.0, 0.03), (0.15, 0.07), (0.4, 0.4)])
+def test_as_many_rows_as_a_label_is_told_to_need_are_enough(
+    labels: str, sizes: tuple[float, float]
+) -> None:
+    few = rows_of({**dict.fromkeys(labels, 30), "z": 1})
+    shares = {"val_size": sizes[0], "test_size": sizes[1]}
+    with pytest.raises(UserError, match="a label needs") as error:
+        splits.assign(few, {}, seed=1, **shares)
+    needed = int(re.search(r"a label needs (\d+)", str(error.value))[1])  # type: ignore[index]
+    enough = rows_of(dict.fromkeys(labels, needed))
+    parts = splits.assign(enough, {}, seed=1, **shares)
+    for part, found in counted(enough, parts).items():
+        assert set(found) == set(labels), part
 
 
 @pytest.mark.parametrize("seed", range(8))

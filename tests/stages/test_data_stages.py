@@ -195,11 +195,13 @@ def test_bad_samples_are_listed_and_skipped_if_asked_for(raw: Path, workspace: P
     with (raw / "train.txt").open("a", encoding="utf-8") as file:
         file.write("\n../s1,positive\ns7,neutral\n")
     with (raw / "test_without_label.txt").open("a", encoding="utf-8") as file:
-        file.write("s62,null\n")
+        file.write("s62,null\ns61,null\ns62,null\n")
     split.main()
     listed = table("bad_samples")
     assert list(zip(listed["guid"], listed["reason"], strict=True)) == [
         ("../s1", "guid is not a plain file name"),
+        ("s61", "guid stands twice"),
+        ("s62", "guid stands twice"),
         ("s7", "guid stands twice with different tags"),
         ("s7", "guid stands twice with different tags"),
         ("s5", "image empty"),
@@ -212,8 +214,8 @@ def test_bad_samples_are_listed_and_skipped_if_asked_for(raw: Path, workspace: P
     labelled = splits[splits["label"] != ""]
     assert len(labelled) == 57
     assert not {"s5", "s6", "s7", "../s1"} & set(splits["guid"])
-    assert splits[["guid", "split"]].to_numpy()[-3:].tolist() == [
-        ["s61", "predict"], ["s60", "predict"], ["s62", "no_input"],
+    assert splits[["guid", "split"]].to_numpy()[-5:].tolist() == [
+        ["s61", "predict"], ["s60", "predict"], ["s62", "no_input"], ["s61", "predict"], ["s62", "no_input"],
     ]  # fmt: skip
     assert set(manifest["guid"]) == set(splits["guid"]) - {"s62"}
     lacking = manifest[(manifest == "").any(axis=1)]
@@ -229,9 +231,10 @@ def test_bad_samples_are_listed_and_skipped_if_asked_for(raw: Path, workspace: P
     counts = json.loads(Path("metrics/data.json").read_text(encoding="utf-8"))
     assert counts["bad_samples"] == {
         "labelled_left_out": 5,
-        "predicted_without": {"image": 0, "text": 1, "image+text": 1},
+        "predicted_without": {"image": 0, "text": 1, "image+text": 2},
         "reasons": {
             "guid is not a plain file name": 1,
+            "guid stands twice": 2,
             "guid stands twice with different tags": 2,
             "image empty": 1,
             "no image file": 1,
@@ -239,7 +242,7 @@ def test_bad_samples_are_listed_and_skipped_if_asked_for(raw: Path, workspace: P
         },
         "notes": {},
     }
-    assert counts["samples"]["no_input"] == {"unlabelled": 1}
+    assert counts["samples"]["no_input"] == {"unlabelled": 2}
 
 
 def test_a_label_that_the_data_lack_is_named(raw: Path, workspace: Project) -> None:

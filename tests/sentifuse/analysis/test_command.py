@@ -33,7 +33,7 @@ def rows(printed: str, first: str) -> list[list[str]]:
 
 
 def test_real_experiments_are_ranked_grouped_and_written(searched: Path) -> None:
-    options = ["--top=3", "--group-by=fusion", "--latex=t/groups.tex", "--plot=t/runs.svg"]
+    options = ["--top=3", "--group-by=fusion", "--latex=t/groups.tex", "--plot=t/runs.SVG"]
     done = analyze(searched, *options)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -56,7 +56,7 @@ def test_real_experiments_are_ranked_grouped_and_written(searched: Path) -> None
     assert table["slow"]["ablate.multimodal.macro_f1.mean"] == "0.5"
     assert "seed" not in table["slow"]
     assert (searched / "t" / "groups.tex").read_text().startswith("% needs")
-    assert (searched / "t" / "runs.svg").read_text().startswith("<?xml")
+    assert (searched / "t" / "runs.SVG").read_text().startswith("<?xml")
 
 
 def test_the_test_part_ranks_only_with_leave_and_a_warning(searched: Path) -> None:
@@ -82,12 +82,17 @@ def test_the_test_part_ranks_only_with_leave_and_a_warning(searched: Path) -> No
         (("--plot", "runs.gif"), ".png or .svg"),
         (("--where", "fusion=gated", "--plot", "x.png"), "0 params differ"),
         (("--top", "0"), "expected 1 or more"),
+        (("--latex", "params.yaml"), "--latex params.yaml: the output is the input params.yaml"),
+        (("--plot", "folder.png"), "--plot folder.png: a folder"),
+        (("--out", "params.yaml"), "--out params.yaml/experiments.csv: no file can be made there"),
+        (("--latex", "x.png", "--plot", "./x.png"), "two of these name one file"),
     ],
 )
 def test_a_mistake_is_an_error_and_writes_nothing(
     options: tuple[str, ...], said: str, searched_once: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(searched_once)
+    (searched_once / "folder.png").mkdir(exist_ok=True)
     parser = argparse.ArgumentParser()
     analyze_command.add_options(parser)
     with pytest.raises(UserError, match=re.escape(said)):

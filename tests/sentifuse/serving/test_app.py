@@ -2,6 +2,7 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -76,6 +77,133 @@ def test_one_of_the_two_may_be_missing(
     assert predictor.asked == [asked]
 
 
+CHINESE = "今天天气真好"
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (CHINESE.encode(), CHINESE),
+        (CHINESE.encode("gbk"), CHINESE),
+        ("開心".encode("big5"), "開心"),
+        ("don’t".encode("cp1252"), "don’t"),
+        (CHINESE.encode("utf-16"), CHINESE),
+        ("é".encode(), "é"),
+        ("Ã© is é".encode(), "Ã© is é"),
+        (b"a&b+c=d%20", "a&b+c=d%20"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["multipart", "percent", "bytes"])
+def test_texts_are_read_in_any_encoding_as_in_training(
+    predictor: FakePredictor, raw: bytes, text: str, kind: str
+) -> None:
+    own = client(predictor)
+    if kind == "multipart":
+        body = (
+            b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n' + raw + b"\r\n--x--\r\n"
+        )
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    else:  # as `curl -d` sends what it is given, but for what has a meaning there
+        safe = "".join(map(chr, range(128, 256))) if kind == "bytes" else ""
+        body = b"text=" + quote(raw.decode("latin-1"), safe, "latin-1").encode("latin-1")
+        headers = {"Content-Type": FORM}
+    answer = own.post("/predict", content=body, headers=headers)
+    assert (answer.status_code, predictor.asked) == (200, [(None, text)])
+
+
+@pytest.mark.parametrize(
+    ("charset", "raw", "text"),
+    [
+        ("gbk", "北京".encode("gbk"), "北京"),
+        ("UTF-8", "北京".encode(), "北京"),
+        ('"windows-1251"', "привет".encode("cp1251"), "привет"),
+        ("utf-8", "北京".encode("gbk"), None),
+        ("klingon", b"x", None),
+        ("hex", b"x", None),
+        ("idna", b"\xff", None),
+    ],
+)
+def test_a_charset_that_the_request_names_is_kept_to(
+    predictor: FakePredictor, charset: str, raw: bytes, text: str | None
+) -> None:
+    answer = client(predictor).post(
+        "/predict", content=b"text=" + raw, headers={"Content-Type": f"{FORM}; charset={charset}"}
+    )
+    if text is None:
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith("text: not in the charset that the request names")
+        assert predictor.asked == []
+    else:
+        assert predictor.asked == [(None, text)]
+
+
+@pytest.mark.parametrize("raw", [b"a\0b", b"\x01\x02\x03 abc", b"\xff\xfeh\0i\0\0\0"])
+def test_a_text_that_is_no_text_is_422(predictor: FakePredictor, raw: bytes) -> None:
+    answer = client(predictor).post(
+        "/predict", content=b"text=" + raw, headers={"Content-Type": FORM}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("text: not text (")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("application/json", "'application/json'"),
+        ("Application/JSON; charset=utf-8", "'application/json'"),
+        ("image/jpeg", "'image/jpeg'"),
+        ("text/plain", "'text/plain'"),
+        (None, "''"),
+    ],
+)
+def test_what_is_no_form_is_415_and_says_what_to_send(
+    predictor: FakePredictor, kind: str | None, told: str
+) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    answer = client(predictor).post("/predict", content=b'{"text":"what a day"}', headers=headers)
+    assert answer.status_code == 415
+    assert answer.json()["detail"].startswith(
+        f"content type {told}: expected a form with the fields"
+    )
+    assert predictor.asked == []
+
+
+@pytest.mark.parametrize("path", ["/", "/health"])
+def test_heads_are_answered(predictor: FakePredictor, path: str) -> None:
+    assert client(predictor).head(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("localhost:8000", 200),
+        ("LOCALHOST:1", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 400),
+        ("localhost.evil.example", 400),
+        ("127.0.0.1", 400),
+        ("[::1", 400),
+        ("", 400),
+    ],
+)
+def test_an_unknown_host_is_400_where_the_hosts_are_known(
+    predictor: FakePredictor, host: str, status: int
+) -> None:
+    limits = Limits(5000, 1000, 20, 5.0, 1, 0)
+    own = TestClient(create_app(predictor, limits, ["localhost", "::1"]))  # type: ignore[arg-type]
+    for answer in (
+        own.get("/health", headers={"Host": host}),
+        own.post("/predict", data={"text": "x"}, headers={"Host": host}),
+    ):
+        assert answer.status_code == status
+        if status == 400:
+            assert "--allow-host" in answer.json()["detail"]
+            assert "Content-Security-Policy" in answer.headers
+    assert client(predictor).get("/health", headers={"Host": host}).status_code == 200
+
+
 def test_what_cannot_be_predicted_is_422(predictor: FakePredictor) -> None:
     answer = client(predictor).post("/predict", files={"image": ("a.jpg", b"broken")})
     assert answer.status_code == 422
@@ -146,7 +274,7 @@ def test_the_description_is_typed_and_knows_the_errors(predictor: FakePredictor)
     own = client(predictor)
     document = own.get("/openapi.json").json()
     post = document["paths"]["/predict"]["post"]
-    assert set(post["responses"]) == {"200", "408", "413", "422", "503", "504"}
+    assert set(post["responses"]) == {"200", "400", "408", "413", "415", "422", "503", "504"}
     answer = document["components"]["schemas"]["PredictionOut"]
     assert set(answer["required"]) == set(ANSWER)
     form = document["components"]["schemas"]["Body_predict_predict_post"]

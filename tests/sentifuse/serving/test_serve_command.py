@@ -29,7 +29,11 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return "predictor"
 
     monkeypatch.setattr(Predictor, "load", load)
-    monkeypatch.setattr(app, "create_app", lambda predictor, limits: found.update(limits=limits))
+
+    def create(predictor: str, limits: Limits, hosts: set[str] | None) -> None:
+        found.update(limits=limits, hosts=hosts)
+
+    monkeypatch.setattr(app, "create_app", create)
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: found.update(options))
     return found
 
@@ -49,6 +53,24 @@ def test_loopback_has_many_names(
     serve_command.run(parsed("--host", host))
     assert served["host"] == host
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        ([], set()),
+        (["--host", "127.0.0.2"], {"127.0.0.2"}),
+        (["--allow-host", "a.example", "b.example"], {"a.example", "b.example"}),
+        (["--host", "0.0.0.0", "--allow-host", "a.example"], {"0.0.0.0", "a.example"}),
+        (["--host", "0.0.0.0"], None),
+    ],
+)
+def test_on_this_machine_it_goes_by_its_names_only(
+    served: dict[str, Any], options: list[str], more: set[str] | None
+) -> None:
+    serve_command.run(parsed(*options))
+    names = {"localhost", "127.0.0.1", "::1"}
+    assert served["hosts"] == (None if more is None else names | more)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "example.org"])
