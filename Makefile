@@ -1,29 +1,48 @@
 # Makes the environment; what runs in it is DVC's business (`dvc repro`) or pytest's.
 
-PYTHON ?= python3.11
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+VENV ?= .venv
+# The first of these that is there and is one of 3.11 to 3.13.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; \
+	done)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test
+EXTRAS := requirements-serve.txt requirements-s3.txt requirements-ssh.txt requirements-ray.txt requirements-dev.txt
 
-repro: .venv/installed .dvc/plots/offline.html
+.PHONY: repro test unit portable deps
+
+repro: $(VENV)/installed .dvc/plots/offline.html
 	dvc repro
 
-test: .venv/installed-dev
+test: $(VENV)/installed-dev
 	ruff check .
 	ruff format --check .
 	mypy
 	pytest
 
+# What depends on the Python and on its libraries most, and on processes and servers least.
+unit: $(VENV)/installed-dev
+	pytest tests/sentifuse tests/properties
+
+# Whether the demo pipeline gives the committed bytes on this machine.
+portable: $(VENV)/installed
+	python -m tools.portable
+
+# What each stage depends on, into dvc.yaml and pins.yaml.
+deps: $(VENV)/installed
+	python -m tools.dependencies
+
 # Lets `dvc plots` work offline; where a page of the user's own is set, that stays.
-.dvc/plots/offline.html: .venv/installed sentifuse/offline_plots.py
+.dvc/plots/offline.html: $(VENV)/installed sentifuse/offline_plots.py
 	-python -m sentifuse offline-plots && touch $@
 
-.venv/installed: requirements.txt constraints.txt
-	command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv .venv
-	pip install --quiet --requirement requirements.txt
+$(VENV)/installed: requirements.txt constraints.txt pyproject.toml
+	test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: set PYTHON=/path/to/it"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --constraint constraints.txt --requirement requirements.txt
+	pip install --quiet --no-deps --editable .
 	touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt requirements-serve.txt requirements-s3.txt requirements-ssh.txt requirements-ray.txt
-	pip install --quiet --requirement requirements-dev.txt
+$(VENV)/installed-dev: $(VENV)/installed $(EXTRAS)
+	pip install --quiet --constraint constraints.txt $(EXTRAS:%=--requirement %)
 	touch $@

@@ -1,6 +1,6 @@
 """Measures speed and memory beside plain reference implementations, all in one run.
 
-    python -m benchmarks                       # some ten minutes on two cores, which it wants for itself
+    python -m benchmarks                       # some fifteen minutes on two cores, which it wants for itself
     python -m benchmarks --only extraction     # one topic
     python -m benchmarks --short --out /tmp/b  # every line of it once, on a handful of samples: no figures
 
@@ -23,9 +23,8 @@ from pathlib import Path
 
 from benchmarks import measurement
 from benchmarks.measurement import Measurement
-from sentifuse import plots
+from sentifuse import plots, precision, process
 from sentifuse.files import write_json, write_text
-from sentifuse.threads import wait_passively
 
 # Topic -> the module with its `measure(work, *, short) -> list[Measurement]`.
 TOPICS = {
@@ -33,6 +32,7 @@ TOPICS = {
     "training": "benchmarks.training",
     "scaling": "benchmarks.scaling",
     "ray": "benchmarks.ray_engine",
+    "pipeline": "benchmarks.pipeline",
 }
 OUT = Path(__file__).parent
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.out is None and (args.short or set(args.only) != set(TOPICS)):
         # The committed results hold all topics of one full run.
         args.out = Path(tempfile.mkdtemp(prefix="benchmarks-"))
-    wait_passively()  # as the stages do
+    process.one_thread()  # as stages have it; the references take all threads
     measurements: list[Measurement] = []
     for topic in args.only:
         print(f"{topic} ...", file=sys.stderr, flush=True)
@@ -74,8 +74,16 @@ def write(measurements: Sequence[Measurement], out: Path) -> None:
     """Writes the three files to `out`."""
     lines = [{**asdict(each), "met": each.met} for each in measurements]
     write_json(out / "results.json", {"machine": machine(), "measurements": lines})
-    write_text(out / "results.md", measurement.table(measurements))
+    write_text(out / "results.md", results(out / "results.json"))
     plots.save(measurement.figure(measurements), out / "results.png")
+
+
+def results(path: Path) -> str:
+    """The text of `results.md`: what a `results.json` was measured on, and its table."""
+    on = json.loads(path.read_text(encoding="utf-8"))["machine"]
+    told = ", ".join(f"{name}: {value}" for name, value in on.items() if value is not None)
+    head = f"# Benchmarks\n\nOne run of `python -m benchmarks` on: {told}.\n\n"
+    return head + measurement.table(read(path))
 
 
 def read(path: Path) -> list[Measurement]:
@@ -93,6 +101,10 @@ def machine() -> dict[str, object]:
 
     return {
         "processor": _processor(),
+        "instructions": "bf16"
+        if precision.resolve("auto") == "bf16"
+        else "AVX2 or AVX-512 without bf16",
+        "held to": os.environ.get("ONEDNN_MAX_CPU_ISA"),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "python": platform.python_version(),

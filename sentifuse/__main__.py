@@ -17,7 +17,8 @@ from pathlib import Path
 
 from sentifuse import check_command, predict_command, store_command
 from sentifuse.analysis import command as analyze_command
-from sentifuse.errors import UserError, run
+from sentifuse.errors import UserError
+from sentifuse.process import run
 from sentifuse.serving import command as serve_command
 
 
@@ -123,5 +124,10 @@ def _mend(arguments: argparse.Namespace) -> None:
     print("go on with `dvc repro`" if removed else "nothing to mend")
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """What the console script `sentifuse` calls: the same as `python -m sentifuse`."""
     run(main)
+
+
+if __name__ == "__main__":
+    command()

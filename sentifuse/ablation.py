@@ -77,14 +77,15 @@ def summary(runs: Sequence[Run], interval: Interval, *, resplit: bool, seed: int
         seed: of the bootstrap.
 
     Returns:
-        Variant -> `runs`; for each of `COMPARED` its `mean` and `sd` (sample standard deviation; 0 for
-        one run); and, for all but the reference, `minus_multimodal` with the `method` and the fields
-        of `significance.Difference` that are known.
+        Variant -> `runs`; the `precision` of training; for each of `COMPARED` its `mean` and `sd` (sample
+        standard deviation; 0 for one run); and, for all but the reference, `minus_multimodal` with the
+        `method` and the fields of `significance.Difference` that are known.
     """
     out: dict[str, Any] = {}
+    used = {run.variant.name: run.precision for run in runs}
     for score in COMPARED:
         for name, values in scores(runs, score).items():
-            row = out.setdefault(name, {"runs": len(values)})
+            row = out.setdefault(name, {"runs": len(values), "precision": used[name]})
             row[score] = {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else 0.0}
     own = {name: [run for run in runs if run.variant.name == name] for name in out}
     for name in out:

@@ -62,8 +62,6 @@ def attribute(
         temperature: of the probabilities.
         absent: modalities that the samples lack, of `image` and `text`; they contribute nothing.
     """
-    # One thread, so that the last digits do not depend on the number of cores.
-    torch.set_num_threads(1)
     coalitions = [{*coalition, *absent} for coalition in _COALITIONS]
     precise = in_float64(model)
     logits = predict_without(precise, data, views, coalitions, torch.float64).numpy()

@@ -41,7 +41,6 @@ def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Array:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
 
     rows = np.arange(len(parts.train))
     if len(rows) > MAX_ROWS:
@@ -61,8 +60,7 @@ def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Array:
         found = headline(parts.val.targets.numpy(), model.predict(val), len(parts.labels))
         return found["macro_f1"]
 
-    # Side by side, one thread each, so that the last digits do not depend on the number of cores.
-    with threadpool_limits(1), ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         models = list(pool.map(fit, PENALTIES if len(val) else (1e-2,)))
         best = max(models, key=score) if len(val) else models[0]
         out = np.zeros((len(parts.test), len(parts.labels)))

@@ -1,14 +1,14 @@
 """The gradient of a batch, its shards worked out side by side, each by a thread.
 
-Data parallelism within one process: the README's table of speed has what it gains. Threads that share each
-matrix product, as torch's would, wait for each other hundreds of times a step.
+Data parallelism within one process: `benchmarks/results.md` has what it gains. It expects one thread for each
+matrix product, as stages have it: threads that share a product wait for each other hundreds of times a step.
 """
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class DataParallel:
         criterion: Criterion,
         views: ViewChoice,
         *,
-        precision: Literal["fp32", "bf16"],
+        precision: str,
         threads: int,
     ) -> None:
         """Starts the threads, if there is to be more than one.
@@ -40,20 +40,14 @@ class DataParallel:
             data: the training part.
             criterion: the loss.
             views: which views of an image a batch has.
-            precision: of the forward pass.
+            precision: of the forward pass, `fp32` or `bf16`.
             threads: how many shards a batch has at most.
         """
         self._model, self._data, self._criterion, self._views = model, data, criterion, views
         self._half, self._threads = precision == "bf16", threads
         self._needs = Needs.of(model)
         self._parameters = list(model.parameters())
-        # A thread each: threads within the matrix products would wait for each other all the time.
-        torch.set_num_threads(1)
-        self._pool = (
-            None
-            if threads == 1
-            else ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-        )
+        self._pool = None if threads == 1 else ThreadPoolExecutor(threads)
 
     def __enter__(self) -> Self:
         return self

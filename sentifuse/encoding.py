@@ -48,6 +48,7 @@ class Setting:
         views: how random views are drawn.
         precision: `fp32`, `bf16` or `fp16`, of the encoders' products.
         device: `cpu` or `cuda`; the last digits depend on it.
+        numerics: `portable` or `native`: they depend on the processor's instructions, too.
     """
 
     image_split: int
@@ -60,6 +61,7 @@ class Setting:
     # What was encoded before there was a choice has these.
     precision: str = "fp32"
     device: str = "cpu"
+    numerics: str = "native"
 
 
 @dataclass(frozen=True)

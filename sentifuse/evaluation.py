@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from sentifuse import bootstrap, calibration
 from sentifuse.attribution import Attribution, attribute
@@ -68,8 +67,6 @@ def evaluate(
         unimodal: text alone and image alone, trained and applied to the same parts.
         scale: how uncertainty and calibration are measured.
     """
-    # One thread, so that the last digits do not depend on the number of cores.
-    torch.set_num_threads(1)
     model, info, labels = trained.model, trained.info, parts.labels
     views, temperature = info["predict_views"], info["temperature"]
     metrics: dict[str, Any] = {}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from sentifuse import finite
 from sentifuse.backbones.interface import Backbone
@@ -62,8 +61,6 @@ def least_cosine(
     exact = {keys[places[0]]: row for places, row in space.rows(KeyTable(keys))}
     missing = [Item(key, rows[key][1], 0) for key in keys if key not in exact]
     if missing:
-        # As in the engine: a row's bits depend on the threads.
-        torch.set_num_threads(1)
         encoded = encode_shard(backbone, plain, modality, missing)
         space.append(encoded)
         exact |= encoded

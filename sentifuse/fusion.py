@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sentifuse.linear import Linear
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -127,11 +129,11 @@ class CrossAttention(Fusion):
     def __init__(self, dims: Dims) -> None:
         super().__init__()
         self.out_dim = 2 * dims.text + dims.image
-        self.image_proj = nn.Linear(dims.image_tokens, self.width)
-        self.text_proj = nn.Linear(dims.text_tokens, self.width)
+        self.image_proj = Linear(dims.image_tokens, self.width)
+        self.text_proj = Linear(dims.text_tokens, self.width)
         self.attention = nn.MultiheadAttention(self.width, self.heads, batch_first=True)
         self.norm = nn.LayerNorm(self.width)
-        self.out_proj = nn.Linear(self.width, dims.text)
+        self.out_proj = Linear(self.width, dims.text)
         self.gate = nn.Parameter(torch.tensor(self.gate_start))
 
     def forward(self, v: Tensor, t: Tensor, tokens: Tokens | None) -> Tensor:
@@ -157,4 +159,4 @@ FUSIONS: dict[str, type[Fusion]] = {
 
 
 def _mlp(in_dim: int, out_dim: int, hidden: int = 128) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(in_dim, hidden), nn.ReLU(), nn.Linear(hidden, out_dim))
+    return nn.Sequential(Linear(in_dim, hidden), nn.ReLU(), Linear(hidden, out_dim))

@@ -42,7 +42,12 @@ def info(members: Sequence[Fitted], predict_views: str, temperature: float = 1.0
     it sees, and the temperature that makes logits probabilities."""
     return {
         "training": [
-            {"best_epoch": fitted.best_epoch, "epochs": len(fitted.history), "val": fitted.val}
+            {
+                "best_epoch": fitted.best_epoch,
+                "epochs": len(fitted.history),
+                "val": fitted.val,
+                "precision": fitted.precision,
+            }
             for fitted in members
         ],
         "predict_views": predict_views,

@@ -2,7 +2,6 @@
 
 import io
 import random
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ MAX_PIXELS = 89_478_485
 MAX_BYTES = 2**28  # of a file, which is read in whole
 # Modes of Pillow that do not say which value is white.
 DEEP_MODES = ("I", "F")
-# Where Pillow would warn, `open_image` refuses.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class ImageError(OSError):

@@ -49,7 +49,6 @@ def predict_without(
         UserError: a logit is NaN or infinite.
     """
     model.eval()
-    torch.set_num_threads(1)
     needs = Needs.of(model)
     out = torch.empty(len(absences), len(data), len(model.config.labels), dtype=dtype)
 
@@ -64,7 +63,7 @@ def predict_without(
         for index in batches:
             answer(index)
     else:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             list(pool.map(answer, reversed(batches)))  # the longest first, so that all end together
     _check(out, data)
     return out

@@ -11,6 +11,7 @@ from sentifuse import tails
 from sentifuse.dropout import Dropout
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS, Dims, Tokens
+from sentifuse.linear import Linear
 
 # `input_mode` -> the modalities that such a model never reads.
 INPUT_MODES: dict[str, frozenset[str]] = {
@@ -111,9 +112,7 @@ class Classifier(nn.Module):
         self.text_tail = _tail(None if "text" in self.absent else config.text_tail, config)
         image_dim = config.text_dim if fusion.equal_dims else config.image_dim
         self.image_proj = (
-            nn.Identity()
-            if image_dim == config.image_dim
-            else nn.Linear(config.image_dim, image_dim)
+            nn.Identity() if image_dim == config.image_dim else Linear(config.image_dim, image_dim)
         )
         self.image_norm = nn.LayerNorm(image_dim)
         self.text_norm = nn.LayerNorm(config.text_dim)
@@ -225,6 +224,6 @@ def _tail(config: dict[str, Any] | None, model: ModelConfig) -> nn.Module | None
 def _head(in_dim: int, hidden_dims: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in hidden_dims:
-        layers += [nn.Linear(in_dim, width), nn.ReLU(), Dropout(dropout)]
+        layers += [Linear(in_dim, width), nn.ReLU(), Dropout(dropout)]
         in_dim = width
-    return nn.Sequential(*layers, nn.Linear(in_dim, classes))
+    return nn.Sequential(*layers, Linear(in_dim, classes))

@@ -1,5 +1,6 @@
-"""The precision that encoders compute in, and what `auto` is on the machine at hand."""
+"""The precision that encoders and training compute in, and what `auto` is on the machine at hand."""
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -13,6 +14,8 @@ _INSTRUCTIONS = {
     "bf16": ("avx512_bf16", "amx_bf16", *(("bf16",) if sys.platform == "linux" else ())),
     "fp16": ("avx512_fp16", "amx_fp16", *(("fp16_arith",) if sys.platform == "linux" else ())),
 }
+# Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from using such instructions where they are there.
+_WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def check(precision: Precision, backbone: str) -> None:
@@ -27,21 +30,28 @@ def check(precision: Precision, backbone: str) -> None:
         )
 
 
-def resolve(precision: Precision, backbone: str, device: str) -> str:
-    """What `precision` means here: `fp32`, `bf16` or `fp16`.
-
-    `auto` is bfloat16 where the processor or the GPU computes in it, else float16 on a GPU, else
-    float32; and float32 for a backbone that knows nothing else.
+def of_backbone(precision: Precision, backbone: str, device: str) -> str:
+    """What `resolve` gives, or `fp32` for a backbone that knows nothing else.
 
     Args:
         precision: as in `backbone.precision`.
         backbone: its name.
         device: where it will encode: `cpu` or `cuda`.
     """
+    return "fp32" if backbone in _FP32_ONLY else resolve(precision, device)
+
+
+def resolve(precision: Precision, device: str = "cpu") -> str:
+    """What `precision` means here: `fp32`, `bf16` or `fp16`.
+
+    `auto` is bfloat16 where the processor or the GPU computes in it, else float16 on a GPU, else float32.
+
+    Args:
+        precision: as in `params.yaml`.
+        device: `cpu` or `cuda`.
+    """
     if precision != "auto":
         return precision
-    if backbone in _FP32_ONLY:
-        return "fp32"
     if device == "cpu":
         return "bf16" if _processor_has("bf16") else "fp32"
     import torch
@@ -49,17 +59,25 @@ def resolve(precision: Precision, backbone: str, device: str) -> str:
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
-def warn_if_slow(precision: str, device: str) -> None:
-    """Says on stderr that the processor has no instructions for `precision`, if so."""
-    if device == "cpu" and precision != "fp32" and not _processor_has(precision):
+def warn_if_slow(key: str, precision: str, device: str = "cpu") -> None:
+    """Says on stderr that the processor has no instructions for what was asked for, if so.
+
+    Args:
+        key: where it was asked for in `params.yaml`.
+        precision: what was asked for.
+        device: `cpu` or `cuda`.
+    """
+    if device == "cpu" and precision not in ("auto", "fp32") and not _processor_has(precision):
         print(
-            f"backbone.precision: {precision}: this processor has no instructions for it, and will take "
-            "several times as long as for fp32: set auto, unless the features have to be in it",
+            f"{key}: {precision}: this processor has no instructions for it (or `numerics: portable` does "
+            "without them), and takes up to nine times as long as in fp32: set auto, unless it has to be",
             file=sys.stderr,
         )
 
 
 def _processor_has(precision: str) -> bool:
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT:
+        return False
     import torch
 
     can: Mapping[str, Any] = torch.cpu.get_capabilities()

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sentifuse import numerics
 from sentifuse.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--ray-address: only --engine ray reads it")
     if any(pair) == any(table) or (any(table) and not all(table)):
         raise UserError("expected --image and --text, or one of them, or else --csv and --out")
+    numerics.hold_as_trained(arguments.model)
     if arguments.csv:
         from sentifuse import predict_csv
 

@@ -196,8 +196,6 @@ class Predictor:
             return error
 
     def _batch(self, pairs: Sequence[Pair]) -> list[Prediction]:
-        # One thread, as in `preprocess`; the setting is per calling thread.
-        torch.set_num_threads(1)
         contents = [self._content(pair) for pair in pairs]
         out: list[Prediction | None] = [None] * len(pairs)
         groups: dict[tuple[Modality, ...], list[int]] = {}

@@ -79,7 +79,7 @@ def preprocess(
         )
     print(f"backbone.fingerprint: {backbone.fingerprint}")
     print(f"backbone.precision: {setting.precision} ({setting.device})")
-    precision.warn_if_slow(setting.precision, setting.device)
+    precision.warn_if_slow("backbone.precision", setting.precision, setting.device)
     _check_depth("unfreeze_text_layers", setting.text_split, backbone.text)
     _check_depth("unfreeze_vision_layers", setting.image_split, backbone.image)
 

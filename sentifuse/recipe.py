@@ -15,6 +15,8 @@ from sentifuse.params import STRICT, Count, Fraction, PositiveInt, Rate, Seed
 InputMode = Literal["multimodal", "text_only", "image_only"]
 # The keys of `fusion.FUSIONS`, which needs torch to be read.
 Fusion = Literal["concat", "gated", "film", "film_concat", "cross_attn"]
+# Gradients in float16 would need a scaled loss, and processors gain nothing by it.
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
 # Those that attend from one modality to the other.
 ATTENDING: tuple[Fusion, ...] = ("cross_attn",)
 
@@ -123,7 +125,7 @@ class Schedule:
     schedule: Literal["plateau", "cosine"]
     warmup: Fraction
     early_stop_patience: Count
-    precision: Literal["fp32", "bf16"]
+    precision: TrainingPrecision
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from sentifuse import scratch
+from sentifuse import numerics, scratch
 from sentifuse.files import sha256, write_bytes
 
 _DAYS_KEPT = 14.0
@@ -180,6 +180,7 @@ def _machine() -> dict[str, Any]:
         "numpy": np.__version__,
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "numerics": numerics.settings(),
     }
 
 

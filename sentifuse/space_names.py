@@ -31,11 +31,15 @@ def space_parts(
         "hidden_dtype": setting.hidden_dtype,
         "encoder": fingerprint,
     }
-    # Named only where they differ from what was the only way once: rows of then stay valid.
     if setting.precision != "fp32":
         parts |= {"precision": setting.precision, "forward": encoding.LOW_PRECISION_VERSION}
+    elif setting.device == "cpu":
+        parts |= {"products": "oneDNN"}  # by MKL, as they once were, the last digits differ
+    # Named only where they differ from what was the only way once: rows of then stay valid.
     if setting.device != "cpu":
         parts |= {"device": setting.device}
+    if setting.numerics != "native":
+        parts |= {"numerics": setting.numerics}
     if modality == "image":
         parts |= {"split": setting.image_split, "batch": setting.image_batch}
         parts |= {"pillow": libraries["pillow"], "views": asdict(setting.views)}

@@ -14,16 +14,6 @@ MAX_BYTES = 2**16
 _MAX_CONTROLS = 0.05
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\x81\x8d\x8f\x90\x9d]")
 
-# Windows-1252: all that is not ASCII; quotation marks and dashes; accented letters; other signs, and of these
-# the ones that stand before a word.
-_HIGH, _MARKS = r"[\x80-\xff]", r"[\x80\x82-\x89\x8b\x91-\x99\x9b]{0,3}"
-_ACCENTED = r"[\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xd6\xd8-\xf6\xf8-\xff]"
-_SIGN, _BEFORE = r"[\xa0-\xa3\xa5\xa7\xa9-\xab\xae\xb0-\xb7\xb9-\xbf]", r"[\xa1\xa3\xa9\xab\xbf]"
-_ALONE = r"(?![a-zA-Z])"
-# One accented letter, or two beside an ASCII one; or a sign where signs are.
-_LETTERS = rf"(?:{_ACCENTED}|(?<=[a-zA-Z]){_ACCENTED}{{2}}|{_ACCENTED}{{2}}(?=[a-zA-Z]))"
-_SIGNS = rf"(?<![a-zA-Z]){_BEFORE}(?=[a-zA-Z])|\xb0(?=[CF])|{_SIGN}{_ALONE}"
-_WESTERN = rf"{_MARKS}(?:{_SIGN}?{_LETTERS}(?:{_SIGN}{_ALONE})?|{_SIGNS}|){_MARKS}"
 # What does not decode as UTF-8 decodes in several ways. In each of these patterns the group is a character,
 # or a run of them, that people often write in that encoding, and the rest of the pattern is any other.
 _USUAL = {
@@ -34,8 +24,17 @@ _USUAL = {
         rb"|[\xb0-\xd7][\xa1-\xfe](?![A-Za-z])|(?<![A-Za-z])[\xb0-\xd7][\xa1-\xfe])"
         rb"|[\x81-\xfe][\x40-\xfe]"
     ),
+    # L: one accented letter, or two beside an ASCII one (A). Q: quotation marks and dashes. S: a sign, and B
+    # one that stands before a word. H: all that is not ASCII.
     "cp1252": re.compile(
-        rf"(?<!{_HIGH})(?={_HIGH})({_WESTERN})(?!{_HIGH})|{_HIGH}+".encode("ascii")
+        rb"(?<!H)(?=H)(Q{0,3}(?:S?(?:L|(?<=A)LL|LL(?=A))(?:S(?!A))?|(?<!A)B(?=A)|\xb0(?=[CF])|S(?!A)|)Q{0,3})(?!H)|H+".replace(
+            b"H", rb"[\x80-\xff]"
+        )
+        .replace(b"A", rb"[a-zA-Z]")
+        .replace(b"Q", rb"[\x80\x82-\x89\x8b\x91-\x99\x9b]")
+        .replace(b"L", rb"[\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xd6\xd8-\xf6\xf8-\xff]")
+        .replace(b"S", rb"[\xa0-\xa3\xa5\xa7\xa9-\xab\xae\xb0-\xb7\xb9-\xbf]")
+        .replace(b"B", rb"[\xa1\xa3\xa9\xab\xbf]")
     ),
     # Signs and the common half of the characters.
     "big5": re.compile(rb"([\xa1-\xc6][\x40-\x7e\xa1-\xfe])|[\xc7-\xf9][\x40-\xfe]"),

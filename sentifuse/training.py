@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from sentifuse import learning_rates, memory
+from sentifuse import learning_rates, precision
 from sentifuse.data_parallel import DataParallel
 from sentifuse.dataset import Dataset, Needs, ViewChoice
 from sentifuse.errors import UserError
@@ -37,11 +37,13 @@ class Fitted:
         history: a row an epoch, keys `HISTORY`; without a validation part its scores are absent.
         best_epoch: the epoch whose weights the model has; 0 if none was better than the start.
         val: `accuracy` and `macro_f1` on validation at that epoch; empty without a validation part.
+        precision: of the forward passes, `fp32` or `bf16`.
     """
 
     history: list[dict[str, float]]
     best_epoch: int
     val: dict[str, float]
+    precision: str
 
 
 def fit(
@@ -83,8 +85,8 @@ def fit(
     Raises:
         UserError: a loss, a gradient or a logit is NaN or infinite.
     """
-    memory.keep_freed()
     rng = np.random.default_rng(seed)
+    computes_in = precision.resolve(schedule.precision)
     kept = None
     if resume is not None:
         kept = resume.enter(
@@ -93,7 +95,15 @@ def fit(
                 "features": _read_by(model, train.features),
                 "rows": [train.rows, train.targets, val.rows, val.targets],
                 "rates": [[group["lr"], len(group["params"])] for group in groups],
-                "recipe": [criterion, schedule, threads, seed, train_views, predict_views],
+                "recipe": [
+                    criterion,
+                    schedule,
+                    computes_in,
+                    threads,
+                    seed,
+                    train_views,
+                    predict_views,
+                ],
             }
         )
     # Fused: one pass over the weights a step, not ten.
@@ -123,7 +133,7 @@ def fit(
         loop.best_val = _validate(model, val, criterion, predict_views)
         model.load_state_dict(fresh)
     with DataParallel(
-        model, train, criterion, train_views, precision=schedule.precision, threads=threads
+        model, train, criterion, train_views, precision=computes_in, threads=threads
     ) as gradients:
         while not _finished(loop, schedule, bool(len(val))):
             epoch = len(loop.history) + 1
@@ -149,7 +159,7 @@ def fit(
         loop.best_epoch = len(loop.history)
     model.eval()
     val_scores = {k: v for k, v in loop.best_val.items() if k != "loss"}
-    return Fitted(loop.history, loop.best_epoch, val_scores)
+    return Fitted(loop.history, loop.best_epoch, val_scores, computes_in)
 
 
 def _finished(loop: Loop, schedule: Schedule, validated: bool) -> bool:

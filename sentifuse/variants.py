@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sentifuse import calibration, features, lifeline, splits, threads
+from sentifuse import calibration, features, splits, threads, worker
 from sentifuse.dataset import load_parts
 from sentifuse.errors import UserError
 from sentifuse.fusion import FUSIONS
@@ -68,6 +68,7 @@ class Run:
         targets: (N,) class indices.
         logits: (N, C).
         temperature: fitted on validation; 1 without a validation part.
+        precision: that it was trained in, `fp32` or `bf16`.
     """
 
     variant: Variant
@@ -77,6 +78,7 @@ class Run:
     targets: Labels
     logits: NDArray[np.float32]
     temperature: float
+    precision: str
 
     @property
     def predicted(self) -> Labels:
@@ -116,7 +118,7 @@ def train_all(what: str, setting: Setting, jobs: Sequence[tuple[Variant, int]]) 
     with ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context(_START),
-        initializer=lifeline.end_with_pool,
+        initializer=worker.start,
     ) as pool:
         # The first one starts the processes: before there is a thread that draws the progress.
         futures = [pool.submit(train, setting, *job) for job in jobs]
@@ -167,4 +169,5 @@ def train(setting: Setting, variant: Variant, seed: int) -> Run:
         targets=parts.test.targets.numpy(),
         logits=predict(trained.model, parts.test, views).numpy(),
         temperature=calibration.fit_temperature(val, parts.val.targets.numpy()),
+        precision=trained.fitted.precision,
     )

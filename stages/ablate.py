@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse import params, recipe
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
@@ -36,6 +37,7 @@ class Ablate:
 class Params:
     """What this stage reads of `params.yaml`."""
 
+    numerics: Numerics
     seed: params.Seed
     split: recipe.Split
     labels: params.Labels
@@ -52,9 +54,8 @@ class Params:
         self.loss.check_labels(self.labels)
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Trains every variant `ablate.repeats` times; writes means, deviations and paired differences."""
-    p = params.load(Params)
     from sentifuse import ablation, plots, splits, variants
 
     setting = variants.Setting(
@@ -80,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

@@ -13,7 +13,8 @@ from typing import Annotated
 from pydantic import Field
 
 from sentifuse import params
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
 
 OUT = Path("data/demo")
 
@@ -32,12 +33,13 @@ class Demo:
 class Params:
     """What this stage reads of `params.yaml`."""
 
+    numerics: Numerics
     demo: Demo
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Draws `demo.labelled` + `demo.unlabelled` pairs."""
-    demo = params.load(Params).demo
+    demo = p.demo
     from sentifuse.demo.generate import generate
 
     shutil.rmtree(OUT, ignore_errors=True)
@@ -46,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

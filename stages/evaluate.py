@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse import params, recipe
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
@@ -34,6 +35,7 @@ class Evaluate:
 class Params:
     """What this stage reads of `params.yaml`."""
 
+    numerics: Numerics
     seed: params.Seed
     fusion: recipe.Fusion
     image_views: recipe.ImageViews
@@ -45,9 +47,8 @@ class Params:
     evaluate: Evaluate
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Trains text alone and image alone by the same recipe, and writes what all of them reach."""
-    p = params.load(Params)
     from sentifuse import (
         checkpoint,
         dataset,
@@ -79,7 +80,9 @@ def main() -> None:
     unimodal = variants.train_all("baselines", setting, alone if len(parts.test) else [])
     scale = evaluation.Scale(p.interval, p.evaluate.bins, p.seed)
     found = evaluation.evaluate(loaded, parts, unimodal, scale)
-    files.write_json(METRICS, found.metrics)
+    # What the model was trained in, which `auto` leaves to the machine.
+    precision = loaded.info["training"][0]["precision"]
+    files.write_json(METRICS, {"precision": precision, **found.metrics})
     files.write_csv(SAMPLES, found.samples)
     for name in ("confusion", "reliability", "risk_coverage"):
         files.write_csv(PLOTS / f"{name}.csv", getattr(found, name))
@@ -90,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

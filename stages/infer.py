@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse import params
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
 
 MANIFEST = Path("data/manifest.csv")
 FEATURES = Path("data/features")
@@ -33,12 +34,12 @@ class Infer:
 class Params:
     """What this stage reads of `params.yaml`."""
 
+    numerics: Numerics
     infer: Infer
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Writes both files; without rows to predict they hold the header only."""
-    p = params.load(Params)
     from sentifuse import checkpoint, features, incomplete, manifest, predictions, splits
 
     loaded = checkpoint.load(MODEL)
@@ -55,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

@@ -13,7 +13,8 @@ from typing import Annotated
 from pydantic import Field
 
 from sentifuse import params, recipe
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
 
 MODEL = Path("models/stage2")
 FEATURES = Path("data/features")
@@ -35,6 +36,7 @@ class Package:
 class Params:
     """What this stage reads of `params.yaml`; training's sections are put on record as they stand."""
 
+    numerics: Numerics
     seed: params.Seed
     data: recipe.Data
     split: recipe.Split
@@ -49,9 +51,8 @@ class Params:
     package: Package
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Writes the bundle."""
-    p = params.load(Params)
     from sentifuse import bundle, encoding_record, files, splits
 
     recorded = params.read(Params)
@@ -77,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

@@ -14,8 +14,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from sentifuse import params, precision
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
 from sentifuse.precision import Precision
+from sentifuse.process import run_stage
 
 MANIFEST = Path("data/manifest.csv")
 OUT = Path("data/features")
@@ -64,6 +65,7 @@ class Augment:
 class Params:
     """What this stage reads of `params.yaml`."""
 
+    numerics: Numerics
     unfreeze_text_layers: params.Count
     unfreeze_vision_layers: params.Count
     backbone: BackboneParams
@@ -71,9 +73,8 @@ class Params:
     augment: Augment
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Encodes what the store lacks and assembles `data/features/`."""
-    p = params.load(Params)
     from sentifuse import files, manifest, preprocessing
     from sentifuse.encoding import Setting
     from sentifuse.engines.registry import ENGINES
@@ -81,7 +82,7 @@ def main() -> None:
     from sentifuse.store import default_root
 
     with ENGINES[p.backbone.engine](p.ray.address) as engine:
-        device, chosen = engine.place(p.backbone.precision, p.backbone.name)
+        device, chosen = engine.place(p.backbone.precision, p.backbone.name, p.numerics)
         setting = Setting(
             image_split=p.unfreeze_vision_layers,
             text_split=p.unfreeze_text_layers,
@@ -92,6 +93,8 @@ def main() -> None:
             views=ViewSpec(p.augment.scale_min, p.augment.flip, p.augment.jitter),
             precision=chosen,
             device=device,
+            # A GPU has no such instructions.
+            numerics=p.numerics if device == "cpu" else "native",
         )
         found = preprocessing.preprocess(
             manifest.Samples(MANIFEST),
@@ -108,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

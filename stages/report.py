@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse import params
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
 
 MANIFEST = Path("data/manifest.csv")
 SAMPLES = Path("data/evaluation/test.csv")
@@ -33,13 +34,13 @@ class Report:
 class Params:
     """What this stage reads of `params.yaml`."""
 
+    numerics: Numerics
     labels: params.Labels
     report: Report
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Fills the page."""
-    p = params.load(Params)
     from sentifuse import files, gallery, manifest, report
 
     found = report.read(p.labels, MODEL, METRICS, PLOTS)
@@ -54,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

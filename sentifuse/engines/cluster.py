@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sentifuse import threads
+from sentifuse import numerics, threads
 from sentifuse.errors import UserError
 
 Work = Callable[[str], str]
@@ -129,7 +129,11 @@ class Cluster:
         else:
             # The nodes run the code of this folder, whatever is installed there.
             package = Path(__file__).resolve().parents[1]
-            environment = {"py_modules": [str(package)], "excludes": ["**/__pycache__"]}
+            environment = {
+                "py_modules": [str(package)],
+                "excludes": ["**/__pycache__"],
+                "env_vars": numerics.settings(),
+            }
             found = _answering(self._address)
             try:
                 with _silent():

@@ -13,13 +13,12 @@ from itertools import compress, islice
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
-import torch
-
-from sentifuse import devices, lifeline, memory, precision, scratch, threads
+from sentifuse import devices, precision, scratch, threads, worker
 from sentifuse.backbones import registry
 from sentifuse.backbones.interface import Backbone
 from sentifuse.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.errors import UserError
+from sentifuse.numerics import Numerics
 from sentifuse.precision import Precision
 from sentifuse.progress import progress
 from sentifuse.store import Space
@@ -65,10 +64,13 @@ def encode(
         run(pool, setting, modality, compress(items, lacking), count, space)
 
 
-def place(wanted: Precision, name: str) -> tuple[str, str]:
-    """The device of this machine, and what the precision `wanted` of the backbone `name` means on it."""
-    device = devices.kind()
-    return device, precision.resolve(wanted, name, device)
+def place(wanted: Precision, name: str, numerics: Numerics) -> tuple[str, str]:
+    """The device of this machine, and what the precision `wanted` of the backbone `name` means on it.
+
+    What is to be the same bytes everywhere is encoded on the processor, also where there is a GPU.
+    """
+    device = "cpu" if numerics == "portable" else devices.kind()
+    return device, precision.of_backbone(wanted, name, device)
 
 
 def shard_size(modality: Modality, count: int, workers: int) -> int:
@@ -134,9 +136,7 @@ def _start_worker(
     name: str, revision: str | None, computes_in: str, free: "SimpleQueue[str]"
 ) -> None:
     global _backbone
-    lifeline.end_with_pool()
-    memory.keep_freed()
-    torch.set_num_threads(1)
+    worker.start()
     device = free.get()
     devices.prepare(device)
     _backbone = registry.load(name, revision, computes_in, device)

@@ -9,14 +9,13 @@ from collections.abc import Iterable
 from itertools import compress
 from pathlib import Path
 
-import torch
-
-from sentifuse import devices, memory, scratch
+from sentifuse import devices, scratch, worker
 from sentifuse.backbones import registry
 from sentifuse.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.engines import local
 from sentifuse.engines.cluster import Cluster
 from sentifuse.errors import UserError
+from sentifuse.numerics import Numerics
 from sentifuse.precision import Precision
 from sentifuse.progress import progress
 from sentifuse.space_names import space_name, versions
@@ -25,11 +24,12 @@ from sentifuse.store import Space
 _DAYS_KEPT = 1.0
 
 
-def place(cluster: Cluster, wanted: Precision, name: str) -> tuple[str, str]:
+def place(cluster: Cluster, wanted: Precision, name: str, numerics: Numerics) -> tuple[str, str]:
     """The device of the cluster's nodes, and what a precision means on it; see `local.place`."""
     if cluster.here:
-        return local.place(wanted, name)
-    [(_, answer)] = cluster.run(Placer, {"wanted": wanted, "name": name}, [""])
+        return local.place(wanted, name, numerics)
+    asked = {"wanted": wanted, "name": name, "numerics": numerics}
+    [(_, answer)] = cluster.run(Placer, asked, [""])
     device, chosen = json.loads(answer)
     return device, chosen
 
@@ -37,12 +37,12 @@ def place(cluster: Cluster, wanted: Precision, name: str) -> tuple[str, str]:
 class Placer:
     """What asks a node for its device."""
 
-    def __init__(self, wanted: Precision, name: str) -> None:
-        self._wanted, self._name = wanted, name
+    def __init__(self, wanted: Precision, name: str, numerics: Numerics) -> None:
+        self._wanted, self._name, self._numerics = wanted, name, numerics
 
     def __call__(self, task: str) -> str:
         """Both as a JSON list."""
-        return json.dumps(local.place(self._wanted, self._name))
+        return json.dumps(local.place(self._wanted, self._name, self._numerics))
 
 
 def encode(
@@ -117,8 +117,7 @@ class Encoder:
         Raises:
             UserError: this node would encode otherwise: with other libraries, weights or code.
         """
-        memory.keep_freed()
-        torch.set_num_threads(1)
+        worker.start()
         self._setting, self._modality = setting, modality
         self._space = Space(folder.parent, folder.name)
         # Of a node's GPUs, Ray lets a process see its own only.

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sentifuse import bundle, memory, space_names
+from sentifuse import bundle, space_names, worker
 from sentifuse.engines.cluster import Cluster
 from sentifuse.errors import UserError
 from sentifuse.predictor import PAIRS_A_BATCH, Pair, Prediction, Predictor
@@ -97,7 +97,7 @@ class PairWorker:
                 f"a node of the cluster has other libraries than this machine: {space_names.versions()} "
                 f"there, {libraries} here: install the same requirements.txt on every node"
             )
-        memory.keep_freed()
+        worker.start()
         predictor = Predictor.load(folder, backbone)
         self._answer: Callable[[list[Pair]], Iterator[Any]] = {
             "check": predictor.check_many,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sentifuse.encoding import Item, Modality, Setting
+from sentifuse.numerics import Numerics
 from sentifuse.precision import Precision
 from sentifuse.store import Space
 
@@ -29,12 +30,12 @@ class Engine:
     """Who encodes.
 
     Attributes:
-        place: `backbone.precision` and `backbone.name` -> the device, `cpu` or `cuda`, and the precision,
-            `fp32`, `bf16` or `fp16`, that it encodes in.
+        place: `backbone.precision`, `backbone.name` and `numerics` -> the device, `cpu` or `cuda`, and the
+            precision, `fp32`, `bf16` or `fp16`, that it encodes in.
         encode: what encodes.
     """
 
-    place: Callable[[Precision, str], tuple[str, str]]
+    place: Callable[[Precision, str, Numerics], tuple[str, str]]
     encode: Encode
 
 

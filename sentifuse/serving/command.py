@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from sentifuse import numerics
 from sentifuse.errors import UserError
 from sentifuse.predict_command import MODEL
 
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"serve: {error.name} is not installed: run `pip install -r requirements-serve.txt`"
         ) from None
+    numerics.hold_as_trained(arguments.model)
     from sentifuse.predictor import Predictor
     from sentifuse.serving.app import create_app
     from sentifuse.serving.limits import Limits

@@ -7,17 +7,23 @@ import pytest
 from PIL import Image
 
 from benchmarks import extraction
+from sentifuse import precision
 from sentifuse.engines import local
 from tests.serial_pool import SerialPool
 
 
-def test_the_short_form_measures_all_that_has_a_target(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("fast_in", "targets"),
+    [("bf16", [1.6, 4.0, 3.5, 0.9999, 0.9999, None]), ("fp32", [1.5, 3.0, None])],
+)
+def test_the_short_form_measures_what_the_processor_is_fast_in(
+    fast_in: str, targets: list[float | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(precision, "resolve", lambda wanted: fast_in)
     monkeypatch.setattr(local, "ProcessPoolExecutor", SerialPool)
     monkeypatch.setattr(extraction, "ProcessPoolExecutor", SerialPool)
     found = extraction.measure(tmp_path, short=True)
-    assert [each.target for each in found] == [1.6, 4.0, 3.5, 0.9999, 0.9999, None]
+    assert [each.target for each in found] == targets
     assert {each.part for each in found} == {"extraction"}
     assert all(each.ours > 0 and each.theirs > 0 and each.ratio > 0 for each in found)
     cosines = [each.ratio for each in found if each.target == 0.9999]

@@ -2,14 +2,24 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import training
+from sentifuse import precision
 
 
-def test_it_measures_both_stages_beside_their_references(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fast_in", ["fp32", "bf16"])
+def test_it_measures_both_stages_in_what_the_processor_is_fast_in(
+    fast_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = precision.resolve
+    monkeypatch.setattr(
+        precision, "resolve", lambda wanted: fast_in if wanted == "auto" else resolve(wanted)
+    )
     found = training.measure(tmp_path, short=True)
+    stage2 = [("stage 2", 20.0)] * (2 if fast_in == "bf16" else 1)
     assert [(each.what.partition(",")[0], each.target) for each in found] == [
-        ("stage 2", 20.0),
-        ("stage 2", 20.0),
+        *stage2,
         ("stage 2", None),
         ("stage 1", None),
         ("stage 1", 1.0),

@@ -11,12 +11,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import yaml
 from PIL import Image
 
+from sentifuse import params
 from tests.clip_folder import make_clip_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +31,8 @@ STAGES = (
 OUTPUTS = ("data", "models", "metrics", "plots", "reports")
 
 _CODE = (
-    "dvc.yaml", "params.yaml", "stages", "sentifuse", ".dvcignore", ".gitignore", "data/.gitignore",
+    "dvc.yaml", "params.yaml", "pins.yaml", "stages", "sentifuse",
+    ".dvcignore", ".gitignore", "data/.gitignore",
 )  # fmt: skip
 _WORDS = {
     "negative": ("bad day", "sad", "I hate it", "so tired…", "遗憾 的 一天"),
@@ -240,3 +243,8 @@ def environment(scratch: Path) -> dict[str, str]:
         "DVC_SITE_CACHE_DIR": str(scratch / "dvc-site"),
         "HF_HUB_OFFLINE": "1",
     }
+
+
+def call(stage: ModuleType) -> None:
+    """Calls a stage with `params.yaml` of the working folder, in this process and without setting it up."""
+    stage.main(params.load(stage.Params))

@@ -14,7 +14,13 @@ from sentifuse.text import decode
 from tests.pipeline.project import LABELS, Project
 
 STAGES = ("preprocess", "train_stage1", "train_stage2", "infer", "package")
-RUN_STAGES = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name).main()"
+RUN_STAGES = """
+import importlib, sys
+from sentifuse import process
+for name in sys.argv[1:]:
+    stage = importlib.import_module(name)
+    process.run_stage(stage.main, stage.Params)
+"""
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ import yaml
 
 from sentifuse import variants
 from sentifuse.engines import local
-from tests.pipeline.project import LABELS, OUTPUTS, STAGES, Project, stages_run
+from tests.pipeline.project import LABELS, OUTPUTS, STAGES, Project, call, stages_run
 from tests.serial_pool import SerialPool
 
 WITHOUT_DVC = (".git", ".dvc")
@@ -34,7 +34,7 @@ def run_stages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
             monkeypatch.setattr(module, "ProcessPoolExecutor", SerialPool)
         capsys.readouterr()
         for name in names:
-            importlib.import_module(f"stages.{name}").main()
+            call(importlib.import_module(f"stages.{name}"))
         return capsys.readouterr().out
 
     return run
@@ -307,7 +307,7 @@ def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
     )
     assert "There is no test part" in report(plain)
     note = "val_size and test_size are 0: there is nothing to evaluate on"
-    assert metrics(plain) == {"note": note}
+    assert metrics(plain) == {"precision": "fp32", "note": note}
     assert note in output
     assert metrics(plain, "ablate") == {"note": "test_size is 0: there is nothing to compare on"}
     for name in ("confusion", "reliability", "risk_coverage", "ablate", "ablate_runs"):
@@ -325,7 +325,7 @@ def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
 def test_validation_alone_is_evaluated(plain: Project, run_stages: RunStages) -> None:
     plain.set({"split.test_size": 0.0})
     run_stages(plain, "split", "train_stage1", "train_stage2", "evaluate", "ablate", "report")
-    assert set(metrics(plain)) == {"val"}
+    assert set(metrics(plain)) == {"precision", "val"}
     assert "On validation, which chose the epoch" in report(plain)
     assert "note" in metrics(plain, "ablate")
 

@@ -13,7 +13,7 @@ import torch
 
 from sentifuse import manifest
 from sentifuse.engines import local
-from tests.pipeline.project import OUTPUTS, STAGES, Project
+from tests.pipeline.project import OUTPUTS, STAGES, Project, call
 from tests.serial_pool import SerialPool
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -22,9 +22,11 @@ FEATURES = "data/features/"
 # All stages in one process on the cores that are named, with real worker processes.
 _ON_CORES = """
 import importlib, os, sys
+from sentifuse import process
 os.sched_setaffinity(0, {int(core) for core in sys.argv[1].split(",")})
 for name in sys.argv[2:]:
-    importlib.import_module(f"stages.{name}").main()
+    stage = importlib.import_module(f"stages.{name}")
+    process.run_stage(stage.main, stage.Params)
 """
 
 
@@ -40,7 +42,7 @@ def encode(
 
     def run(samples: pd.DataFrame) -> dict[str, bytes]:
         manifest.write(samples, Path("data/manifest.csv"))
-        importlib.import_module("stages.preprocess").main()
+        call(importlib.import_module("stages.preprocess"))
         return features(project)
 
     run.project = project  # type: ignore[attr-defined]
@@ -99,15 +101,14 @@ def test_what_ran_before_in_the_process_does_not_matter(
     project.set({"augment.views": 2, "unfreeze_vision_layers": 1, "backbone.image_batch": 5})
     other = encode(samples)
     assert other != features(finished)
-    # Generators and threads as another stage may leave them.
+    # Generators as another stage may leave them.
     torch.manual_seed(123)
     random.seed(123)
-    torch.set_num_threads(2)
     (project.folder / "params.yaml").write_bytes(params)
     assert encode(samples) == features(finished)
     for name in STAGES[STAGES.index("train_stage1") :]:
         torch.rand(7)
-        importlib.import_module(f"stages.{name}").main()
+        call(importlib.import_module(f"stages.{name}"))
     expected = finished.contents()
     found = project.contents()
     assert [name for name in found if found[name] != expected[name]] == []

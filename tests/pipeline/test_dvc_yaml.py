@@ -7,17 +7,18 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-import tests.closure
-from tests.closure import ROOT, TEMPLATE, closure
+from sentifuse import pins
+from tools import dependencies
+from tools.closure import ROOT, TEMPLATE, closure, imports
 
 DOCUMENT = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+PINS = yaml.safe_load((ROOT / pins.FILE).read_text(encoding="utf-8"))
 STAGES: dict[str, dict[str, Any]] = DOCUMENT["stages"]
 HEAVY = ("torch", "transformers", "pandas", "sklearn", "PIL", "matplotlib")
 
@@ -57,34 +58,6 @@ def test_deps_are_just_the_code_that_the_stage_imports(stage: str) -> None:
     assert sorted(declared) == closure(ROOT / "stages" / f"{stage}.py")
 
 
-def test_the_closure_follows_imports_at_any_depth(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sources = {
-        "stages/one.py": "import os\nfrom lib import plain\n",
-        "lib/__init__.py": '"""A library."""\n',
-        "lib/plain.py": "import lib.dotted\n",
-        "lib/dotted.py": "def f():\n    if True:\n        from lib.lazy import g\n        g()\n",
-        "lib/lazy.py": "from lib import plain\ndef g():\n    import lib.deep.lazier\n",
-        "lib/deep/lazier.py": "class A:\n    from lib.deep import last as x\n",
-        "lib/deep/last.py": "",
-        "lib/other.py": "from lib import unused\n",
-    }
-    for name, source in sources.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source, encoding="utf-8")
-    monkeypatch.setattr(tests.closure, "ROOT", tmp_path)
-    assert closure(tmp_path / "stages" / "one.py") == [
-        "lib/deep/last.py",
-        "lib/deep/lazier.py",
-        "lib/dotted.py",
-        "lib/lazy.py",
-        "lib/plain.py",
-        "stages/one.py",
-    ]
-
-
 def test_the_library_does_not_import_stages() -> None:
     for path in sorted((ROOT / "sentifuse").rglob("*.py")):
         assert not [name for name in closure(path) if name.startswith("stages/")], path
@@ -119,14 +92,30 @@ def test_importing_a_stage_imports_nothing_slow() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_declares_just_the_params_that_it_reads(stage: str) -> None:
-    kind = getattr(importlib.import_module(f"stages.{stage}"), "Params", None)
-    read = [field.name for field in dataclasses.fields(kind)] if kind else []
-    assert STAGES[stage].get("params", []) == read
+    kind = importlib.import_module(f"stages.{stage}").Params
+    read = [field.name for field in dataclasses.fields(kind)]
+    assert [entry for entry in STAGES[stage]["params"] if isinstance(entry, str)] == read
 
 
 def test_every_param_is_read_by_a_stage() -> None:
-    read = {name for stage in STAGES.values() for name in stage.get("params", [])}
+    read = {name for stage in STAGES.values() for name in stage["params"] if isinstance(name, str)}
     assert set(PARAMS) == read
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_libraries_that_its_code_imports(stage: str) -> None:
+    [declared] = [
+        entry[pins.FILE.name] for entry in STAGES[stage]["params"] if isinstance(entry, dict)
+    ]
+    code = [path for path in closure(ROOT / "stages" / f"{stage}.py") if path.endswith(".py")]
+    imported = {name.partition(".")[0] for path in code for name in imports(ROOT / path)}
+    direct = {name for name in PINS if pins.module(name) in imported}
+    assert direct <= set(declared) <= set(PINS)
+    assert ("torch" in declared) == (stage not in ("demo_data", "split", "report"))
+
+
+def test_what_is_written_by_the_tool_is_up_to_date() -> None:
+    assert dependencies.main(["--check"]) == 0
 
 
 # Data

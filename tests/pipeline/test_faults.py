@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 
-from sentifuse import errors, store_lock, variants
+from sentifuse import process, store_lock, variants
 from sentifuse.engines import local
 from tests.pipeline import kill_loop
 from tests.pipeline.project import STAGES, Project
@@ -79,7 +79,10 @@ def _child(project: Project, stage: str, before: Callable[[], None], output: int
         os.dup2(output, 1)
         os.dup2(output, 2)
         before()
-        errors.run(importlib.import_module(f"stages.{stage}").main)
+        # Torch makes its pool of threads anew after a fork: before several threads ask for it at once.
+        torch.set_num_threads(1)
+        module = importlib.import_module(f"stages.{stage}")
+        process.run_stage(module.main, module.Params)
     except SystemExit as stopped:
         os.write(2, f"{stopped.code}\n".encode())
         return 1

@@ -18,7 +18,7 @@ from sentifuse.encoding import Item
 from sentifuse.engines import local
 from sentifuse.store import Space
 from tests.clip_folder import make_clip_folder
-from tests.pipeline.project import Project, environment, stages_run
+from tests.pipeline.project import Project, call, environment, stages_run
 from tests.pipeline.test_determinism import features, samples_of
 from tests.serial_pool import SerialPool
 
@@ -48,7 +48,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def preprocess() -> None:
-    importlib.import_module("stages.preprocess").main()
+    call(importlib.import_module("stages.preprocess"))
 
 
 def stored(project: Project) -> dict[str, list[str]]:

@@ -52,6 +52,7 @@ NOT_RUN = {
     "pip install -r requirements-serve.txt && python -m sentifuse serve":
         "serves until it is stopped; tests/sentifuse/serving",
     "dvc exp push origin gated": "test_remotes",
+    "pip install .": "test_install",
     "python -m benchmarks": "takes ten minutes; tests/benchmarks runs the short form of each topic",
     "pip install -r requirements-ray.txt": "part of requirements-dev.txt",
     "dvc exp run -S backbone.engine=ray -S ray.address=auto": "tests/pipeline/test_ray_in_chain.py",

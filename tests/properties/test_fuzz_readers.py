@@ -9,7 +9,7 @@ import pytest
 
 from sentifuse import images, text
 from tests import fuzz_readers
-from tests.closure import ROOT
+from tools.closure import ROOT
 
 
 def test_mutated_files_are_read_or_refused() -> None:

@@ -27,6 +27,7 @@ def run(name: str, seed: int, right: tuple[int, int], split: bool = False, train
         targets=targets,
         logits=np.eye(2, dtype=np.float32)[np.where(hit, targets, 1 - targets)],
         temperature=1.0,
+        precision="fp32",
     )
 
 
@@ -136,7 +137,7 @@ def test_the_reference_is_not_compared_with_itself() -> None:
 
 
 def test_without_the_reference_nothing_is_compared() -> None:
-    assert set(summary(RUNS[2:])["text_only"]) == {"runs", "accuracy", "macro_f1"}
+    assert set(summary(RUNS[2:])["text_only"]) == {"runs", "precision", "accuracy", "macro_f1"}
 
 
 def test_over_splits_the_differences_are_tested_with_the_corrected_t_test() -> None:

@@ -76,6 +76,7 @@ def run(name: str, predicted: Sequence[int], temperature: float = 1.0) -> Run:
         targets=np.zeros(len(predicted), dtype=np.int64),
         logits=5 * np.eye(3, dtype=np.float32)[list(predicted)],
         temperature=temperature,
+        precision="fp32",
     )
 
 

@@ -6,7 +6,7 @@ import sys
 # Counts the collections of a stage, and tells what the collector would not look at when the process ends.
 _SCRIPT = """
 import atexit, gc
-from sentifuse import errors
+from sentifuse import process
 
 seen = []
 atexit.register(lambda: print(len(seen), gc.get_freeze_count() > {objects}))
@@ -17,7 +17,7 @@ def main():
     global many
     many = [[] for _ in range({objects})]
 
-errors.run(main)
+process.run(main)
 """
 
 

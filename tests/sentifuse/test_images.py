@@ -186,10 +186,11 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
     assert caught.value.reason == "too many pixels"
 
 
-def test_pillow_does_not_warn_where_the_image_is_refused() -> None:
-    # In a process of its own: pytest sets the filters anew.
+def test_in_a_stage_pillow_does_not_warn_where_the_image_is_refused() -> None:
+    # In a process of its own, which may change its filters of warnings.
     code = (
-        "import sys; from sentifuse import images\n"
+        "import sys; from sentifuse import images, process\n"
+        "process.start()\n"
         "try:\n    images.open_image(sys.stdin.buffer.read())\n"
         "except images.ImageError as error:\n    print(error.reason)\n"
     )

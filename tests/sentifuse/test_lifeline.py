@@ -31,7 +31,7 @@ if __name__ == "__main__":
 """
 _STAGE = """
 import os, sys, time
-from sentifuse.errors import run
+from sentifuse.process import run
 run(lambda: (print(os.getpid(), flush=True), time.sleep(60)))
 """
 _DVC = """

@@ -173,7 +173,8 @@ def test_logits_are_the_head_over_the_fused_layer_normed_embeddings() -> None:
 
 def test_without_hidden_widths_the_head_is_linear() -> None:
     head = Classifier(model_config(hidden_dims=[])).head
-    assert [type(module) for module in head] == [nn.Linear]
+    [only] = head
+    assert isinstance(only, nn.Linear)
 
 
 def test_dropout_in_the_head_acts_in_training_only() -> None:

@@ -111,7 +111,7 @@ CASES: dict[str, dict[str, Any]] = {
     "stage-2-plateau": {"number": 2, "schedule": "plateau", "early_stop_patience": 3},
     "stage-2-bf16": {"number": 2, "precision": "bf16", "fusion": "gated"},
     "stage-2-new-head": {"number": 2, "restart_head": True},
-    "start-wins": {"number": 2, "lr_head": 1e3, "lr_clip": 1e3, "noise": 0.2},
+    "start-wins": {"number": 2, "lr_head": 10.0, "lr_clip": 10.0, "noise": 0.2},
     "stage-2-threads": {"number": 2, "threads": 3, "encoder_dropout": 0.1},
     "members": {"number": 2, "members": 3, "epochs": 2},
 }

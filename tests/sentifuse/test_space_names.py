@@ -3,8 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -46,23 +44,12 @@ def test_a_space_is_named_for_all_that_decides_its_rows(clip: Backbone) -> None:
         ({"precision": "bf16"}, True, True),
         ({"precision": "fp16"}, True, True),
         ({"device": "cuda"}, True, True),
+        ({"numerics": "portable"}, True, True),
     ):
         changed = names(replace(SETTING, **changes))
         assert (changed[0] != image, changed[1] != text) == (new_image, new_text), changes
     low = {names(replace(SETTING, precision=each))[0] for each in PRECISIONS}
     assert len(low) == len(PRECISIONS)
-
-
-def test_rows_from_before_there_was_a_choice_of_precision_are_found(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """These are the names that they were given then."""
-    libraries = {"torch": "2", "transformers": "5", "pillow": "13"}
-    monkeypatch.setattr(space_names, "versions", lambda: libraries)
-    encoders: Any = SimpleNamespace(fingerprint="f")
-    backbone = Backbone(image=encoders, text=encoders, name="fake")
-    assert space_name("image", backbone, SETTING) == "image-2006770a0b8bf279352d"
-    assert space_name("text", backbone, SETTING) == "text-48426c18dbaca4226c36"
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 import torch
 
-from sentifuse import features, params, splits, variants
+from sentifuse import features, params, precision, splits, variants
 from sentifuse.errors import UserError
 from sentifuse.recipe import InputMode
 from sentifuse.variants import Setting, Variant
 from stages import ablate
-from tests.closure import ROOT
 from tests.serial_pool import SerialPool
 from tests.synthetic import LABELS, make_features
+from tools.closure import ROOT
 
 SIZES = {"train": 30, "val": 9, "test": 9}
 CONCAT = Variant("multimodal", "concat", "multimodal")
@@ -118,12 +118,13 @@ def test_finetuning_follows_if_asked_for(setting: Setting, monkeypatch: pytest.M
         with torch.no_grad():
             for weight in start.parameters():  # type: ignore[attr-defined]
                 weight.zero_()
-        return SimpleNamespace(model=start)
+        return SimpleNamespace(model=start, fitted=SimpleNamespace(precision="bf16"))
 
     monkeypatch.setattr(variants, "tail_weights", lambda folder, meta: {})
     monkeypatch.setattr(variants, "train_stage2", stage2)
     tuned = variants.train(replace(setting, finetune=True), CONCAT, 3)
     assert [call["seed"] for call in calls] == [3]
+    assert (frozen.precision, tuned.precision) == (precision.resolve("auto"), "bf16")
     assert frozen.logits.any()
     # It is stage 2's model that answers.
     assert not tuned.logits.any()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sentifuse.errors import UserError
 from stages import demo_data, preprocess, split
-from tests.pipeline.project import LABELS, ROOT, Project
+from tests.pipeline.project import LABELS, ROOT, Project, call
 
 COUNTS = {"negative": 20, "neutral": 10, "positive": 30}
 
@@ -46,7 +46,7 @@ def test_demo_data_has_the_sizes_of_the_params(
     workspace: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace.set({"demo.labelled": 31, "demo.unlabelled": 3})
-    demo_data.main()
+    call(demo_data)
     root = workspace.folder / "data" / "demo"
     assert len((root / "train.txt").read_text(encoding="utf-8").splitlines()) == 32
     assert len((root / "test_without_label.txt").read_text(encoding="utf-8").splitlines()) == 4
@@ -59,7 +59,7 @@ def test_demo_data_replaces_what_was_there(workspace: Project) -> None:
     left_over = workspace.folder / "data" / "demo" / "data" / "999999.jpg"
     left_over.parent.mkdir(parents=True)
     left_over.touch()
-    demo_data.main()
+    call(demo_data)
     assert not left_over.exists()
 
 
@@ -69,7 +69,7 @@ def test_too_few_demo_samples_are_refused_before_anything_is_deleted(workspace: 
     old.parent.mkdir(parents=True)
     old.touch()
     with pytest.raises(UserError, match=r"demo\.labelled: 29: .*greater than or equal to 30"):
-        demo_data.main()
+        call(demo_data)
     assert old.exists()
 
 
@@ -79,7 +79,7 @@ def test_too_few_demo_samples_are_refused_before_anything_is_deleted(workspace: 
 def test_split_lists_every_sample_and_its_part(
     raw: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    split.main()
+    call(split)
     splits, manifest = table("splits"), table("manifest")
     assert Counter(splits["split"]) == {"train": 48, "val": 6, "test": 6, "predict": 2}
     assert list(splits["guid"][-2:]) == ["s61", "s60"]
@@ -99,10 +99,10 @@ def test_split_lists_every_sample_and_its_part(
 def test_neither_seed_nor_sizes_nor_label_order_change_the_manifest(
     raw: Path, workspace: Project
 ) -> None:
-    split.main()
+    call(split)
     manifest, splits = (Path("data", name).read_bytes() for name in ("manifest.csv", "splits.csv"))
     workspace.set({"split.seed": 1, "split.val_size": 0.2, "labels": list(reversed(LABELS))})
-    split.main()
+    call(split)
     assert Path("data/manifest.csv").read_bytes() == manifest
     assert Path("data/splits.csv").read_bytes() != splits
 
@@ -110,13 +110,13 @@ def test_neither_seed_nor_sizes_nor_label_order_change_the_manifest(
 def test_twins_stand_in_one_part_unless_the_split_is_to_be_plain(
     raw: Path, workspace: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    split.main()
+    call(split)
     assert table("duplicates").empty
     assert "duplicates: 0 groups of 0 labelled samples" in capsys.readouterr().out
     for first in range(0, 20, 2):
         shutil.copy(raw / "data" / f"s{first}.txt", raw / "data" / f"s{first + 1}.txt")
     shutil.copy(raw / "data" / "s60.txt", raw / "data" / "s59.txt")
-    split.main()
+    call(split)
     grouped, twins = table("splits"), table("duplicates")
     assert len(twins) == 22
     assert list(twins.columns[:4]) == ["guid", "group", "label", "split"]
@@ -129,7 +129,7 @@ def test_twins_stand_in_one_part_unless_the_split_is_to_be_plain(
     plain_twins = report["duplicates"]["twins_in_train"]["ungrouped_split"]
     assert sum(plain_twins.values()) > 0
     workspace.set({"split.group_duplicates": False})
-    split.main()
+    call(split)
     plain = table("splits")
     assert list(plain["group"]) == list(plain["guid"])
     assert Counter(plain["split"]) == {"train": 48, "val": 6, "test": 6, "predict": 2}
@@ -152,16 +152,16 @@ def test_split_is_the_same_whatever_the_number_of_cores(
     found = []
     for cores in (1, 5):
         monkeypatch.setattr("sentifuse.threads.cores", lambda cores=cores: cores)
-        split.main()
+        call(split)
         found.append([Path(name).read_bytes() for name in names])
     assert found[0] == found[1]
 
 
 def test_a_changed_file_changes_just_its_row_of_the_manifest(raw: Path) -> None:
-    split.main()
+    call(split)
     before = table("manifest").set_index("guid")
     (raw / "data" / "s5.txt").write_text("another text", encoding="utf-8")
-    split.main()
+    call(split)
     after = table("manifest").set_index("guid")
     changed = (before != after).any(axis=1)
     assert list(changed[changed].index) == ["s5"]
@@ -171,7 +171,7 @@ def test_a_changed_file_changes_just_its_row_of_the_manifest(raw: Path) -> None:
 def test_a_mistake_in_the_data_leaves_no_outputs(raw: Path) -> None:
     (raw / "data" / "s5.png").unlink()
     with pytest.raises(UserError, match=r"^raw: 1 bad rows \(no image file: 1\): guid s5: "):
-        split.main()
+        call(split)
     assert not Path("data").exists()
 
 
@@ -181,7 +181,7 @@ def test_without_a_mistake_the_list_is_a_header_whatever_the_policy(
     found = []
     for policy in ("error", "skip"):
         workspace.set({"data.on_bad_sample": policy})
-        split.main()
+        call(split)
         found.append({path: path.read_bytes() for path in sorted(Path("data").iterdir())})
     assert found[0] == found[1]
     assert Path("data/bad_samples.csv").read_bytes() == b"guid,file,reason,detail\n"
@@ -196,7 +196,7 @@ def test_bad_samples_are_listed_and_skipped_if_asked_for(raw: Path, workspace: P
         file.write("\n../s1,positive\ns7,neutral\n")
     with (raw / "test_without_label.txt").open("a", encoding="utf-8") as file:
         file.write("s62,null\ns61,null\ns62,null\n")
-    split.main()
+    call(split)
     listed = table("bad_samples")
     assert list(zip(listed["guid"], listed["reason"], strict=True)) == [
         ("../s1", "guid is not a plain file name"),
@@ -248,7 +248,7 @@ def test_bad_samples_are_listed_and_skipped_if_asked_for(raw: Path, workspace: P
 def test_a_label_that_the_data_lack_is_named(raw: Path, workspace: Project) -> None:
     workspace.set({"labels": [*LABELS, "angry"]})
     with pytest.raises(UserError, match=r"^labels: .*'angry'\]: raw/train.txt has no usable row"):
-        split.main()
+        call(split)
 
 
 def test_a_mistake_is_one_line_and_exit_status_1(raw: Path, workspace: Project) -> None:
@@ -275,7 +275,7 @@ def test_a_backbone_that_is_not_there_says_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     workspace.set({"backbone.name": "./nowhere"})
-    split.main()
+    call(split)
     with pytest.raises(UserError, match=r"^backbone\.name: './nowhere': no such folder"):
-        preprocess.main()
+        call(preprocess)
     assert not Path("data/features").exists()

@@ -16,7 +16,7 @@ from sentifuse import checkpoint, encoding_record, variants
 from sentifuse.errors import UserError
 from sentifuse.files import write_json, write_text
 from stages import ablate, evaluate, infer, package, train_stage1, train_stage2
-from tests.pipeline.project import LABELS, Project
+from tests.pipeline.project import LABELS, Project, call
 from tests.serial_pool import SerialPool
 from tests.synthetic import make_features, tail_weights
 
@@ -101,7 +101,7 @@ def rows(path: str) -> list[dict[str, str]]:
 
 def test_both_stages_learn_what_is_easy(ready: Project, capsys: pytest.CaptureFixture[str]) -> None:
     for stage in (train_stage1, train_stage2, evaluate, infer):
-        stage.main()
+        call(stage)
     metrics = read("metrics/evaluate.json")
     assert metrics["val"]["samples"] == VAL
     assert metrics["test"]["samples"] == TEST
@@ -121,7 +121,7 @@ def test_both_stages_learn_what_is_easy(ready: Project, capsys: pytest.CaptureFi
 def test_the_order_of_the_labels_is_that_of_the_params(ready: Project) -> None:
     ready.set({"labels": ["positive", "negative", "neutral"]})
     for stage in (train_stage1, train_stage2, evaluate, infer):
-        stage.main()
+        call(stage)
     assert read("models/stage2/config.json")["model"]["labels"] == [
         "positive",
         "negative",
@@ -138,8 +138,8 @@ def test_the_order_of_the_labels_is_that_of_the_params(ready: Project) -> None:
 
 
 def test_stage_1_leaves_the_encoders_out_and_stage_2_takes_them_in(ready: Project) -> None:
-    train_stage1.main()
-    train_stage2.main()
+    call(train_stage1)
+    call(train_stage2)
     weights = {
         stage: safetensors.torch.load_file(f"models/{stage}/model.safetensors")
         for stage in ("stage1", "stage2")
@@ -154,7 +154,7 @@ def test_a_run_can_be_repeated_to_the_last_bit(ready: Project) -> None:
     found = []
     for _ in range(2):
         for stage in (train_stage1, train_stage2, infer):
-            stage.main()
+            call(stage)
         paths = [path for name in ("models", "plots", "data/predictions") for path in sorted(
             Path(name).rglob("*")) if path.is_file()]  # fmt: skip
         found.append({path: path.read_bytes() for path in paths})
@@ -166,7 +166,7 @@ def test_another_seed_gives_another_model(ready: Project) -> None:
     models = []
     for seed in (1, 2):
         ready.set({"seed": seed})
-        train_stage1.main()
+        call(train_stage1)
         models.append(Path("models/stage1/model.safetensors").read_bytes())
     assert models[0] != models[1]
 
@@ -175,14 +175,14 @@ def test_another_seed_gives_another_model(ready: Project) -> None:
 def trained(ready: Project) -> Project:
     """A folder in which `train_stage2` has run."""
     for stage in (train_stage1, train_stage2):
-        stage.main()
+        call(stage)
     return ready
 
 
 def test_figures_stand_beside_their_intervals_and_those_of_baselines(trained: Project) -> None:
-    evaluate.main()
+    call(evaluate)
     metrics = read("metrics/evaluate.json")
-    assert list(metrics) == ["val", "test", "baselines"]
+    assert list(metrics) == ["precision", "val", "test", "baselines"]
     figures = ["accuracy", "macro_f1", "weighted_f1", "precision_macro", "recall_macro"]
     for part in ("val", "test"):
         assert list(metrics[part]["interval"]) == figures
@@ -212,13 +212,13 @@ def test_text_alone_and_image_alone_go_through_stage_2_if_asked_for(
     original = variants.train_stage2
     monkeypatch.setattr(variants, "train_stage2", stage2)
     trained.set({"evaluate.finetune": finetune})
-    evaluate.main()
+    call(evaluate)
     assert modes == (["text_only", "image_only"] if finetune else [])
 
 
 def test_the_bins_are_those_of_the_params(trained: Project) -> None:
     trained.set({"evaluate.bins": 1})
-    evaluate.main()
+    call(evaluate)
     found = rows("plots/reliability.csv")
     assert [(row["low"], row["high"], row["samples"]) for row in found] == [
         ("0.000000", "1.000000", str(TEST))
@@ -233,7 +233,7 @@ def test_a_lower_level_gives_narrower_intervals(trained: Project) -> None:
     widths = []
     for level in (0.5, 0.95):
         trained.set({"interval.level": level})
-        evaluate.main()
+        call(evaluate)
         interval = read("metrics/evaluate.json")["test"]["interval"]["accuracy"]
         widths.append(interval["high"] - interval["low"])
     assert 0 < widths[0] < widths[1]
@@ -248,12 +248,12 @@ def set_temperature(value: float) -> None:
 def test_uncertain_rows_are_marked_and_submitted_all_the_same(trained: Project) -> None:
     # The one fitted on a few easy samples leaves no doubt.
     set_temperature(1.0)
-    infer.main()
+    call(infer)
     plain = rows("data/predictions/predictions.csv")
     submission = Path("data/predictions/submission.txt").read_bytes()
     assert {row["uncertain"] for row in plain} == {"false"}
     trained.set({"infer.min_confidence": 1.0})
-    infer.main()
+    call(infer)
     marked = rows("data/predictions/predictions.csv")
     assert {row["uncertain"] for row in marked} == {"true"}
     assert [{**row, "uncertain": "false"} for row in marked] == plain
@@ -262,16 +262,16 @@ def test_uncertain_rows_are_marked_and_submitted_all_the_same(trained: Project) 
 
 def test_probabilities_have_the_temperature_of_the_checkpoint(trained: Project) -> None:
     set_temperature(1.0)
-    infer.main()
+    call(infer)
     sharp = [float(row["confidence"]) for row in rows("data/predictions/predictions.csv")]
     set_temperature(2.0)
-    infer.main()
+    call(infer)
     soft = [float(row["confidence"]) for row in rows("data/predictions/predictions.csv")]
     assert all(low < high for low, high in zip(soft, sharp, strict=True))
 
 
 def test_rows_that_lack_an_input_are_predicted_in_their_place_and_flagged(trained: Project) -> None:
-    infer.main()
+    call(infer)
     whole = rows("data/predictions/predictions.csv")
     assert {row["missing"] for row in whole} == {""}
     first = TRAIN + VAL + TEST
@@ -280,7 +280,7 @@ def test_rows_that_lack_an_input_are_predicted_in_their_place_and_flagged(traine
     lines = splits.read_text(encoding="utf-8").splitlines()
     lines.insert(-2, "../x,,no_input,../x")
     write_text(splits, "\n".join(lines) + "\n")
-    infer.main()
+    call(infer)
     found = rows("data/predictions/predictions.csv")
     assert [(row["guid"], row["missing"]) for row in found] == [
         (str(first), "image"),
@@ -317,7 +317,7 @@ def test_variants_are_compared_over_splits_or_over_samples(
             "ablate.fusions": ["gated"],
         }
     )
-    ablate.main()
+    call(ablate)
     found = read("metrics/ablate.json")
     assert list(found) == ["multimodal", "text_only", "gated"]
     for name in ("text_only", "gated"):
@@ -339,7 +339,7 @@ def test_without_a_test_part_no_variant_is_trained(
     write_splits(Path("data/splits.csv"), {"train": TRAIN, "val": VAL})
     # There are no features to train on: it would fail if it tried.
     shutil.rmtree("data/features")
-    ablate.main()
+    call(ablate)
     note = "test_size is 0: there is nothing to compare on"
     assert read("metrics/ablate.json") == {"note": note}
     assert capsys.readouterr().out == f"{note}\n"
@@ -372,7 +372,7 @@ def test_a_bad_value_is_named_with_what_is_allowed(
         rf"^params\.yaml: {re.escape(key)}: {re.escape(repr(value))}: input should be {allowed}"
     )
     with pytest.raises(UserError, match=expected) as caught:
-        stage.main()
+        call(stage)
     assert "\n" not in str(caught.value)
     assert not Path("metrics").exists()
 
@@ -380,7 +380,7 @@ def test_a_bad_value_is_named_with_what_is_allowed(
 def test_nothing_to_predict_leaves_a_header(ready: Project) -> None:
     write_splits(Path("data/splits.csv"), {"train": TRAIN, "val": VAL, "test": TEST})
     for stage in (train_stage1, train_stage2, infer):
-        stage.main()
+        call(stage)
     assert Path("data/predictions/submission.txt").read_bytes() == b"guid,tag\n"
 
 
@@ -397,7 +397,7 @@ def test_a_stage_that_comes_too_early_says_what_to_run(
     workspace: Project, stage: Any, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        stage.main()
+        call(stage)
 
 
 @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ def test_params_that_do_not_fit_are_named_and_nothing_is_written(
 ) -> None:
     ready.set(changes)
     with pytest.raises(UserError, match=message):
-        train_stage1.main()
+        call(train_stage1)
     assert not Path("models").exists()
 
 
@@ -430,20 +430,42 @@ def test_attention_without_token_states_says_what_to_set(ready: Project) -> None
         Path(f"data/features/{name}.npy").unlink()
     ready.set({"fusion": "cross_attn"})
     with pytest.raises(UserError, match=r"set backbone\.tokens=true"):
-        train_stage1.main()
+        call(train_stage1)
 
 
 def test_a_sample_without_features_is_named(ready: Project) -> None:
     with Path("data/splits.csv").open("a", encoding="utf-8") as file:
         file.write("new,neutral,train,new\n")
     with pytest.raises(UserError, match=r"guid new has no features: run `dvc repro preprocess`"):
-        train_stage1.main()
+        call(train_stage1)
+
+
+@pytest.mark.parametrize(("asked", "told"), [("auto", 0), ("fp32", 0), ("bf16", 1)])
+def test_a_precision_that_the_processor_lacks_is_told_with_its_price(
+    asked: str,
+    told: int,
+    ready: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    ready.set({"stage1.precision": asked, "stage2.precision": asked})
+    for stage in (train_stage1, train_stage2, evaluate):
+        call(stage)
+    lines = capsys.readouterr().err.splitlines()
+    for name in ("stage1", "stage2"):
+        found = [
+            line for line in lines if line.startswith(f"{name}.precision: bf16: this processor")
+        ]
+        assert len(found) == told
+        assert all("nine times as long" in line for line in found)
+    assert read("metrics/evaluate.json")["precision"] == ("bf16" if told else "fp32")
 
 
 def test_no_training_rows_are_an_error(ready: Project) -> None:
     write_splits(Path("data/splits.csv"), {"val": VAL})
     with pytest.raises(UserError, match="no training rows"):
-        train_stage1.main()
+        call(train_stage1)
 
 
 @pytest.mark.parametrize("array", ["image_embeddings", "text_embeddings"])
@@ -457,7 +479,7 @@ def test_training_stops_at_features_that_are_no_numbers(
     values[row] = np.nan
     np.save(path, values)
     with pytest.raises(UserError, match=f"^guid {row}: the features are NaN or infinite"):
-        train_stage1.main()
+        call(train_stage1)
     assert not Path("models/stage1/config.json").exists()
     assert not Path("plots/stage1.csv").exists()
 
@@ -467,8 +489,8 @@ def test_no_stage_takes_a_model_whose_weights_are_no_numbers(
     stage: Any, ready: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as were trained before that was checked: the first class would be the answer to all."""
-    train_stage1.main()
-    train_stage2.main()
+    call(train_stage1)
+    call(train_stage2)
     loaded = checkpoint.load(Path("models/stage2"))
     loaded.single().head[-1].bias.data[1] = float("nan")
     with monkeypatch.context() as unchecked:
@@ -477,6 +499,6 @@ def test_no_stage_takes_a_model_whose_weights_are_no_numbers(
     write_json(Path("metrics/evaluate.json"), {})
     monkeypatch.setattr(encoding_record, "read", lambda folder: None)
     with pytest.raises(UserError, match=r"models/stage2: the weight .* NaN or infinite"):
-        stage.main()
+        call(stage)
     assert not Path("data/predictions").exists()
     assert not Path("models/bundle").exists()

@@ -1,8 +1,7 @@
-"""Every wrong value of `params.yaml` stops every stage that reads it, in the first second, in one line."""
+"""Every wrong value of `params.yaml` stops every stage that reads it, before anything slow, in one line."""
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from typing import Any
@@ -15,7 +14,6 @@ from tests.pipeline.project import ROOT, Project
 
 STAGES: dict[str, dict[str, Any]] = yaml_file.read(ROOT / "dvc.yaml")["stages"]
 PARAMS = yaml_file.read(ROOT / "params.yaml")
-SECONDS = 1.5
 COUNT = [-1, 1.5, "2", None, True]
 # Quoted in the file; without quotes `1e-3` is a number.
 RATE = [-0.1, "0.001", float("nan"), float("inf"), None]
@@ -24,6 +22,7 @@ FLAG = [1, "no", None]
 
 # Key -> values that are wrong for it.
 WRONG: dict[str, list[Any]] = {
+    "numerics": ["avx2", None, True],
     "seed": [*COUNT, 2**31],
     "labels": [[], ["one"], ["a", "a"], ["a", ""], "negative", [1, 2], None],
     "fusion": ["sum", "Concat", None, 3],
@@ -86,7 +85,7 @@ WRONG: dict[str, list[Any]] = {
             "schedule": ["step", None],
             "warmup": FRACTION,
             "early_stop_patience": COUNT,
-            "precision": ["fp16", None],
+            "precision": ["fp16", "Auto", None],
         }.items()
     },
     "stage2.members": [*COUNT, 0],
@@ -101,24 +100,27 @@ CROSSED = {"loss.class_weights": {"train_stage1", "ablate"}}
 
 # Runs a stage in one process, with one file of params after the other.
 DRIVER = """
-import importlib, json, sys, time
+import importlib, json, sys
 from pathlib import Path
-from sentifuse.errors import run
+from sentifuse.process import run_stage
 stage = importlib.import_module(f"stages.{sys.argv[1]}")
 for path in sorted(Path("wrong").iterdir()):
     Path("params.yaml").write_bytes(path.read_bytes())
-    start = time.process_time()
     try:
-        run(stage.main)
+        run_stage(stage.main, stage.Params)
         message = None
     except SystemExit as stopped:
         message = stopped.code
     except BaseException as error:
         message = repr(error)
-    seconds = time.process_time() - start
     heavy = [name for name in ("torch", "pandas", "PIL", "sklearn") if name in sys.modules]
-    print(json.dumps([path.name, message, seconds, heavy]))
+    print(json.dumps([path.name, message, heavy]))
 """
+
+
+def params_of(stage: str) -> list[str]:
+    """The keys of `params.yaml` that a stage reads."""
+    return [entry for entry in STAGES[stage]["params"] if isinstance(entry, str)]
 
 
 def leaves(document: dict[str, Any], prefix: str = "") -> set[str]:
@@ -138,7 +140,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_key_has_a_wrong_value() -> None:
     assert set(WRONG) == leaves(PARAMS)
-    read = {key for stage in STAGES.values() for key in stage.get("params", [])}
+    read = {key for stage in STAGES for key in params_of(stage)}
     assert read == {key.split(".")[0] for key in WRONG}
 
 
@@ -150,7 +152,7 @@ def test_a_wrong_value_stops_the_stage_before_it_imports_anything_slow(
     plain = (ROOT / "params.yaml").read_bytes()
     tried = []
     for key, values in WRONG.items():
-        if key.split(".")[0] not in STAGES[stage]["params"]:
+        if key.split(".")[0] not in params_of(stage):
             continue
         for value in values:
             crossed = key in CROSSED and isinstance(value, dict) and min(value.values()) > 0
@@ -166,31 +168,25 @@ def test_a_wrong_value_stops_the_stage_before_it_imports_anything_slow(
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == len(tried)
-    for (name, key, value), (file, message, seconds, heavy) in zip(tried, found, strict=True):
+    for (name, key, value), (file, message, heavy) in zip(tried, found, strict=True):
         assert file == name
         assert message is not None, (key, value)
         assert message.startswith(f"error: params.yaml: {key.split('.')[0]}"), (key, value, message)
         assert all(part in message for part in key.split(".")), (key, value, message)
         assert "\n" not in message, (key, value)
         assert heavy == [], (key, value)
-        assert seconds < SECONDS / 3, (key, value)
     assert not (workspace.folder / "data").exists()
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_command_ends_in_the_first_second_with_status_1(stage: str, workspace: Project) -> None:
-    key = next(key for key in WRONG if key.split(".")[0] == STAGES[stage]["params"][-1])
+def test_the_command_ends_with_status_1(stage: str, workspace: Project) -> None:
+    key = next(key for key in WRONG if key.split(".")[0] == params_of(stage)[-1])
     workspace.set({key: WRONG[key][0]})
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run("-m", f"stages.{stage}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 1
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: params.yaml: {key}")
-    # Of the processor: the machine may be busy.
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert used < SECONDS
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from sentifuse.engines.cluster import Cluster
 from sentifuse.errors import UserError
 from sentifuse.files import sha256
 from sentifuse.images import ViewSpec
+from sentifuse.numerics import Numerics
 from sentifuse.space_names import space_name
 from sentifuse.store import Space
 from tests.bundles import make_bundle
@@ -252,10 +253,13 @@ def test_a_process_takes_a_core_or_a_part_of_a_gpu(
     assert engine_cluster._pool(100) == (size, share)
 
 
-def test_the_nodes_choose_device_and_precision(cluster: Cluster, backbone: Path) -> None:
-    here = local.place("auto", str(backbone))
-    assert ray.place(cluster, "auto", str(backbone)) == here
-    assert ray.place(Cluster(None), "auto", str(backbone)) == here
+@pytest.mark.parametrize("numerics", ["portable", "native"])
+def test_the_nodes_choose_device_and_precision(
+    numerics: Numerics, cluster: Cluster, backbone: Path
+) -> None:
+    here = local.place("auto", str(backbone), numerics)
+    assert ray.place(cluster, "auto", str(backbone), numerics) == here
+    assert ray.place(Cluster(None), "auto", str(backbone), numerics) == here
 
 
 def test_no_cluster_at_the_address_is_told_in_seconds(tmp_path: Path) -> None:
