@@ -1,6 +1,6 @@
 """Measures speed and memory beside plain reference implementations, all in one run.
 
-    python -m benchmarks                       # some fifteen minutes on two cores, which it wants for itself
+    python -m benchmarks                       # some twenty minutes on two cores, which it wants for itself
     python -m benchmarks --only extraction     # one topic
     python -m benchmarks --short --out /tmp/b  # every line of it once, on a handful of samples: no figures
 
@@ -82,7 +82,7 @@ def results(path: Path) -> str:
     """The text of `results.md`: what a `results.json` was measured on, and its table."""
     on = json.loads(path.read_text(encoding="utf-8"))["machine"]
     told = ", ".join(f"{name}: {value}" for name, value in on.items() if value is not None)
-    head = f"# Benchmarks\n\nOne run of `python -m benchmarks` on: {told}.\n\n"
+    head = f"# Benchmarks\n\nMeasured by `python -m benchmarks` on: {told}.\n\n"
     return head + measurement.table(read(path))
 
 

@@ -15,6 +15,7 @@ from benchmarks.measurement import Measurement
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = Path("data/mvsa")
+STORE = Path(".sentifuse/store")
 _REPRO, _GATED = ["repro"], ["exp", "run", "-S", "fusion=gated"]
 # What is run -> the seconds that it may take on two idle cores with AVX2.
 BUDGETS = {
@@ -32,8 +33,12 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     found = [_timed(demo, clone, _REPRO, short), _timed(warm, clone, _GATED, short)]
     if not short and (ROOT / REAL).is_dir():
         shutil.copytree(ROOT / REAL, clone / REAL)
+        # Only the warm run is timed: what has been encoded here need not be encoded again.
+        if (ROOT / STORE).is_dir():
+            shutil.copytree(ROOT / STORE, clone / STORE, dirs_exist_ok=True)
         on_real = ["-S", f"data.root={REAL}"]
-        _dvc(clone, ["exp", "run", *on_real])
+        # By name: `-S` changes accumulate, and the run above has left another fusion in the workspace.
+        _dvc(clone, ["exp", "run", *on_real, "-S", "fusion=concat"])
         found.append(_timed(real, clone, [*_GATED, *on_real], short))
     return found
 

@@ -1,19 +1,30 @@
-"""What little effort reaches on the same split: the majority class, and a logistic regression."""
+"""What the model is compared with on one split: the majority class, one modality, a logistic regression."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from sentifuse.dataset import Dataset, Needs, Parts, ViewChoice
+from sentifuse.errors import UserError
+from sentifuse.files import write_bytes
 from sentifuse.metrics import Array, headline
+from sentifuse.recipe import InputMode
 from sentifuse.threads import cores
 
 # Inverse strengths of the L2 penalty among which validation chooses.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 # A linear model on two thousand columns learns nothing more from more rows, but would hold them all.
 MAX_ROWS = 20_000
+
+# Trained as the model is, on one modality (`input_mode`).
+UNIMODAL: tuple[InputMode, ...] = ("text_only", "image_only")
+NAMES = ("majority", *UNIMODAL, "logistic_regression")
+_FILE = "test.safetensors"
 
 _EMBEDDINGS_ONLY = Needs(tokens=False, text_hidden=False, image_hidden=False)
 
@@ -66,6 +77,39 @@ def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Array:
         out = np.zeros((len(parts.test), len(parts.labels)))
         out[:, best[-1].classes_] = best.predict_proba(test)
     return out
+
+
+def write(folder: Path, found: Mapping[str, Array]) -> None:
+    """Writes the probabilities (N, C) of each of `NAMES` on the test part, or nothing of any."""
+    arrays = {name: np.ascontiguousarray(each, dtype=np.float64) for name, each in found.items()}
+    write_bytes(folder / _FILE, safetensors.numpy.save(arrays))
+
+
+def read(folder: Path, samples: int) -> dict[str, Array]:
+    """Reads what `write` wrote, in the order of `NAMES`.
+
+    Args:
+        folder: `data/baselines`.
+        samples: of the test part.
+
+    Raises:
+        UserError: no such file, a damaged one, or one of another test part.
+    """
+    path = folder / _FILE
+    again = "run `dvc repro train_baselines`"
+    try:
+        arrays = safetensors.numpy.load(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: {again}") from None
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path}: damaged ({error}): delete it and {again}") from None
+    found = {name: arrays[name] for name in NAMES if name in arrays}
+    for name, each in found.items():
+        if len(each) != samples:
+            raise UserError(
+                f"{path}: {name}: {len(each)} rows, but the test part has {samples}: {again}"
+            )
+    return found
 
 
 def _embeddings(data: Dataset, index: NDArray[np.int64], views: ViewChoice) -> NDArray[np.float32]:

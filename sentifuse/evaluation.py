@@ -9,14 +9,13 @@ import pandas as pd
 
 from sentifuse import bootstrap, calibration
 from sentifuse.attribution import Attribution, attribute
-from sentifuse.baselines import logistic_regression, majority
+from sentifuse.baselines import UNIMODAL
 from sentifuse.calibration import softmax
 from sentifuse.checkpoint import Checkpoint
 from sentifuse.dataset import Parts
 from sentifuse.inference import predict
 from sentifuse.metrics import COMPARED, HEADLINE, Array, Labels, scores, summary
 from sentifuse.recipe import Interval
-from sentifuse.variants import Run
 
 NOTE = "val_size and test_size are 0: there is nothing to evaluate on"
 
@@ -57,14 +56,14 @@ class Evaluation:
 
 
 def evaluate(
-    trained: Checkpoint, parts: Parts, unimodal: Sequence[Run], scale: Scale
+    trained: Checkpoint, parts: Parts, baselines: Mapping[str, Array], scale: Scale
 ) -> Evaluation:
     """Scores `trained` on validation and test, whichever is not empty.
 
     Args:
         trained: the model, with the temperature that was fitted on validation.
         parts: the data.
-        unimodal: text alone and image alone, trained and applied to the same parts.
+        baselines: name -> (N, C) probabilities on the test part, as of `baselines.read`.
         scale: how uncertainty and calibration are measured.
     """
     model, info, labels = trained.model, trained.info, parts.labels
@@ -79,12 +78,7 @@ def evaluate(
         return Evaluation(metrics or {"note": NOTE}, *(pd.DataFrame(columns=t) for t in tables))
     targets = parts.test.targets.numpy()
     found = attribute(model, parts.test, views, temperature)
-    alone = {run.variant.name: softmax(run.logits, run.temperature) for run in unimodal}
-    baselines = {
-        "majority": majority(parts),
-        **alone,
-        "logistic_regression": logistic_regression(parts, views, scale.seed),
-    }
+    alone: dict[str, Array] = {name: baselines[name] for name in UNIMODAL if name in baselines}
     trust, reliability, risk_coverage = calibrate(targets, found.logits, temperature, scale.bins)
     metrics["test"] = score(targets, found.probabilities, labels, scale)
     metrics["test"]["calibration"] = trust

@@ -81,6 +81,12 @@ class Run:
     precision: str
 
     @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(N, C), with the temperature."""
+        out: NDArray[np.float64] = calibration.softmax(self.logits, self.temperature)
+        return out
+
+    @property
     def predicted(self) -> Labels:
         """(N,) class indices."""
         out: Labels = self.logits.argmax(axis=1)

@@ -2,9 +2,9 @@
 
     python -m stages.evaluate
 
-Reads `data/features/`, `data/splits.csv` and `models/stage2/`; writes `metrics/evaluate.json`,
-`plots/confusion.csv` and `.png`, `plots/reliability.csv`, `plots/risk_coverage.csv`, and a row a test
-sample in `data/evaluation/test.csv`, for the report's gallery.
+Reads `data/features/`, `data/splits.csv`, `data/baselines/` and `models/stage2/`; writes
+`metrics/evaluate.json`, `plots/confusion.csv` and `.png`, `plots/reliability.csv`, `plots/risk_coverage.csv`,
+and a row a test sample in `data/evaluation/test.csv`, for the report's gallery.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from sentifuse.process import run_stage
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
 MODEL = Path("models/stage2")
+BASELINES = Path("data/baselines")
 METRICS = Path("metrics/evaluate.json")
 PLOTS = Path("plots")
 SAMPLES = Path("data/evaluation/test.csv")
@@ -27,7 +28,6 @@ class Evaluate:
     """The section `evaluate`."""
 
     __pydantic_config__ = params.STRICT
-    finetune: bool
     bins: params.PositiveInt
 
 
@@ -37,19 +37,14 @@ class Params:
 
     numerics: Numerics
     seed: params.Seed
-    fusion: recipe.Fusion
-    image_views: recipe.ImageViews
-    head: recipe.Head
-    loss: recipe.Loss
-    stage1: recipe.Stage1
-    stage2: recipe.Stage2
     interval: recipe.Interval
     evaluate: Evaluate
 
 
 def main(p: Params) -> None:
-    """Trains text alone and image alone by the same recipe, and writes what all of them reach."""
+    """Writes what the model and its baselines reach on the same samples."""
     from sentifuse import (
+        baselines,
         checkpoint,
         dataset,
         evaluation,
@@ -58,28 +53,14 @@ def main(p: Params) -> None:
         metrics,
         plots,
         splits,
-        variants,
     )
 
     loaded = checkpoint.load(MODEL)
     labels = loaded.model.config.labels
-    setting = variants.Setting(
-        features=FEATURES,
-        splits=SPLITS,
-        labels=labels,
-        head=p.head,
-        loss=p.loss,
-        image_views=p.image_views,
-        stage1=p.stage1,
-        stage2=p.stage2,
-        finetune=p.evaluate.finetune,
-        resplit=None,
-    )
     parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), labels)
-    alone = [(variants.of_mode(p.fusion, mode), p.seed) for mode in ("text_only", "image_only")]
-    unimodal = variants.train_all("baselines", setting, alone if len(parts.test) else [])
     scale = evaluation.Scale(p.interval, p.evaluate.bins, p.seed)
-    found = evaluation.evaluate(loaded, parts, unimodal, scale)
+    others = baselines.read(BASELINES, len(parts.test))
+    found = evaluation.evaluate(loaded, parts, others, scale)
     # What the model was trained in, which `auto` leaves to the machine.
     precision = loaded.info["training"][0]["precision"]
     files.write_json(METRICS, {"precision": precision, **found.metrics})

@@ -24,9 +24,8 @@ from tests.clip_folder import make_clip_folder
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ("negative", "neutral", "positive")
 STAGES = (
-    "demo_data", "split", "preprocess", "train_stage1", "train_stage2", "evaluate", "package", "ablate",
-    "report",
-    "infer",
+    "demo_data", "split", "preprocess", "train_stage1", "train_stage2", "train_baselines", "evaluate",
+    "package", "ablate", "report", "infer",
 )  # fmt: skip
 OUTPUTS = ("data", "models", "metrics", "plots", "reports")
 

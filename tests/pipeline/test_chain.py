@@ -303,7 +303,15 @@ def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
 ) -> None:
     plain.set({"split.val_size": 0.0, "split.test_size": 0.0})
     output = run_stages(
-        plain, "split", "train_stage1", "train_stage2", "evaluate", "ablate", "report", "infer"
+        plain,
+        "split",
+        "train_stage1",
+        "train_stage2",
+        "train_baselines",
+        "evaluate",
+        "ablate",
+        "report",
+        "infer",
     )
     assert "There is no test part" in report(plain)
     note = "val_size and test_size are 0: there is nothing to evaluate on"
@@ -324,7 +332,16 @@ def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
 
 def test_validation_alone_is_evaluated(plain: Project, run_stages: RunStages) -> None:
     plain.set({"split.test_size": 0.0})
-    run_stages(plain, "split", "train_stage1", "train_stage2", "evaluate", "ablate", "report")
+    run_stages(
+        plain,
+        "split",
+        "train_stage1",
+        "train_stage2",
+        "train_baselines",
+        "evaluate",
+        "ablate",
+        "report",
+    )
     assert set(metrics(plain)) == {"precision", "val"}
     assert "On validation, which chose the epoch" in report(plain)
     assert "note" in metrics(plain, "ablate")
@@ -346,7 +363,15 @@ def test_bad_rows_are_left_out_of_training_and_predicted_from_what_they_have(
     plain.set({"data.on_bad_sample": "skip", **changes})
     stored = {path.name for path in (plain.folder / ".sentifuse" / "store").rglob("*.safetensors")}
     run_stages(
-        plain, "split", "preprocess", "train_stage1", "train_stage2", "evaluate", "report", "infer"
+        plain,
+        "split",
+        "preprocess",
+        "train_stage1",
+        "train_stage2",
+        "train_baselines",
+        "evaluate",
+        "report",
+        "infer",
     )
     if "unfreeze_vision_layers" not in changes:
         # Nothing was encoded for a file that is not there.
@@ -392,7 +417,9 @@ def test_a_variant_trains_and_predicts(
 ) -> None:
     before = plain.contents()
     plain.set(changes)
-    run_stages(plain, "train_stage1", "train_stage2", "evaluate", "report", "infer")
+    run_stages(
+        plain, "train_stage1", "train_stage2", "train_baselines", "evaluate", "report", "infer"
+    )
     check_predictions(plain)
     for part in ("val", "test"):
         check_metrics(metrics(plain), part)
@@ -412,7 +439,9 @@ def test_views_and_vision_layers_go_through_the_chain(
             "image_views.predict": "mean",
         }
     )
-    run_stages(plain, "preprocess", "train_stage1", "train_stage2", "evaluate", "infer")
+    run_stages(
+        plain, "preprocess", "train_stage1", "train_stage2", "train_baselines", "evaluate", "infer"
+    )
     features = plain.folder / "data" / "features"
     views = np.load(features / "image_embeddings.npy")
     assert views.shape == (34, 3, 16)

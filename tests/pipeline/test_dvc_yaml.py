@@ -129,7 +129,11 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
     "preprocess": ({"data/manifest.csv"}, {"data/features"}),
     "train_stage1": ({"data/features", "data/splits.csv"}, {"models/stage1"}),
     "train_stage2": ({"data/features", "data/splits.csv", "models/stage1"}, {"models/stage2"}),
-    "evaluate": ({"data/features", "data/splits.csv", "models/stage2"}, {"data/evaluation"}),
+    "train_baselines": ({"data/features", "data/splits.csv"}, {"data/baselines"}),
+    "evaluate": (
+        {"data/features", "data/splits.csv", "models/stage2", "data/baselines"},
+        {"data/evaluation"},
+    ),
     "package": (
         {"data/features", "data/splits.csv", "models/stage2", "metrics/evaluate.json"},
         {"models/bundle"},

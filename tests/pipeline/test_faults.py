@@ -34,6 +34,7 @@ OUTPUTS_OF = {
     "preprocess": ("data/features", ".sentifuse/store"),
     "train_stage1": ("models/stage1", "plots/stage1.csv"),
     "train_stage2": ("models/stage2", "plots/stage2.csv"),
+    "train_baselines": ("data/baselines",),
     "evaluate": ("data/evaluation", "metrics/evaluate.json", "plots/confusion.csv", "plots/confusion.png"),
     "package": ("models/bundle",),
     "ablate": ("metrics/ablate.json", "plots/ablate.csv", "plots/ablate_runs.csv", "plots/ablate.png"),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sentifuse import baselines
 from sentifuse.dataset import Dataset, Parts
+from sentifuse.errors import UserError
 from sentifuse.features import Features
 from tests.synthetic import LABELS, make_features
 
@@ -190,3 +192,33 @@ def test_views_are_averaged_if_asked_for() -> None:
     np.testing.assert_allclose(
         baselines.logistic_regression(same, "plain", 0), mean, rtol=1e-4, atol=1e-6
     )
+
+
+# Files
+
+
+def test_what_is_written_is_read_in_the_order_of_the_names(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    found = {name: rng.random((5, 3)) for name in reversed(baselines.NAMES)}
+    baselines.write(tmp_path, found)
+    again = baselines.read(tmp_path, 5)
+    assert tuple(again) == baselines.NAMES
+    assert all(np.array_equal(again[name], found[name]) for name in found)
+    baselines.write(tmp_path, {})
+    assert baselines.read(tmp_path, 0) == {}
+
+
+def test_answers_that_are_missing_damaged_or_of_another_split_are_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"test\.safetensors: no such file: run `dvc repro train_bas"
+    ):
+        baselines.read(tmp_path, 5)
+    baselines.write(tmp_path, {"majority": np.ones((5, 3))})
+    with pytest.raises(
+        UserError, match="majority: 5 rows, but the test part has 6: run `dvc repro"
+    ):
+        baselines.read(tmp_path, 6)
+    path = next(tmp_path.iterdir())
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UserError, match=r"test\.safetensors: damaged .*: delete it and run"):
+        baselines.read(tmp_path, 5)

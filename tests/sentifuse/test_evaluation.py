@@ -1,6 +1,6 @@
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from sentifuse.evaluation import Scale
 from sentifuse.metrics import HEADLINE, scores, summary
 from sentifuse.model import Batch, Classifier
 from sentifuse.recipe import Interval
-from sentifuse.variants import Run, Variant
 from tests.synthetic import LABELS, make_features, make_parts, model_config
 
 SCALE = Scale(Interval(level=0.95, resamples=200), bins=5, seed=0)
@@ -66,22 +65,16 @@ def parts(val: Dataset, test: Dataset) -> Parts:
     return Parts(LABELS, train, val, test, NONE)
 
 
-def run(name: str, predicted: Sequence[int], temperature: float = 1.0) -> Run:
-    """A baseline that answers like this on the test part."""
-    return Run(
-        variant=Variant(name, "concat", name),
-        seed=0,
-        split_seed=None,
-        train_samples=5,
-        targets=np.zeros(len(predicted), dtype=np.int64),
-        logits=5 * np.eye(3, dtype=np.float32)[list(predicted)],
-        temperature=temperature,
-        precision="fp32",
-    )
+def answers(predicted: Sequence[int], temperature: float = 1.0) -> np.ndarray:
+    """The probabilities of a baseline that answers like this on the test part."""
+    logits = 5 * np.eye(3, dtype=np.float32)[list(predicted)]
+    return calibration.softmax(logits, temperature)
 
 
-def evaluate(made: Parts, unimodal: Sequence[Run] = ()) -> evaluation.Evaluation:
-    return evaluation.evaluate(told(), made, unimodal, SCALE)
+def evaluate(
+    made: Parts, baselines: Mapping[str, np.ndarray] | None = None
+) -> evaluation.Evaluation:
+    return evaluation.evaluate(told(), made, baselines or {}, SCALE)
 
 
 def counts(found: evaluation.Evaluation) -> list[list[int]]:
@@ -113,7 +106,7 @@ def test_parts_are_scored_by_name_and_class_name() -> None:
 
 
 def test_metrics_are_what_json_can_write() -> None:
-    found = evaluate(parts(data([0], [0]), data([2, 0, 1], [2, 1, 1])), [run("a", [2, 2, 2])])
+    found = evaluate(parts(data([0], [0]), data([2, 0, 1], [2, 1, 1])), {"a": answers([2, 2, 2])})
     assert json.loads(json.dumps(found.metrics, allow_nan=False)) == found.metrics
 
 
@@ -166,7 +159,7 @@ def test_the_views_of_the_checkpoint_are_used(views: ViewChoice, accuracy: float
     embeddings[:, 1, 0] = 4
     some = replace(some, features=replace(some.features, image_embeddings=embeddings))
     made = Parts(LABELS, some, some, some, NONE)
-    found = evaluation.evaluate(told(views), made, [], SCALE)
+    found = evaluation.evaluate(told(views), made, {}, SCALE)
     assert found.metrics["val"]["accuracy"] == accuracy
     assert found.metrics["test"]["accuracy"] == accuracy
     assert set(found.confusion["predicted"]) == {"negative" if views == "plain" else "positive"}
@@ -177,7 +170,7 @@ def test_dropout_is_off() -> None:
     made = replace(made, test=made.val)
     model = Classifier(model_config(dropout=0.5)).train()
     trained = Checkpoint(model, {"predict_views": "plain", "temperature": 1.0})
-    first, again = (evaluation.evaluate(trained, made, [], SCALE).samples for _ in range(2))
+    first, again = (evaluation.evaluate(trained, made, {}, SCALE).samples for _ in range(2))
     pd.testing.assert_frame_equal(first, again, check_exact=True)
 
 
@@ -185,7 +178,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_one_other_intervals() 
     rng = np.random.default_rng(0)
     made = parts(NONE, data(rng.integers(3, size=40), rng.integers(3, size=40)))
     first, again, other = (
-        evaluation.evaluate(told(), made, [], replace(SCALE, seed=seed)).metrics["test"]
+        evaluation.evaluate(told(), made, {}, replace(SCALE, seed=seed)).metrics["test"]
         for seed in (1, 1, 2)
     )
     assert first == again
@@ -195,12 +188,13 @@ def test_the_same_seed_gives_the_same_figures_and_another_one_other_intervals() 
 
 def test_baselines_answer_the_same_samples() -> None:
     test = data([0, 1, 2, 0], [0, 1, 2, 2])
-    found = evaluate(
-        parts(NONE, test), [run("text_only", [0, 0, 0, 0]), run("image_only", [1, 1, 2, 2])]
-    ).metrics["baselines"]
-    assert list(found) == ["majority", "text_only", "image_only", "logistic_regression"]
-    # In training most are positive.
-    assert [found[name]["accuracy"] for name in list(found)[:3]] == [0.5, 0.25, 0.75]
+    others = {
+        "majority": answers([2] * 4),
+        "text_only": answers([0] * 4),
+        "image_only": answers([1, 1, 2, 2]),
+    }
+    found = evaluate(parts(NONE, test), others).metrics["baselines"]
+    assert [row["accuracy"] for row in found.values()] == [0.5, 0.25, 0.75]
     assert found["text_only"]["model_minus"]["accuracy"]["mean"] == pytest.approx(0.5)
     assert found["image_only"]["model_minus"]["accuracy"]["mean"] == 0
 
@@ -208,7 +202,7 @@ def test_baselines_answer_the_same_samples() -> None:
 def test_every_model_is_told_with_its_own_temperature() -> None:
     test = data([0, 1], [0, 1])
     found = evaluation.evaluate(
-        told(temperature=2.0), parts(NONE, test), [run("text_only", [0, 1], 5.0)], SCALE
+        told(temperature=2.0), parts(NONE, test), {"text_only": answers([0, 1], 5.0)}, SCALE
     )
     expected = [math.exp(5 / t) / (math.exp(5 / t) + 2) for t in (2, 5)]
     row = found.samples.iloc[0]
@@ -235,7 +229,7 @@ def test_on_real_classifiers_all_of_it_holds_together() -> None:
     made = Parts(LABELS, part(0, 45), part(45, 60), part(60, 90), part(0, 0))
     torch.manual_seed(0)
     trained = Checkpoint(Classifier(model_config()), {"predict_views": "plain", "temperature": 1.7})
-    found = evaluation.evaluate(trained, made, [], SCALE)
+    found = evaluation.evaluate(trained, made, {}, SCALE)
     test, samples = found.metrics["test"], found.samples
     assert test["accuracy"] == pytest.approx((samples["label"] == samples["predicted"]).mean())
     assert samples["guid"].tolist() == features.guids[60:]

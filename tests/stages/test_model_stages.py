@@ -15,7 +15,7 @@ import safetensors.torch
 from sentifuse import checkpoint, encoding_record, variants
 from sentifuse.errors import UserError
 from sentifuse.files import write_json, write_text
-from stages import ablate, evaluate, infer, package, train_stage1, train_stage2
+from stages import ablate, evaluate, infer, package, train_baselines, train_stage1, train_stage2
 from tests.pipeline.project import LABELS, Project, call
 from tests.serial_pool import SerialPool
 from tests.synthetic import make_features, tail_weights
@@ -100,7 +100,7 @@ def rows(path: str) -> list[dict[str, str]]:
 
 
 def test_both_stages_learn_what_is_easy(ready: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    for stage in (train_stage1, train_stage2, evaluate, infer):
+    for stage in (train_stage1, train_stage2, train_baselines, evaluate, infer):
         call(stage)
     metrics = read("metrics/evaluate.json")
     assert metrics["val"]["samples"] == VAL
@@ -120,7 +120,7 @@ def test_both_stages_learn_what_is_easy(ready: Project, capsys: pytest.CaptureFi
 
 def test_the_order_of_the_labels_is_that_of_the_params(ready: Project) -> None:
     ready.set({"labels": ["positive", "negative", "neutral"]})
-    for stage in (train_stage1, train_stage2, evaluate, infer):
+    for stage in (train_stage1, train_stage2, train_baselines, evaluate, infer):
         call(stage)
     assert read("models/stage2/config.json")["model"]["labels"] == [
         "positive",
@@ -173,8 +173,8 @@ def test_another_seed_gives_another_model(ready: Project) -> None:
 
 @pytest.fixture
 def trained(ready: Project) -> Project:
-    """A folder in which `train_stage2` has run."""
-    for stage in (train_stage1, train_stage2):
+    """A folder in which the training stages have run."""
+    for stage in (train_stage1, train_stage2, train_baselines):
         call(stage)
     return ready
 
@@ -211,8 +211,8 @@ def test_text_alone_and_image_alone_go_through_stage_2_if_asked_for(
 
     original = variants.train_stage2
     monkeypatch.setattr(variants, "train_stage2", stage2)
-    trained.set({"evaluate.finetune": finetune})
-    call(evaluate)
+    trained.set({"baselines.finetune": finetune})
+    call(train_baselines)
     assert modes == (["text_only", "image_only"] if finetune else [])
 
 
@@ -351,8 +351,8 @@ def test_without_a_test_part_no_variant_is_trained(
         (infer, "infer.min_confidence", -0.1, "greater than or equal to 0"),
         (infer, "infer.min_confidence", 1.5, "less than or equal to 1"),
         (infer, "infer.min_confidence", "0.5", "a valid number"),
-        (evaluate, "evaluate.finetune", "no", "a valid boolean"),
-        (evaluate, "evaluate.finetune", 1, "a valid boolean"),
+        (train_baselines, "baselines.finetune", "no", "a valid boolean"),
+        (train_baselines, "baselines.finetune", 1, "a valid boolean"),
         (evaluate, "evaluate.bins", 0, "greater than or equal to 1"),
         (evaluate, "evaluate.bins", 1.5, "a valid integer"),
         (evaluate, "interval.level", 0, "greater than 0"),
@@ -389,6 +389,7 @@ def test_nothing_to_predict_leaves_a_header(ready: Project) -> None:
     [
         (train_stage1, r"^data/features: no features here: run `dvc repro preprocess`"),
         (train_stage2, r"^data/features: no features here: run `dvc repro preprocess`"),
+        (train_baselines, r"^data/features: no features here: run `dvc repro preprocess`"),
         (evaluate, r"models/stage2/config\.json: no such checkpoint file: run `dvc repro`"),
         (infer, r"models/stage2/config\.json: no such checkpoint file: run `dvc repro`"),
     ],
@@ -450,7 +451,7 @@ def test_a_precision_that_the_processor_lacks_is_told_with_its_price(
 ) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     ready.set({"stage1.precision": asked, "stage2.precision": asked})
-    for stage in (train_stage1, train_stage2, evaluate):
+    for stage in (train_stage1, train_stage2, train_baselines, evaluate):
         call(stage)
     lines = capsys.readouterr().err.splitlines()
     for name in ("stage1", "stage2"):

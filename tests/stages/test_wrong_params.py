@@ -61,7 +61,7 @@ WRONG: dict[str, list[Any]] = {
     "loss.logit_adjustment": RATE,
     "interval.level": [0, 1, 95, "0.95"],
     "interval.resamples": [*COUNT, 99],
-    "evaluate.finetune": FLAG,
+    "baselines.finetune": FLAG,
     "evaluate.bins": [*COUNT, 0],
     "ablate.repeats": [*COUNT, 0],
     "ablate.resplit": FLAG,
@@ -96,7 +96,7 @@ WRONG: dict[str, list[Any]] = {
     "stage2.threads": [*COUNT, 0],
 }
 # These need the classes or another section beside them, which some stages that read the key do not.
-CROSSED = {"loss.class_weights": {"train_stage1", "ablate"}}
+CROSSED = {"loss.class_weights": {"train_stage1", "train_baselines", "ablate"}}
 
 # Runs a stage in one process, with one file of params after the other.
 DRIVER = """

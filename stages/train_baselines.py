@@ -1,0 +1,78 @@
+"""Trains what the model is compared with: text alone, image alone, and a logistic regression.
+
+    python -m stages.train_baselines
+
+Reads `data/features/` and `data/splits.csv`; writes `data/baselines/`, their answers on the test part. They
+do not depend on the fusion, so an experiment with another one does not train them again.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentifuse import params, recipe
+from sentifuse.numerics import Numerics
+from sentifuse.process import run_stage
+
+FEATURES = Path("data/features")
+SPLITS = Path("data/splits.csv")
+OUT = Path("data/baselines")
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """The section `baselines`."""
+
+    __pydantic_config__ = params.STRICT
+    finetune: bool
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of `params.yaml`."""
+
+    numerics: Numerics
+    seed: params.Seed
+    labels: params.Labels
+    image_views: recipe.ImageViews
+    head: recipe.Head
+    loss: recipe.Loss
+    stage1: recipe.Stage1
+    stage2: recipe.Stage2
+    baselines: Baselines
+
+    def __post_init__(self) -> None:
+        self.loss.check_labels(self.labels)
+
+
+def main(p: Params) -> None:
+    """Trains, and writes the probabilities of each; without a test part there are none."""
+    from sentifuse import baselines, dataset, features, splits, variants
+
+    parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), p.labels)
+    setting = variants.Setting(
+        features=FEATURES,
+        splits=SPLITS,
+        labels=p.labels,
+        head=p.head,
+        loss=p.loss,
+        image_views=p.image_views,
+        stage1=p.stage1,
+        stage2=p.stage2,
+        finetune=p.baselines.finetune,
+        resplit=None,
+    )
+    # A model of one modality has nothing to fuse: the plainest fusion does.
+    jobs = [(variants.of_mode("concat", mode), p.seed) for mode in baselines.UNIMODAL]
+    found = {}
+    if len(parts.test):
+        runs = variants.train_all("baselines", setting, jobs)
+        found = {run.variant.name: run.probabilities for run in runs}
+        found["majority"] = baselines.majority(parts)
+        views = p.image_views.predict
+        found["logistic_regression"] = baselines.logistic_regression(parts, views, p.seed)
+    baselines.write(OUT, found)
+    print(f"{OUT}: {', '.join(found) or 'no test part, nothing to train for'}")
+
+
+if __name__ == "__main__":
+    run_stage(main, Params)
