@@ -23,8 +23,9 @@ from pathlib import Path
 
 from benchmarks import measurement
 from benchmarks.measurement import Measurement
-from sentifuse import plots, precision, process
-from sentifuse.files import write_json, write_text
+from sentifuse.evaluation import plots
+from sentifuse.runtime import precision, process
+from sentifuse.runtime.files import write_json, write_text
 
 # Topic -> the module with its `measure(work, *, short) -> list[Measurement]`.
 TOPICS = {

@@ -22,12 +22,13 @@ import torch
 from PIL import Image
 
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
-from sentifuse import fidelity, precision
-from sentifuse.backbones import registry
-from sentifuse.encoding import Item, Modality, Setting, encode_shard
-from sentifuse.engines import local
-from sentifuse.images import ViewSpec
-from sentifuse.store import Space
+from sentifuse.data.images import ViewSpec
+from sentifuse.encoders import registry
+from sentifuse.features import fidelity
+from sentifuse.features.encoding import Item, Modality, Setting, encode_shard
+from sentifuse.features.engines import local
+from sentifuse.features.store.space import Space
+from sentifuse.runtime import precision
 from tests.clip_folder import make_clip_folder
 
 _PART = "extraction"

@@ -19,15 +19,15 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measurement import Measurement
-from sentifuse.backbones import registry
-from sentifuse.encoding import Item, Setting
-from sentifuse.engines import local
-from sentifuse.engines.registry import ENGINES
+from sentifuse.data.images import ViewSpec
+from sentifuse.encoders import registry
 from sentifuse.errors import UserError
-from sentifuse.files import read_json, sha256, write_json
-from sentifuse.images import ViewSpec
-from sentifuse.space_names import space_name
-from sentifuse.store import Space
+from sentifuse.features.encoding import Item, Setting
+from sentifuse.features.engines import local
+from sentifuse.features.engines.registry import ENGINES
+from sentifuse.features.store.space import Space
+from sentifuse.features.store.space_names import space_name
+from sentifuse.runtime.files import read_json, sha256, write_json
 from tests.clip_folder import make_clip_folder
 
 _SETTING = Setting(0, 0, False, "float16", 16, 8, ViewSpec(1.0, False, 0.0))

@@ -23,8 +23,8 @@ from PIL import Image
 from benchmarks import peak_memory
 from benchmarks.measurement import Measurement
 from benchmarks.peak_memory import Run
-from sentifuse.features import Meta
-from sentifuse.files import write_json, write_text
+from sentifuse.features.schema import Meta
+from sentifuse.runtime.files import write_json, write_text
 from tests.clip_folder import make_clip_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -207,7 +207,7 @@ def write_pairs(folder: Path, pairs: int) -> None:
 
 
 def write_features(folder: Path, samples: int, dim: int) -> None:
-    """Writes embeddings, drawn at random, in the schema of `sentifuse.features`."""
+    """Writes embeddings, drawn at random, in the schema of `sentifuse.features.schema`."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     shapes = {"image_embeddings": (samples, 1, dim), "text_embeddings": (samples, dim)}

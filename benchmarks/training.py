@@ -18,14 +18,14 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
-from sentifuse import precision
-from sentifuse.backbones.clip import ClipText
-from sentifuse.dataset import Dataset, Parts
-from sentifuse.features import Features, Meta
-from sentifuse.model import Batch, Classifier, ModelConfig
-from sentifuse.recipe import Head, ImageViews, Loss, Stage1, Stage2
-from sentifuse.threads import cores
-from sentifuse.two_stage import Architecture, train_stage1, train_stage2
+from sentifuse.config.recipe import Head, ImageViews, Loss, Stage1, Stage2
+from sentifuse.encoders.clip import ClipText
+from sentifuse.features.batches import Dataset, Parts
+from sentifuse.features.schema import Features, Meta
+from sentifuse.models.classifier import Batch, Classifier, ModelConfig
+from sentifuse.runtime import precision
+from sentifuse.runtime.threads import cores
+from sentifuse.training.two_stage import Architecture, train_stage1, train_stage2
 
 LABELS = ["negative", "neutral", "positive"]
 BATCH, PADDED = 32, 77

@@ -11,8 +11,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sentifuse.manifest import build, read_label_rows
-from sentifuse.text import decode
+from sentifuse.data.manifest import build, read_label_rows
+from sentifuse.data.text import decode
 
 ROOT = Path("data/demo")
 OUT = Path("docs/images/demo.png")

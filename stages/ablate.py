@@ -9,9 +9,9 @@ means, for bars), `plots/ablate_runs.csv` (every run) and `plots/ablate.png`.
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentifuse import params, recipe
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params, recipe
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
@@ -56,7 +56,8 @@ class Params:
 
 def main(p: Params) -> None:
     """Trains every variant `ablate.repeats` times; writes means, deviations and paired differences."""
-    from sentifuse import ablation, plots, splits, variants
+    from sentifuse.data import splits
+    from sentifuse.evaluation import ablation, plots, variants
 
     setting = variants.Setting(
         features=FEATURES,

@@ -12,9 +12,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sentifuse import params
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 OUT = Path("data/demo")
 
@@ -40,7 +40,7 @@ class Params:
 def main(p: Params) -> None:
     """Draws `demo.labelled` + `demo.unlabelled` pairs."""
     demo = p.demo
-    from sentifuse.demo.generate import generate
+    from demo.generate import generate
 
     shutil.rmtree(OUT, ignore_errors=True)
     generate(OUT, labelled=demo.labelled, unlabelled=demo.unlabelled, seed=demo.seed)

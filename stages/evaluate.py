@@ -10,9 +10,9 @@ and a row a test sample in `data/evaluation/test.csv`, for the report's gallery.
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentifuse import params, recipe
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params, recipe
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
@@ -43,21 +43,17 @@ class Params:
 
 def main(p: Params) -> None:
     """Writes what the model and its baselines reach on the same samples."""
-    from sentifuse import (
-        baselines,
-        checkpoint,
-        dataset,
-        evaluation,
-        features,
-        files,
-        metrics,
-        plots,
-        splits,
-    )
+    from sentifuse.data import splits
+    from sentifuse.evaluation import baselines, plots
+    from sentifuse.evaluation import evaluate as evaluation
+    from sentifuse.features import batches, schema
+    from sentifuse.metrics import scores
+    from sentifuse.models import checkpoint
+    from sentifuse.runtime import files
 
     loaded = checkpoint.load(MODEL)
     labels = loaded.model.config.labels
-    parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), labels)
+    parts = batches.load_parts(schema.read(FEATURES), splits.read(SPLITS), labels)
     scale = evaluation.Scale(p.interval, p.evaluate.bins, p.seed)
     others = baselines.read(BASELINES, len(parts.test))
     found = evaluation.evaluate(loaded, parts, others, scale)
@@ -68,7 +64,7 @@ def main(p: Params) -> None:
     for name in ("confusion", "reliability", "risk_coverage"):
         files.write_csv(PLOTS / f"{name}.csv", getattr(found, name))
     actual, predicted = (list(found.confusion[name]) for name in ("actual", "predicted"))
-    matrix = metrics.confusion_by_name(actual, predicted, labels)
+    matrix = scores.confusion_by_name(actual, predicted, labels)
     plots.save(plots.confusion_matrix(matrix, labels), PLOTS / "confusion.png")
     print(evaluation.told(found.metrics))
 

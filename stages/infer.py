@@ -11,9 +11,9 @@ trusted, and which of its inputs were missing.
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentifuse import params
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 MANIFEST = Path("data/manifest.csv")
 FEATURES = Path("data/features")
@@ -40,12 +40,15 @@ class Params:
 
 def main(p: Params) -> None:
     """Writes both files; without rows to predict they hold the header only."""
-    from sentifuse import checkpoint, features, incomplete, manifest, predictions, splits
+    from sentifuse.data import manifest, splits
+    from sentifuse.evaluation import incomplete, predictions
+    from sentifuse.features import schema
+    from sentifuse.models import checkpoint
 
     loaded = checkpoint.load(MODEL)
     told = incomplete.predict(
         loaded.model,
-        features.read(FEATURES),
+        schema.read(FEATURES),
         splits.Rows(SPLITS),
         manifest.incomplete(manifest.Samples(MANIFEST)),
         loaded.info["predict_views"],

@@ -12,9 +12,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sentifuse import params, recipe
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params, recipe
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 MODEL = Path("models/stage2")
 FEATURES = Path("data/features")
@@ -53,7 +53,10 @@ class Params:
 
 def main(p: Params) -> None:
     """Writes the bundle."""
-    from sentifuse import bundle, encoding_record, files, splits
+    from sentifuse.data import splits
+    from sentifuse.deploy import bundle
+    from sentifuse.features import encoding_record
+    from sentifuse.runtime import files
 
     recorded = params.read(Params)
     del recorded["package"], recorded["data"]

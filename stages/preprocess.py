@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sentifuse import params, precision
-from sentifuse.numerics import Numerics
-from sentifuse.precision import Precision
-from sentifuse.process import run_stage
+from sentifuse.config import params
+from sentifuse.runtime import precision
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.precision import Precision
+from sentifuse.runtime.process import run_stage
 
 MANIFEST = Path("data/manifest.csv")
 OUT = Path("data/features")
@@ -75,11 +76,13 @@ class Params:
 
 def main(p: Params) -> None:
     """Encodes what the store lacks and assembles `data/features/`."""
-    from sentifuse import files, manifest, preprocessing
-    from sentifuse.encoding import Setting
-    from sentifuse.engines.registry import ENGINES
-    from sentifuse.images import ViewSpec
-    from sentifuse.store import default_root
+    from sentifuse.data import manifest
+    from sentifuse.data.images import ViewSpec
+    from sentifuse.features import preprocessing
+    from sentifuse.features.encoding import Setting
+    from sentifuse.features.engines.registry import ENGINES
+    from sentifuse.features.store.space import default_root
+    from sentifuse.runtime import files
 
     with ENGINES[p.backbone.engine](p.ray.address) as engine:
         device, chosen = engine.place(p.backbone.precision, p.backbone.name, p.numerics)

@@ -10,9 +10,9 @@ DVC's, not git's, so that nobody's data are committed by accident.
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentifuse import params
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 MANIFEST = Path("data/manifest.csv")
 SAMPLES = Path("data/evaluation/test.csv")
@@ -41,7 +41,9 @@ class Params:
 
 def main(p: Params) -> None:
     """Fills the page."""
-    from sentifuse import files, gallery, manifest, report
+    from sentifuse.data import manifest
+    from sentifuse.evaluation import gallery, report
+    from sentifuse.runtime import files
 
     found = report.read(p.labels, MODEL, METRICS, PLOTS)
     samples = files.read_csv(SAMPLES, text=["guid", "label", "predicted"])

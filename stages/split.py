@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sentifuse import params, recipe
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params, recipe
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 MANIFEST = Path("data/manifest.csv")
 SPLITS = Path("data/splits.csv")
@@ -35,7 +35,8 @@ class Params:
 
 def main(p: Params) -> None:
     """Writes the manifest, the split table, the duplicates, the bad samples and the counts."""
-    from sentifuse import bad_samples, duplicates, files, manifest, raw_data, splits
+    from sentifuse.data import bad_samples, duplicates, manifest, raw_data, splits
+    from sentifuse.runtime import files
 
     root = Path(p.data.root)
     raw = raw_data.read(root, p.labels)

@@ -9,9 +9,9 @@ do not depend on the fusion, so an experiment with another one does not train th
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentifuse import params, recipe
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params, recipe
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
@@ -46,9 +46,11 @@ class Params:
 
 def main(p: Params) -> None:
     """Trains, and writes the probabilities of each; without a test part there are none."""
-    from sentifuse import baselines, dataset, features, splits, variants
+    from sentifuse.data import splits
+    from sentifuse.evaluation import baselines, variants
+    from sentifuse.features import batches, schema
 
-    parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), p.labels)
+    parts = batches.load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
     setting = variants.Setting(
         features=FEATURES,
         splits=SPLITS,

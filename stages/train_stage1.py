@@ -9,9 +9,9 @@ After a kill it goes on from the last finished epoch, which `.sentifuse/resume/`
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentifuse import params, recipe
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params, recipe
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
@@ -40,20 +40,15 @@ class Params:
 
 def main(p: Params) -> None:
     """Trains, and writes the checkpoint with the best macro-F1 on validation."""
-    from sentifuse import (
-        checkpoint,
-        dataset,
-        features,
-        history,
-        precision,
-        resume,
-        scratch,
-        splits,
-    )
-    from sentifuse.two_stage import Architecture, train_stage1
+    from sentifuse.data import splits
+    from sentifuse.features import batches, schema
+    from sentifuse.models import checkpoint
+    from sentifuse.runtime import precision, scratch
+    from sentifuse.training import history, resume
+    from sentifuse.training.two_stage import Architecture, train_stage1
 
     precision.warn_if_slow("stage1.precision", p.stage1.precision)
-    parts = dataset.load_parts(features.read(FEATURES), splits.read(SPLITS), p.labels)
+    parts = batches.load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
     kept = resume.Resume(scratch.folder("resume"))
     with history.shown("stage 1", p.stage1.epochs) as on_epoch:
         trained = train_stage1(

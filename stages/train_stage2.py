@@ -10,9 +10,9 @@ that enter them. After a kill it goes on from the last finished epoch, which `.s
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentifuse import params, recipe
-from sentifuse.numerics import Numerics
-from sentifuse.process import run_stage
+from sentifuse.config import params, recipe
+from sentifuse.runtime.numerics import Numerics
+from sentifuse.runtime.process import run_stage
 
 FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
@@ -37,24 +37,18 @@ def main(p: Params) -> None:
 
     Of several members all are in the checkpoint, and the first one's epochs in the history.
     """
-    from sentifuse import (
-        calibration,
-        checkpoint,
-        dataset,
-        features,
-        history,
-        inference,
-        precision,
-        resume,
-        scratch,
-        splits,
-    )
-    from sentifuse.two_stage import tail_weights, train_members
+    from sentifuse.data import splits
+    from sentifuse.features import batches, schema
+    from sentifuse.metrics import calibration
+    from sentifuse.models import checkpoint, inference
+    from sentifuse.runtime import precision, scratch
+    from sentifuse.training import history, resume
+    from sentifuse.training.two_stage import tail_weights, train_members
 
     precision.warn_if_slow("stage2.precision", p.stage2.precision)
-    data = features.read(FEATURES)
+    data = schema.read(FEATURES)
     start = checkpoint.load(STAGE1).single()
-    parts = dataset.load_parts(data, splits.read(SPLITS), start.config.labels)
+    parts = batches.load_parts(data, splits.read(SPLITS), start.config.labels)
     epochs = p.stage2.members * p.stage2.epochs
     kept = resume.Resume(scratch.folder("resume"))
     with history.shown("stage 2", epochs) as on_epoch:

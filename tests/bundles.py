@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 
-from sentifuse import bundle, checkpoint, encoding_record
-from sentifuse.backbones import registry
-from sentifuse.encoding import Setting
-from sentifuse.images import ViewSpec
-from sentifuse.model import Classifier, ModelConfig
+from sentifuse.data.images import ViewSpec
+from sentifuse.deploy import bundle
+from sentifuse.encoders import registry
+from sentifuse.features import encoding_record
+from sentifuse.features.encoding import Setting
+from sentifuse.models import checkpoint
+from sentifuse.models.classifier import Classifier, ModelConfig
 from tests.clip_folder import make_clip_folder
 from tests.synthetic import LABELS
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sentifuse.files import write_json
+from sentifuse.runtime.files import write_json
 
 # What the byte-level BPE merges; all else is spelled byte by byte.
 MERGES = (

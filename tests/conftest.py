@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sentifuse import numerics, process
+from sentifuse.runtime import numerics, process
 
 # As stages have it, before anything imports numpy or torch. `SENTIFUSE_NATIVE=1 pytest tests/sentifuse` tests
 # the library with all that the processor at hand can do; what compares with stages needs what stages have.

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sentifuse import images, text
-from sentifuse.images import ImageError, ImageSpec
-from sentifuse.text import TextError
+from sentifuse.data import images, text
+from sentifuse.data.images import ImageError, ImageSpec
+from sentifuse.data.text import TextError
 
 MAX_PIXELS = 2_000_000
 MAX_SECONDS = 5.0  # a case, on a busy machine

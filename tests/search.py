@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sentifuse.analysis.experiments import Experiment
-
-ROOT = Path(__file__).resolve().parents[1]
+from sentifuse.experiments.read import Experiment
+from tests.places import ROOT
 
 _PARAMS = """\
 seed: 42

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sentifuse import tails
-from sentifuse.dataset import Dataset, Parts
-from sentifuse.features import Features, Meta
-from sentifuse.model import ModelConfig
+from sentifuse.features.batches import Dataset, Parts
+from sentifuse.features.schema import Features, Meta
+from sentifuse.models import tails
+from sentifuse.models.classifier import ModelConfig
 
 LABELS = ("negative", "neutral", "positive")
 IMAGE_DIM, TEXT_DIM, IMAGE_TOKEN_DIM, TEXT_TOKEN_DIM, IMAGE_TOKENS = 6, 4, 8, 8, 4

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.pipeline.project import ROOT
+from tests.places import ROOT
 
 ENGLISH, CHINESE = (
     (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")

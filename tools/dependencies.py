@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sentifuse import pins
+from sentifuse.runtime import pins
 from tools.closure import ROOT, closure, imports
 
 CODE, LIBRARIES, END = "# code: make deps", "# libraries: make deps", "# end"

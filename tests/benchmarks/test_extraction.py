@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from benchmarks import extraction
-from sentifuse import precision
-from sentifuse.engines import local
+from sentifuse.features.engines import local
+from sentifuse.runtime import precision
 from tests.serial_pool import SerialPool
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sentifuse.engines import local
+from sentifuse.features.engines import local
 
 pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
 

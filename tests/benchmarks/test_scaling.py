@@ -10,7 +10,7 @@ import pytest
 from benchmarks import peak_memory, scaling
 from benchmarks.peak_memory import Run
 from benchmarks.scaling import Point
-from sentifuse import features
+from sentifuse.features import schema
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 
@@ -68,7 +68,7 @@ def test_growth_is_of_the_most_pairs_over_the_least_in_memory_and_the_next_in_ti
 
 def test_drawn_features_are_read_as_features(tmp_path: Path) -> None:
     scaling.write_features(tmp_path / "features", 50, 8)
-    found = features.read(tmp_path / "features")
+    found = schema.read(tmp_path / "features")
     assert found.image_embeddings.shape == (50, 1, 8)
     assert found.rows(["0000049", "0000000"]).tolist() == [49, 0]
     assert abs(float(found.text_embeddings.std()) - 1) < 0.2

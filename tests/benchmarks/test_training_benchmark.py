@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import training
-from sentifuse import precision
+from sentifuse.runtime import precision
 
 
 @pytest.mark.parametrize("fast_in", ["fp32", "bf16"])

@@ -18,10 +18,10 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from sentifuse import params
+from sentifuse.config import params
 from tests.clip_folder import make_clip_folder
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LABELS = ("negative", "neutral", "positive")
 STAGES = (
     "demo_data", "split", "preprocess", "train_stage1", "train_stage2", "train_baselines", "evaluate",
@@ -30,7 +30,7 @@ STAGES = (
 OUTPUTS = ("data", "models", "metrics", "plots", "reports")
 
 _CODE = (
-    "dvc.yaml", "params.yaml", "pins.yaml", "stages", "sentifuse",
+    "dvc.yaml", "params.yaml", "pins.yaml", "stages", "sentifuse", "demo",
     ".dvcignore", ".gitignore", "data/.gitignore",
 )  # fmt: skip
 _WORDS = {

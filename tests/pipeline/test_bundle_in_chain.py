@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from sentifuse import bundle
-from sentifuse.predictor import Predictor
-from sentifuse.text import decode
+from sentifuse.data.text import decode
+from sentifuse.deploy import bundle
+from sentifuse.deploy.predictor import Predictor
 from tests.pipeline.project import LABELS, Project
 
 STAGES = ("preprocess", "train_stage1", "train_stage2", "infer", "package")
 RUN_STAGES = """
 import importlib, sys
-from sentifuse import process
+from sentifuse.runtime import process
 for name in sys.argv[1:]:
     stage = importlib.import_module(name)
     process.run_stage(stage.main, stage.Params)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from sentifuse import variants
-from sentifuse.engines import local
+from sentifuse.evaluation import variants
+from sentifuse.features.engines import local
 from tests.pipeline.project import LABELS, OUTPUTS, STAGES, Project, call, stages_run
 from tests.serial_pool import SerialPool
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from sentifuse import manifest
-from sentifuse.engines import local
+from sentifuse.data import manifest
+from sentifuse.features.engines import local
 from tests.pipeline.project import OUTPUTS, STAGES, Project, call
 from tests.serial_pool import SerialPool
 
@@ -22,7 +22,7 @@ FEATURES = "data/features/"
 # All stages in one process on the cores that are named, with real worker processes.
 _ON_CORES = """
 import importlib, os, sys
-from sentifuse import process
+from sentifuse.runtime import process
 os.sched_setaffinity(0, {int(core) for core in sys.argv[1].split(",")})
 for name in sys.argv[2:]:
     stage = importlib.import_module(f"stages.{name}")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sentifuse import pins
+from sentifuse.runtime import pins
 from tools import dependencies
 from tools.closure import ROOT, TEMPLATE, closure, imports
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sentifuse.fusion import FUSIONS
+from sentifuse.models.fusion import FUSIONS
 from tests.pipeline.project import Project, stages_restored, stages_run
 
 EVALUATE = "metrics/evaluate.json"

@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 import torch
 
-from sentifuse import process, store_lock, variants
-from sentifuse.engines import local
+from sentifuse.evaluation import variants
+from sentifuse.features.engines import local
+from sentifuse.features.store import lock as store_lock
+from sentifuse.runtime import process
 from tests.pipeline import kill_loop
 from tests.pipeline.project import STAGES, Project
 from tests.pipeline.test_chain import stages_run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sentifuse import pins
+from sentifuse.runtime import pins
 from tests.pipeline.project import environment
 from tools.closure import ROOT
 

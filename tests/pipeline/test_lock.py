@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sentifuse import pins, yaml_file
+from sentifuse.config import yaml_file
+from sentifuse.runtime import pins
 from tools.closure import ROOT
 
 STAGES: dict[str, dict[str, Any]] = yaml_file.read(ROOT / "dvc.yaml")["stages"]

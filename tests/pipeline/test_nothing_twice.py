@@ -13,10 +13,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from sentifuse import manifest
-from sentifuse.encoding import Item
-from sentifuse.engines import local
-from sentifuse.store import Space
+from sentifuse.data import manifest
+from sentifuse.features.encoding import Item
+from sentifuse.features.engines import local
+from sentifuse.features.store.space import Space
 from tests.clip_folder import make_clip_folder
 from tests.pipeline.project import Project, call, environment, stages_run
 from tests.pipeline.test_determinism import features, samples_of

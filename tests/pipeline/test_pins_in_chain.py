@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from sentifuse import pins
+from sentifuse.runtime import pins
 from tests.pipeline.project import STAGES, Project
 
 WITHOUT_TORCH = {"demo_data", "split", "report"}

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from tests.browser import Browser
-from tests.pipeline.project import ROOT, Project, lay_out
+from tests.pipeline.project import Project, lay_out
+from tests.places import ROOT
 
 # The width and height in pixels that the lines, bars and points of each plot take up, legends left out.
 _SPANS = """

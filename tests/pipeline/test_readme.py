@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.project import ROOT, Project
+from tests.pipeline.project import Project
+from tests.places import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sentifuse import images, text
+from sentifuse.data import images, text
 from tests import fuzz_readers
 from tools.closure import ROOT
 

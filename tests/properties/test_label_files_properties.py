@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sentifuse import label_files
+from sentifuse.data import label_files
+from sentifuse.data.label_files import Labels
 from sentifuse.errors import UserError
-from sentifuse.label_files import Labels
 
 LABELS = ("negative", "positive")
 GUIDS = st.one_of(

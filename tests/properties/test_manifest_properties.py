@@ -6,9 +6,9 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentifuse import bad_samples, manifest, splits
-from sentifuse.bad_samples import Problem
-from sentifuse.splits import LabelRow
+from sentifuse.data import bad_samples, manifest, splits
+from sentifuse.data.bad_samples import Problem
+from sentifuse.data.splits import LabelRow
 
 # UTF-8 knows no lone surrogates; of the rest `label_files.read` lets nothing through that CSV cannot hold.
 LETTERS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8)

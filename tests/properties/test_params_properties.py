@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentifuse import params, yaml_file
+from sentifuse.config import params, yaml_file
 from sentifuse.errors import UserError
-from tests.pipeline.project import ROOT
+from tests.places import ROOT
 
 STAGES: dict[str, dict[str, Any]] = yaml_file.read(ROOT / "dvc.yaml")["stages"]
 PLAIN = yaml_file.read(ROOT / "params.yaml")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sentifuse import text
+from sentifuse.data import text
 
 WORDS = st.text(st.sampled_from(string.ascii_letters + "äé你👍"), min_size=1, max_size=8)
 PIECES = st.one_of(
@@ -92,5 +92,5 @@ def test_urls_and_mentions_leave_what_is_behind_them(tweet: str, word: str, behi
 )
 def test_long_texts_take_time_in_proportion_to_their_length(piece: str) -> None:
     # Half a second of work, if it is in proportion; hours if it grows with the square.
-    script = "import sys; from sentifuse import text; text.clean(sys.argv[1] * 500_000)"
+    script = "import sys; from sentifuse.data import text; text.clean(sys.argv[1] * 500_000)"
     subprocess.run([sys.executable, "-c", script, piece], check=True, timeout=300)

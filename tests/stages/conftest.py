@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.project import ROOT, Project
+from tests.pipeline.project import Project
+from tests.places import ROOT
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from PIL import Image
 
 from sentifuse.errors import UserError
 from stages import demo_data, preprocess, split
-from tests.pipeline.project import LABELS, ROOT, Project, call
+from tests.pipeline.project import LABELS, Project, call
+from tests.places import ROOT
 
 COUNTS = {"negative": 20, "neutral": 10, "positive": 30}
 
@@ -151,7 +152,7 @@ def test_split_is_the_same_whatever_the_number_of_cores(
     shutil.copy(raw / "data" / "s1.png", raw / "data" / "s2.png")
     found = []
     for cores in (1, 5):
-        monkeypatch.setattr("sentifuse.threads.cores", lambda cores=cores: cores)
+        monkeypatch.setattr("sentifuse.runtime.threads.cores", lambda cores=cores: cores)
         call(split)
         found.append([Path(name).read_bytes() for name in names])
     assert found[0] == found[1]

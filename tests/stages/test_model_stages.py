@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 
-from sentifuse import checkpoint, encoding_record, variants
 from sentifuse.errors import UserError
-from sentifuse.files import write_json, write_text
+from sentifuse.evaluation import variants
+from sentifuse.features import encoding_record
+from sentifuse.models import checkpoint
+from sentifuse.runtime.files import write_json, write_text
 from stages import ablate, evaluate, infer, package, train_baselines, train_stage1, train_stage2
 from tests.pipeline.project import LABELS, Project, call
 from tests.serial_pool import SerialPool

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sentifuse import yaml_file
-from tests.pipeline.project import ROOT, Project
+from sentifuse.config import yaml_file
+from tests.pipeline.project import Project
+from tests.places import ROOT
 
 STAGES: dict[str, dict[str, Any]] = yaml_file.read(ROOT / "dvc.yaml")["stages"]
 PARAMS = yaml_file.read(ROOT / "params.yaml")
@@ -102,7 +103,7 @@ CROSSED = {"loss.class_weights": {"train_stage1", "train_baselines", "ablate"}}
 DRIVER = """
 import importlib, json, sys
 from pathlib import Path
-from sentifuse.process import run_stage
+from sentifuse.runtime.process import run_stage
 stage = importlib.import_module(f"stages.{sys.argv[1]}")
 for path in sorted(Path("wrong").iterdir()):
     Path("params.yaml").write_bytes(path.read_bytes())

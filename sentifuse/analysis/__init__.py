@@ -1,1 +1,0 @@
-"""What the experiments of a repository have in common: ranking, groups, correlations, table and figure."""

@@ -1,1 +1,0 @@
-"""Pre-trained dual encoders: one module a family, `registry.py` names them."""

@@ -1,0 +1,69 @@
+"""`python -m sentifuse check ROOT`: what is wrong with a data set, before any run."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentifuse.config import params
+
+if TYPE_CHECKING:
+    from sentifuse.data.raw_data import RawData
+
+
+@dataclass(frozen=True)
+class _Params:
+    """What the check reads of `params.yaml`."""
+
+    labels: params.Labels
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument("root", type=Path, help="a folder in the raw layout, as `data.root`")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prints every bad sample by reason; exit status 1 if there are any.
+
+    The known tags are `labels` of `params.yaml`.
+
+    Raises:
+        UserError: label files that cannot be read as such, or a label without a sound row.
+    """
+    labels = params.load(_Params).labels
+    from sentifuse.data import label_files, raw_data
+
+    found = raw_data.read(arguments.root, labels)
+    print(as_json(found) if arguments.json else as_text(found))
+    label_files.check_labels(arguments.root, found.labels.labelled, labels)
+    if found.problems:
+        sys.exit(1)
+
+
+def as_text(found: "RawData") -> str:
+    """The report to read: a heading a reason, a line a sample."""
+    from sentifuse.data.bad_samples import by_reason
+
+    labels = found.labels
+    lines = [f"{labels.train_rows} labelled rows, {len(labels.predict)} to predict"]
+    for what, problems in (("bad", found.problems), ("note", found.notes)):
+        for reason, same in by_reason(problems).items():
+            lines += ["", f"{what}: {reason} ({len(same)})"]
+            lines += [f"  {problem.where()}" for problem in same]
+    rows = len({problem.guid for problem in found.problems})
+    return "\n".join([*lines, "", f"{rows} bad rows" if rows else "no bad rows"])
+
+
+def as_json(found: "RawData") -> str:
+    """The same as one JSON object, for programs."""
+    document = {
+        "labelled_rows": found.labels.train_rows,
+        "rows_to_predict": len(found.labels.predict),
+        "bad": [asdict(problem) for problem in found.problems],
+        "notes": [asdict(problem) for problem in found.notes],
+    }
+    return json.dumps(document, indent=2)

@@ -1,0 +1,129 @@
+"""The command `predict`: one pair, or a CSV of them."""
+
+import argparse
+import json
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sentifuse.errors import UserError
+from sentifuse.runtime import numerics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sentifuse.deploy.predict_csv import Predicts
+    from sentifuse.deploy.predictor import Prediction
+
+MODEL = Path("models/bundle")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    add = parser.add_argument
+    add("--model", type=Path, default=MODEL, metavar="DIR", help="a bundle (default: %(default)s)")
+    add("--backbone", metavar="NAME", help="where its backbone is: a folder or a hub id")
+    one = parser.add_argument_group("one pair")
+    one.add_argument("--image", type=Path, metavar="FILE")
+    one.add_argument("--text")
+    one.add_argument("--json", action="store_true", help="print JSON")
+    many = parser.add_argument_group("many pairs")
+    many.add_argument("--csv", type=Path, metavar="FILE", help="columns image, text or text_file")
+    many.add_argument("--out", type=Path, metavar="FILE", help="the predictions, a CSV")
+    many.add_argument(
+        "--on-bad-row",
+        choices=("error", "skip"),
+        default="error",
+        help="list bad rows and stop, or mark them and go on (default: error)",
+    )
+    many.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="one core of this machine, or a Ray cluster (default: local)",
+    )
+    many.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="host:port of the cluster, or `auto`; without it Ray starts on this machine",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Predicts what the parser found.
+
+    Raises:
+        UserError: neither or both of a pair and a CSV, or what prediction raises.
+    """
+    pair, table = (arguments.image, arguments.text), (arguments.csv, arguments.out)
+    if arguments.ray_address and arguments.engine != "ray":
+        raise UserError("--ray-address: only --engine ray reads it")
+    if any(pair) == any(table) or (any(table) and not all(table)):
+        raise UserError("expected --image and --text, or one of them, or else --csv and --out")
+    numerics.hold_as_trained(arguments.model)
+    if arguments.csv:
+        from sentifuse.deploy import predict_csv
+
+        # Before the model takes seconds to load.
+        if not arguments.csv.is_file():
+            raise UserError(f"{arguments.csv}: no such file")
+        predict_csv.check_files(arguments.csv, arguments.out, arguments.model.glob("*"))
+        with _predictor(arguments) as predictor:
+            done, passed = predict_csv.predict(
+                predictor, arguments.csv, arguments.out, skip=arguments.on_bad_row == "skip"
+            )
+        print(f"{arguments.out}: {done} rows" + (f", {passed} passed over" if passed else ""))
+        return
+    from sentifuse.deploy.predictor import Predictor
+
+    found = Predictor.load(arguments.model, arguments.backbone).predict(
+        arguments.image, arguments.text or None
+    )
+    if arguments.json:
+        told = json.dumps(asdict(found), ensure_ascii=False)
+        print(told if _shown(told) else json.dumps(asdict(found)))
+    else:
+        print(_told(found))
+
+
+def _shown(text: str) -> bool:
+    """Whether the terminal's encoding has all letters of `text`."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
+    if arguments.engine == "local":
+        from sentifuse.deploy.predictor import Predictor
+
+        yield Predictor.load(arguments.model, arguments.backbone)
+        return
+    from sentifuse.deploy.ray_predictor import RayPredictor
+    from sentifuse.features.engines.cluster import Cluster
+
+    with Cluster(arguments.ray_address) as cluster:
+        yield RayPredictor(cluster, arguments.model, arguments.backbone)
+
+
+def _told(found: "Prediction") -> str:
+    """`found` for people: the classes as bars, then what each modality added."""
+    width = max(map(len, found.probabilities))
+    block = "█" if _shown("█") else "#"
+    lines = [
+        f"{label:<{width}} {100 * share:5.1f} % {block * round(30 * share)}".rstrip()
+        for label, share in found.probabilities.items()
+    ]
+    added = {"text": found.text_contribution, "image": found.image_contribution}
+    parts = [f"{name} {100 * added[name]:+.1f}" for name in ("text", "image") if name in found.used]
+    lines += [
+        "",
+        f"{found.label}: {' and '.join(parts)} points on the {100 * found.base:.1f} % "
+        "that the model gives without seeing anything",
+    ]
+    return "\n".join(lines)

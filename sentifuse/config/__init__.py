@@ -1,0 +1,1 @@
+"""`params.yaml` to typed sections, recipes and overrides."""

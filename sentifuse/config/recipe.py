@@ -1,0 +1,148 @@
+"""The sections of `params.yaml` that say how to split and train; what each key means stands there.
+
+Values are checked here as far as they can be without data and without torch, so that a wrong one stops in the
+first second.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sentifuse.config.params import STRICT, Count, Fraction, PositiveInt, Rate, Seed
+
+InputMode = Literal["multimodal", "text_only", "image_only"]
+# The keys of `fusion.FUSIONS`, which needs torch to be read.
+Fusion = Literal["concat", "gated", "film", "film_concat", "cross_attn"]
+# Gradients in float16 would need a scaled loss, and processors gain nothing by it.
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
+# Those that attend from one modality to the other.
+ATTENDING: tuple[Fusion, ...] = ("cross_attn",)
+
+
+def check_mode(fusion: Fusion, input_mode: InputMode) -> None:
+    """Checks that a fusion can do with what the input mode leaves it.
+
+    Raises:
+        ValueError: it attends, and there is one modality only.
+    """
+    if fusion in ATTENDING and input_mode != "multimodal":
+        raise ValueError(
+            f"input_mode: {input_mode!r}: fusion {fusion!r} attends from one modality to the other and "
+            "needs input_mode 'multimodal'"
+        )
+
+
+@dataclass(frozen=True)
+class Data:
+    """The section `data`."""
+
+    __pydantic_config__ = STRICT
+    root: Annotated[str, Field(min_length=1)]
+    on_bad_sample: Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The section `split`."""
+
+    __pydantic_config__ = STRICT
+    seed: Seed
+    val_size: Fraction
+    test_size: Fraction
+    group_duplicates: bool
+
+    def __post_init__(self) -> None:
+        # 0.1 + 0.2 is 0.30000000000000004.
+        if round(self.val_size + self.test_size, 9) >= 1:
+            raise ValueError(
+                f"val_size {self.val_size} + test_size {self.test_size}: must be below 1, to leave rows "
+                "to train on"
+            )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The section `interval`."""
+
+    __pydantic_config__ = STRICT
+    level: Annotated[float, Field(gt=0, lt=1)]
+    resamples: Annotated[int, Field(ge=100)]
+
+
+@dataclass(frozen=True)
+class ImageViews:
+    """The section `image_views`."""
+
+    __pydantic_config__ = STRICT
+    train: Literal["plain", "draw", "mean"]
+    predict: Literal["plain", "mean"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The section `head`."""
+
+    __pydantic_config__ = STRICT
+    hidden_dims: tuple[PositiveInt, ...]
+    dropout: Fraction
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The section `loss`."""
+
+    __pydantic_config__ = STRICT
+    class_weights: Literal["none", "sqrt", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
+    label_smoothing: Fraction
+    logit_adjustment: Rate
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Checks that weights by class name are there for just the classes.
+
+        Raises:
+            ValueError: one lacks, or has no class.
+        """
+        weights = self.class_weights
+        if isinstance(weights, dict) and set(weights) != set(labels):
+            raise ValueError(
+                f"loss.class_weights: {weights}: expected a weight for each of {', '.join(labels)}"
+            )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What both training stages have."""
+
+    __pydantic_config__ = STRICT
+    epochs: Count
+    batch_size: PositiveInt
+    lr_head: Rate
+    lr_attn: Rate
+    weight_decay: Rate
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    schedule: Literal["plateau", "cosine"]
+    warmup: Fraction
+    early_stop_patience: Count
+    precision: TrainingPrecision
+
+
+@dataclass(frozen=True)
+class Stage1(Schedule):
+    """The section `stage1`."""
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True)
+class Stage2(Schedule):
+    """The section `stage2`."""
+
+    __pydantic_config__ = STRICT
+    restart_head: bool
+    members: PositiveInt
+    lr_clip: Rate
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    encoder_dropout: Fraction
+    threads: PositiveInt

@@ -1,0 +1,138 @@
+"""Samples that are the same picture or the same text.
+
+Two samples are linked if their image files are equal, if their pictures are nearly identical (close
+perceptual hashes), or if their cleaned texts are equal. Groups are the connected components. The work is
+linear in the number of samples: only equal keys are looked for.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from sentifuse.data.perceptual_hash import merge_close
+
+# Kind of link -> the column whose equal values make it; an empty value links nothing.
+LINKS = {"image_file": "image_sha256", "near_identical_image": "image_hash", "text": "clean_text"}
+COLUMNS = ["guid", "group", "label", "split", "image", *LINKS.values()]
+
+
+def find(samples: pd.DataFrame) -> pd.DataFrame:
+    """Groups samples, labelled or not.
+
+    Args:
+        samples: with the columns of `inspection.COLUMNS`; the order of its rows changes no group.
+
+    Returns:
+        A row a sample, in the same order: `guid`, `group` (the smallest guid in it, in string order),
+        `image`, and the columns of `LINKS`, where near-identical pictures have one `image_hash`.
+    """
+    found = samples[["guid", "image", *LINKS.values()]].reset_index(drop=True)
+    found["image_hash"] = merge_close(list(found["image_hash"]))
+    return found.assign(group=found.groupby(_components(found))["guid"].transform("min"))
+
+
+def groups(found: pd.DataFrame) -> dict[str, str]:
+    """Guid -> name of its group."""
+    return dict(zip(found["guid"], found["group"], strict=True))
+
+
+def table(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """The samples that are in groups of two or more, to look at: `COLUMNS`, group by group.
+
+    Args:
+        found: what `find` returned.
+        splits: the split table of the same samples.
+    """
+    rows = _shared(_joined(found, splits), "group")
+    return rows[COLUMNS].sort_values(["group", "guid"], ignore_index=True)
+
+
+def report(found: pd.DataFrame, splits: pd.DataFrame, ungrouped: pd.DataFrame) -> dict[str, Any]:
+    """Counts duplicates, and what they would do and do to the evaluation.
+
+    Args:
+        found: what `find` returned.
+        splits: the split table that was made.
+        ungrouped: the table of the split with the same seed that ignores groups.
+
+    Returns:
+        `groups` of two or more labelled samples, the `samples` in them, and `samples_by_link`, those
+        that share an image file, a near-identical image or a text with another one;
+        `label_agreement`, the share of linked pairs with one label (None without a pair);
+        `groups_with_different_labels`; `twins_in_train`, the samples of validation and test with one
+        of their group in train, in both splits. All of these over labelled samples only. Then
+        `groups_with_unlabelled`, which have labelled samples and samples to predict.
+    """
+    rows = _joined(found, splits)
+    is_labelled = rows["split"] != "predict"
+    labelled = rows[is_labelled]
+    members = _shared(labelled, "group")
+    spanning = set(labelled["group"]) & set(rows.loc[~is_labelled, "group"])
+    return {
+        "groups": members["group"].nunique(),
+        "samples": len(members),
+        "samples_by_link": {kind: len(_shared(labelled, key)) for kind, key in LINKS.items()},
+        "label_agreement": {kind: _agreement(labelled, key) for kind, key in LINKS.items()},
+        "groups_with_different_labels": int(
+            (members.groupby("group")["label"].nunique() > 1).sum()
+        ),
+        "twins_in_train": {
+            "ungrouped_split": _twins_in_train(_joined(found, ungrouped)),
+            "this_split": _twins_in_train(rows),
+        },
+        "groups_with_unlabelled": len(spanning),
+    }
+
+
+def summary(report: dict[str, Any]) -> str:
+    """What `report` found, in a line to print."""
+    twins = {name: sum(counts.values()) for name, counts in report["twins_in_train"].items()}
+    return (
+        f"duplicates: {report['groups']} groups of {report['samples']} labelled samples, "
+        f"{report['groups_with_different_labels']} with different labels; "
+        f"{twins['this_split']} of validation and test have a twin in train, "
+        f"{twins['ungrouped_split']} in the ungrouped split"
+    )
+
+
+def _components(found: pd.DataFrame) -> NDArray[np.int32]:
+    """The number of each row's connected component: every row is tied to the first with its key."""
+    row = pd.Series(np.arange(len(found)))
+    ties = []
+    for column in LINKS.values():
+        keys = found.loc[found[column] != "", column]
+        ties.append(row[keys.index].groupby(keys).transform("min"))
+    tied = pd.concat(ties)
+    edges = (np.ones(len(tied), dtype=np.int8), (tied.index.to_numpy(), tied.to_numpy()))
+    graph = coo_array(edges, shape=(len(found), len(found)))
+    numbers: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return numbers
+
+
+def _joined(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """`found` with label and part. The table's own groups are left out: a plain split has none."""
+    # The test file may name a sample twice.
+    rows = splits[["guid", "label", "split"]].drop_duplicates("guid")
+    return found.merge(rows, on="guid", validate="one_to_one")
+
+
+def _shared(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows whose value in `column` is not empty and stands in another row, too."""
+    return rows[(rows[column] != "") & rows[column].duplicated(keep=False)]
+
+
+def _agreement(rows: pd.DataFrame, column: str) -> float | None:
+    """The share, 0..1, of the pairs with one value in `column` that have one label."""
+    same = _shared(rows, column).groupby([column, "label"]).size()
+    linked = same.groupby(level=0).sum()
+    pairs = int((linked * (linked - 1) // 2).sum())
+    return int((same * (same - 1) // 2).sum()) / pairs if pairs else None
+
+
+def _twins_in_train(rows: pd.DataFrame) -> dict[str, int]:
+    in_train = rows["group"].isin(rows.loc[rows["split"] == "train", "group"])
+    return {part: int((in_train & (rows["split"] == part)).sum()) for part in ("val", "test")}

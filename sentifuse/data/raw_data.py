@@ -1,0 +1,100 @@
+"""The raw data set as a whole: label files and the files that they name, and what is usable of it.
+
+The raw layout is that of the course's data: `ROOT/data/{guid}.jpg|.jpeg|.png|.webp`,
+`ROOT/data/{guid}.txt`, and the label files `ROOT/train.txt` and `ROOT/test_without_label.txt`.
+Suffixes may be in upper case.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sentifuse.data import bad_samples, inspection, label_files, manifest
+from sentifuse.data.bad_samples import Policy, Problem
+from sentifuse.data.splits import LabelRow
+
+
+@dataclass(frozen=True)
+class RawData:
+    """All there is.
+
+    Attributes:
+        labels: what the label files say.
+        samples: what the samples' files hold, of the rows that name files: `inspection.COLUMNS`.
+        problems: all that is wrong.
+        notes: all that is odd.
+    """
+
+    labels: label_files.Labels
+    samples: pd.DataFrame
+    problems: list[Problem]
+    notes: list[Problem]
+
+
+@dataclass(frozen=True)
+class Usable:
+    """What to work with.
+
+    Attributes:
+        labelled: rows whose image and text are both usable.
+        predict: all rows to predict, in the order of the test file.
+        samples: those of these with an image or a text, as in `RawData`.
+        no_input: guids of the rows to predict that have neither.
+        report: counts for `metrics/data.json`.
+    """
+
+    labelled: list[LabelRow]
+    predict: list[LabelRow]
+    samples: pd.DataFrame
+    no_input: frozenset[str]
+    report: dict[str, Any]
+
+
+def read(root: Path, labels: tuple[str, ...]) -> RawData:
+    """Reads every file of the data set.
+
+    Args:
+        root: its folder.
+        labels: the tags that a labelled row may have.
+
+    Raises:
+        UserError: no such folder, or label files that cannot be read as such.
+    """
+    found = label_files.read(root, labels)
+    # The test file may name a sample twice.
+    guids = dict.fromkeys(row.guid for row in [*found.labelled, *found.predict])
+    files = inspection.inspect(root, list(filter(label_files.is_safe, guids)))
+    return RawData(found, files.samples, [*found.problems, *files.problems], files.notes)
+
+
+def usable(data: RawData, root: Path, labels: tuple[str, ...], policy: Policy) -> Usable:
+    """Applies the policy for bad samples.
+
+    Raises:
+        UserError: a bad sample with the policy `error`; a label without a usable row.
+    """
+    # Before the bad rows: with a wrong list of labels most rows are.
+    label_files.check_labels(root, data.labels.labelled, labels)
+    if policy == "error":
+        bad_samples.refuse(root, data.problems)
+    lacks = manifest.missing(data.samples)
+    labelled = [row for row in data.labels.labelled if not lacks[row.guid]]
+    label_files.check_labels(root, labelled, labels)
+    predict = data.labels.predict
+    missing = {row.guid: lacks.get(row.guid, "image+text") for row in predict}
+    no_input = frozenset(guid for guid, kind in missing.items() if kind == "image+text")
+    kept = {row.guid for row in labelled} | (set(missing) - no_input)
+    return Usable(
+        labelled=labelled,
+        predict=predict,
+        samples=data.samples[data.samples["guid"].isin(kept)].reset_index(drop=True),
+        no_input=no_input,
+        report=bad_samples.report(
+            data.problems,
+            data.notes,
+            left_out=data.labels.train_rows - len(labelled),
+            missing=[missing[row.guid] for row in predict],
+        ),
+    )

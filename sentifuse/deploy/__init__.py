@@ -1,0 +1,1 @@
+"""The model outside of the pipeline: bundle, card, predictor and server."""

@@ -1,0 +1,210 @@
+"""A CSV of pairs -> a CSV of predictions, a batch of rows in memory at a time."""
+
+import csv
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sentifuse.data import text
+from sentifuse.deploy.predictor import Pair, Prediction
+from sentifuse.errors import UserError, listed
+from sentifuse.runtime.files import check_output, writing
+
+T = TypeVar("T")
+
+# The columns that are read; others are ignored. A text stands in the row, or in a file.
+COLUMNS = ("guid", "image", "text", "text_file")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the input.
+
+    Attributes:
+        line: where it ends in the file, from 1.
+        guid: as given; empty without that column.
+        found: what to predict, or what is wrong with the row.
+    """
+
+    line: int
+    guid: str
+    found: Pair | UserError
+
+
+class Predicts(Protocol):
+    """A `Predictor`, or what stands for one: an answer a pair, in their order."""
+
+    @property
+    def labels(self) -> Sequence[str]: ...
+
+    def check_many(self, pairs: Iterable[Pair]) -> Iterator[UserError | None]: ...
+
+    def try_many(self, pairs: Iterable[Pair]) -> Iterator[Prediction | UserError]: ...
+
+
+def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[int, int]:
+    """Predicts every row of `source` and writes `out`, atomically.
+
+    The columns of `out`: `line`, `guid`, `tag`, `p_<label>` for each class, `confidence`,
+    `text_contribution` and `image_contribution` to the predicted class, all with six decimals, and
+    `problem`, which is empty for a row that was predicted.
+
+    Args:
+        predictor: the model.
+        source: columns as in `COLUMNS`; paths are relative to its folder.
+        out: the predictions, in the order of the rows.
+        skip: whether a bad row is passed over and told in its `problem`, or stops everything.
+
+    Returns:
+        How many rows were predicted, and how many were passed over.
+
+    Raises:
+        UserError: not such a CSV file; or bad rows, listed with their lines, unless `skip`.
+    """
+    if not skip:
+        # What can be seen without a prediction is told before the first one.
+        _raise_bad(source, _seen_bad(predictor, read(source)))
+    bad: list[Row] = []
+    done = 0
+    with writing(out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        probabilities = [f"p_{label}" for label in predictor.labels]
+        contributions = ["text_contribution", "image_contribution"]
+        writer.writerow(
+            ["line", "guid", "tag", *probabilities, "confidence", *contributions, "problem"]
+        )
+        for row, found in _answered(predictor.try_many, read(source)):
+            if isinstance(found, UserError):
+                bad.append(Row(row.line, row.guid, found))
+                blanks = [""] * (len(probabilities) + 4)
+                writer.writerow([row.line, row.guid, *blanks, found])
+            else:
+                done += 1
+                writer.writerow([row.line, row.guid, *_cells(found), ""])
+        if not skip:
+            _raise_bad(source, bad)
+    return done, len(bad)
+
+
+def check_files(source: Path, out: Path, more: Iterable[Path]) -> None:
+    """Checks, before a model is loaded, that `out` can be written and is nothing that is read.
+
+    Args:
+        source: the input.
+        out: the predictions.
+        more: other files that are read.
+
+    Raises:
+        UserError: it cannot, or is `source`, one of `more`, or an image or a text file of a row.
+    """
+    check_output("--out", out, [source, *more])
+    if out.exists():
+        named = (
+            record.get(name) for _, record in _records(source) for name in ("image", "text_file")
+        )
+        check_output("--out", out, (source.parent / str(name) for name in named if name))
+
+
+def read(source: Path) -> Iterator[Row]:
+    """The rows of `source`, one at a time; their images are not opened.
+
+    Raises:
+        UserError: no such file, not UTF-8, not CSV, or without the columns.
+    """
+    for line, record in _records(source):
+        yield _row(source.parent, line, record)
+
+
+def _records(source: Path) -> Iterator[tuple[int, dict[str | Any, str | Any]]]:
+    """The rows with the lines that they end in, as `read` raises."""
+    try:
+        with source.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            _check_header(source, reader.fieldnames)
+            for record in reader:
+                yield reader.line_num, record
+    except OSError as error:
+        raise UserError(f"{source}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: not UTF-8 text at byte {error.start}") from None
+    except csv.Error as error:
+        raise UserError(f"{source}: after line {reader.line_num}: {error}") from None
+
+
+def _check_header(source: Path, names: Iterable[str] | None) -> None:
+    given = list(names or ())
+    if not {"image", "text", "text_file"} & set(given):
+        raise UserError(
+            f"{source}: line 1: {','.join(given)!r}: expected a header with `image`, `text` (or "
+            "`text_file`), and perhaps `guid`"
+        )
+    if {"text", "text_file"} <= set(given):
+        raise UserError(f"{source}: line 1: both `text` and `text_file`: keep one of them")
+
+
+def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> Row:
+    guid = record.get("guid") or ""
+    if None in record or None in record.values():
+        return Row(line, guid, UserError("another number of fields than the header has"))
+    image, words, file = (record.get(name) or "" for name in ("image", "text", "text_file"))
+    try:
+        raw = (folder / file).read_bytes() if file else b""
+        content = text.read(raw) if raw.strip() else words
+    except OSError as error:
+        return Row(line, guid, UserError(f"{folder / file}: {error.strerror}"))
+    except text.TextError as error:
+        return Row(line, guid, UserError(f"{folder / file}: {error.reason} ({error})"))
+    # An empty field is a missing text; an empty file is an empty text, as in training.
+    pair = Pair(
+        folder / image if image.strip() else None, content if file or words.strip() else None
+    )
+    if pair == Pair():
+        return Row(line, guid, UserError("neither an image nor a text"))
+    return Row(line, guid, pair)
+
+
+def _seen_bad(predictor: Predicts, rows: Iterable[Row]) -> Iterator[Row]:
+    for row, problem in _answered(predictor.check_many, rows):
+        if problem is not None:
+            yield Row(row.line, row.guid, problem)
+
+
+def _answered(
+    ask: Callable[[Iterator[Pair]], Iterator[T]], rows: Iterable[Row]
+) -> Iterator[tuple[Row, T | UserError]]:
+    """Each row with what came of it, in order."""
+    waiting: deque[Row] = deque()
+
+    def pairs() -> Iterator[Pair]:
+        for row in rows:
+            waiting.append(row)
+            if isinstance(row.found, Pair):
+                yield row.found
+
+    def bad_ones() -> Iterator[tuple[Row, UserError]]:
+        while waiting and isinstance(waiting[0].found, UserError):
+            row = waiting.popleft()
+            yield row, UserError(str(row.found))
+
+    for found in ask(pairs()):
+        yield from bad_ones()
+        yield waiting.popleft(), found
+    yield from bad_ones()
+
+
+def _cells(found: Prediction) -> list[str]:
+    figures = [
+        *found.probabilities.values(),
+        found.confidence,
+        found.text_contribution,
+        found.image_contribution,
+    ]
+    return [found.label, *(f"{figure:.6f}" for figure in figures)]
+
+
+def _raise_bad(source: Path, rows: Iterable[Row]) -> None:
+    told = [f"line {row.line}: {row.found}" for row in rows]
+    if told:
+        raise UserError(f"{source}: {len(told)} bad rows: {listed(told)}")

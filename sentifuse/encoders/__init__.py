@@ -1,0 +1,1 @@
+"""Pre-trained encoders behind one interface, one module a family."""

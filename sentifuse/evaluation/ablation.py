@@ -1,0 +1,164 @@
+"""What it costs to leave a modality out, or to fuse otherwise: scores over runs, paired differences."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sentifuse.config.recipe import InputMode, Interval
+from sentifuse.errors import UserError
+from sentifuse.evaluation.variants import Run, Variant, of_mode
+from sentifuse.metrics import significance
+from sentifuse.metrics.scores import COMPARED, headline
+from sentifuse.metrics.significance import Difference
+from sentifuse.models.fusion import FUSIONS
+from sentifuse.runtime.files import write_csv, write_json
+
+# What every other variant is compared with.
+REFERENCE = "multimodal"
+NOTE = "test_size is 0: there is nothing to compare on"
+_BAR_COLUMNS = ["variant", *COMPARED]
+_RUN_COLUMNS = ["variant", "seed", "split_seed", "train_samples", "test_samples", *COMPARED]
+
+
+def variants(fusion: str, modes: Sequence[InputMode], fusions: Sequence[str]) -> list[Variant]:
+    """`fusion` in each of `modes`, then each other one of `fusions` on both modalities.
+
+    Raises:
+        UserError: one of `fusions` is not known.
+    """
+    for name in fusions:
+        if name not in FUSIONS:
+            raise UserError(f"ablate.fusions: {name!r}: not one of {', '.join(FUSIONS)}")
+    out = [of_mode(fusion, mode) for mode in dict.fromkeys(modes)]
+    return out + [
+        Variant(name, name, "multimodal") for name in dict.fromkeys(fusions) if name != fusion
+    ]
+
+
+def table(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a run: its `variant`, `seed`, `split_seed` (empty where all runs share a split), sizes
+    `train_samples` and `test_samples`, and `COMPARED`, 0..1."""
+    rows = [
+        {
+            "variant": run.variant.name,
+            "seed": run.seed,
+            "split_seed": run.split_seed,
+            "train_samples": run.train_samples,
+            "test_samples": len(run.targets),
+            **headline(run.targets, run.predicted, run.logits.shape[1]),
+        }
+        for run in runs
+    ]
+    out = pd.DataFrame(rows, columns=_RUN_COLUMNS)
+    return out.astype({"split_seed": "Int64"})
+
+
+def scores(runs: Sequence[Run], score: str) -> dict[str, list[float]]:
+    """Variant -> `score` of each of its runs."""
+    out: dict[str, list[float]] = {}
+    for name, value in table(runs)[["variant", score]].itertuples(index=False):
+        out.setdefault(name, []).append(value)
+    return out
+
+
+def summary(runs: Sequence[Run], interval: Interval, *, resplit: bool, seed: int) -> dict[str, Any]:
+    """Scores by variant, and their paired differences to `REFERENCE`.
+
+    Args:
+        runs: the same seeds of every variant.
+        interval: level of the intervals, resamples of the bootstrap.
+        resplit: whether each seed had a split of its own. Then the differences are tested over splits
+            (`significance.corrected_t_test`), else over test samples (`significance.over_samples`).
+        seed: of the bootstrap.
+
+    Returns:
+        Variant -> `runs`; the `precision` of training; for each of `COMPARED` its `mean` and `sd` (sample
+        standard deviation; 0 for one run); and, for all but the reference, `minus_multimodal` with the
+        `method` and the fields of `significance.Difference` that are known.
+    """
+    out: dict[str, Any] = {}
+    used = {run.variant.name: run.precision for run in runs}
+    for score in COMPARED:
+        for name, values in scores(runs, score).items():
+            row = out.setdefault(name, {"runs": len(values), "precision": used[name]})
+            row[score] = {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else 0.0}
+    own = {name: [run for run in runs if run.variant.name == name] for name in out}
+    for name in out:
+        if name == REFERENCE or REFERENCE not in own:
+            continue
+        found = (
+            _over_splits(own[name], own[REFERENCE], interval)
+            if resplit
+            else _over_samples(own[name], own[REFERENCE], interval, seed)
+        )
+        out[name][f"minus_{REFERENCE}"] = {
+            "method": significance.CORRECTED_T if resplit else significance.BOOTSTRAP,
+            **{score: _known(difference) for score, difference in found.items()},
+        }
+    return out
+
+
+def write(
+    runs: Sequence[Run], summarised: dict[str, Any], metrics: Path, bars: Path, every: Path
+) -> None:
+    """Writes the summary as JSON, its means as a CSV for bars, and every run as a CSV; prints it."""
+    write_json(metrics, summarised or {"note": NOTE})
+    means = [
+        {"variant": name, **{score: row[score]["mean"] for score in COMPARED}}
+        for name, row in summarised.items()
+    ]
+    write_csv(bars, pd.DataFrame(means, columns=_BAR_COLUMNS))
+    write_csv(every, table(runs))
+    print("\n".join(_told(name, row) for name, row in summarised.items()) or NOTE)
+
+
+def _over_splits(
+    first: Sequence[Run], second: Sequence[Run], interval: Interval
+) -> dict[str, Difference]:
+    # Grouped splits differ by a few samples in size.
+    ratio = float(np.mean([len(run.targets) / run.train_samples for run in first]))
+    one, other = table(first), table(second)
+    return {
+        score: significance.corrected_t_test(
+            (one[score] - other[score]).to_numpy(), ratio, interval.level
+        )
+        for score in COMPARED
+    }
+
+
+def _over_samples(
+    first: Sequence[Run], second: Sequence[Run], interval: Interval, seed: int
+) -> dict[str, Difference]:
+    found = significance.over_samples(
+        first[0].targets,
+        np.stack([run.predicted for run in first]),
+        np.stack([run.predicted for run in second]),
+        first[0].logits.shape[1],
+        level=interval.level,
+        resamples=interval.resamples,
+        seed=seed,
+    )
+    return {score: found[score] for score in COMPARED}
+
+
+def _known(difference: Difference) -> dict[str, float]:
+    return {name: value for name, value in asdict(difference).items() if value is not None}
+
+
+def _told(name: str, row: dict[str, Any]) -> str:
+    cells = []
+    for score in COMPARED:
+        cell = f"{score} {row[score]['mean']:.3f} +- {row[score]['sd']:.3f}"
+        difference = row.get(f"minus_{REFERENCE}", {}).get(score, {})
+        if "low" in difference:
+            cell += (
+                f" ({100 * difference['mean']:+.1f} points, {100 * difference['low']:+.1f} to "
+                f"{100 * difference['high']:+.1f}, p {difference['p_value']:.3f})"
+            )
+        cells.append(cell)
+    return f"{name:>12}: {', '.join(cells)} ({row['runs']} runs)"

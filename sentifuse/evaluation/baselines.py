@@ -1,0 +1,121 @@
+"""What the model is compared with on one split: the majority class, one modality, a logistic regression."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from sentifuse.config.recipe import InputMode
+from sentifuse.errors import UserError
+from sentifuse.features.batches import Dataset, Needs, Parts, ViewChoice
+from sentifuse.metrics.scores import Array, headline
+from sentifuse.runtime.files import write_bytes
+from sentifuse.runtime.threads import cores
+
+# Inverse strengths of the L2 penalty among which validation chooses.
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+# A linear model on two thousand columns learns nothing more from more rows, but would hold them all.
+MAX_ROWS = 20_000
+
+# Trained as the model is, on one modality (`input_mode`).
+UNIMODAL: tuple[InputMode, ...] = ("text_only", "image_only")
+NAMES = ("majority", *UNIMODAL, "logistic_regression")
+_FILE = "test.safetensors"
+
+_EMBEDDINGS_ONLY = Needs(tokens=False, text_hidden=False, image_hidden=False)
+
+
+def majority(parts: Parts) -> Array:
+    """Answers every test sample with the shares of the classes in training: (N, C) probabilities."""
+    counts = np.bincount(parts.train.targets.numpy(), minlength=len(parts.labels))
+    return np.tile(counts / counts.sum(), (len(parts.test), 1))
+
+
+def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Array:
+    """A multinomial logistic regression on both embeddings, standardised, side by side.
+
+    Of `PENALTIES` the one with the highest macro-F1 on validation is taken, the strongest of equals;
+    without a validation part it is 1e-2.
+
+    Args:
+        parts: the data.
+        views: which views of an image are averaged.
+        seed: draws the rows to train on where there are more than `MAX_ROWS`.
+
+    Returns:
+        Probabilities (N, C) on the test part; a class without training rows has 0.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows = np.arange(len(parts.train))
+    if len(rows) > MAX_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
+    train, targets = _embeddings(parts.train, rows, views), parts.train.targets.numpy()[rows]
+    if len(np.unique(targets)) < 2:
+        # Nothing to tell apart: scikit-learn refuses.
+        return majority(parts)
+    val = _embeddings(parts.val, np.arange(len(parts.val)), views)
+    test = _embeddings(parts.test, np.arange(len(parts.test)), views)
+
+    def fit(penalty: float) -> Any:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=300))
+        return model.fit(train, targets)
+
+    def score(model: Any) -> float:
+        found = headline(parts.val.targets.numpy(), model.predict(val), len(parts.labels))
+        return found["macro_f1"]
+
+    with ThreadPoolExecutor(cores()) as pool:
+        models = list(pool.map(fit, PENALTIES if len(val) else (1e-2,)))
+        best = max(models, key=score) if len(val) else models[0]
+        out = np.zeros((len(parts.test), len(parts.labels)))
+        out[:, best[-1].classes_] = best.predict_proba(test)
+    return out
+
+
+def write(folder: Path, found: Mapping[str, Array]) -> None:
+    """Writes the probabilities (N, C) of each of `NAMES` on the test part, or nothing of any."""
+    arrays = {name: np.ascontiguousarray(each, dtype=np.float64) for name, each in found.items()}
+    write_bytes(folder / _FILE, safetensors.numpy.save(arrays))
+
+
+def read(folder: Path, samples: int) -> dict[str, Array]:
+    """Reads what `write` wrote, in the order of `NAMES`.
+
+    Args:
+        folder: `data/baselines`.
+        samples: of the test part.
+
+    Raises:
+        UserError: no such file, a damaged one, or one of another test part.
+    """
+    path = folder / _FILE
+    again = "run `dvc repro train_baselines`"
+    try:
+        arrays = safetensors.numpy.load(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: {again}") from None
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path}: damaged ({error}): delete it and {again}") from None
+    found = {name: arrays[name] for name in NAMES if name in arrays}
+    for name, each in found.items():
+        if len(each) != samples:
+            raise UserError(
+                f"{path}: {name}: {len(each)} rows, but the test part has {samples}: {again}"
+            )
+    return found
+
+
+def _embeddings(data: Dataset, index: NDArray[np.int64], views: ViewChoice) -> NDArray[np.float32]:
+    """(N, D_image + D_text)."""
+    batch = data.batch(index, _EMBEDDINGS_ONLY, views)
+    out: NDArray[np.float32] = np.concatenate(
+        [batch.image.mean(dim=1).numpy(), batch.text.numpy()], axis=1
+    )
+    return out

@@ -1,0 +1,246 @@
+"""Scores a model on the parts that have labels, beside baselines on the same test samples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sentifuse.config.recipe import Interval
+from sentifuse.evaluation.attribution import Attribution, attribute
+from sentifuse.evaluation.baselines import UNIMODAL
+from sentifuse.features.batches import Parts
+from sentifuse.metrics import bootstrap, calibration
+from sentifuse.metrics.calibration import softmax
+from sentifuse.metrics.scores import COMPARED, HEADLINE, Array, Labels, scores, summary
+from sentifuse.models.checkpoint import Checkpoint
+from sentifuse.models.inference import predict
+
+NOTE = "val_size and test_size are 0: there is nothing to evaluate on"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How uncertainty and calibration are measured.
+
+    Attributes:
+        interval: level of the intervals, resamples of the bootstrap.
+        bins: of the reliability diagram and the calibration error.
+        seed: of the bootstrap.
+    """
+
+    interval: Interval
+    bins: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found; without a test part all but `metrics` have no rows.
+
+    Attributes:
+        metrics: part name (`val`, `test`) -> as of `score`; `test` also has `calibration`; and
+            `baselines`, as of `compare`. Without either part, a `note` only.
+        confusion: a row a test sample, columns `actual` and `predicted`, by class name.
+        reliability: as of `calibration.reliability`, with a column `temperature`: `before`, `after` it.
+        risk_coverage: as of `calibration.risk_coverage`.
+        samples: a row a test sample, as of `sample_table`.
+    """
+
+    metrics: dict[str, Any]
+    confusion: pd.DataFrame
+    reliability: pd.DataFrame
+    risk_coverage: pd.DataFrame
+    samples: pd.DataFrame
+
+
+def evaluate(
+    trained: Checkpoint, parts: Parts, baselines: Mapping[str, Array], scale: Scale
+) -> Evaluation:
+    """Scores `trained` on validation and test, whichever is not empty.
+
+    Args:
+        trained: the model, with the temperature that was fitted on validation.
+        parts: the data.
+        baselines: name -> (N, C) probabilities on the test part, as of `baselines.read`.
+        scale: how uncertainty and calibration are measured.
+    """
+    model, info, labels = trained.model, trained.info, parts.labels
+    views, temperature = info["predict_views"], info["temperature"]
+    metrics: dict[str, Any] = {}
+    if len(parts.val):
+        probabilities = softmax(predict(model, parts.val, views).numpy(), temperature)
+        metrics["val"] = score(parts.val.targets.numpy(), probabilities, labels, scale)
+    if not len(parts.test):
+        tables = (["actual", "predicted"], [*calibration.RELIABILITY, "temperature"],
+                  calibration.RISK_COVERAGE, ["guid", "label", "predicted"])  # fmt: skip
+        return Evaluation(metrics or {"note": NOTE}, *(pd.DataFrame(columns=t) for t in tables))
+    targets = parts.test.targets.numpy()
+    found = attribute(model, parts.test, views, temperature)
+    alone: dict[str, Array] = {name: baselines[name] for name in UNIMODAL if name in baselines}
+    trust, reliability, risk_coverage = calibrate(targets, found.logits, temperature, scale.bins)
+    metrics["test"] = score(targets, found.probabilities, labels, scale)
+    metrics["test"]["calibration"] = trust
+    metrics["baselines"] = compare(targets, found.probabilities, baselines, labels, scale)
+    samples = sample_table(parts.test.guids, targets, labels, found, alone)
+    confusion = samples[["label", "predicted"]].rename(columns={"label": "actual"})
+    return Evaluation(metrics, confusion, reliability, risk_coverage, samples)
+
+
+def score(
+    targets: Labels, probabilities: Array, labels: Sequence[str], scale: Scale
+) -> dict[str, Any]:
+    """The scores of one part: those of `metrics.scores`, and an `interval` for each headline figure.
+
+    Args:
+        targets: (N,) class indices, N > 0.
+        probabilities: (N, C).
+        labels: C class names.
+        scale: level and resamples of the bootstrap.
+    """
+    predicted = probabilities.argmax(axis=1)
+    drawn = _resampled(targets, predicted[None], len(labels), scale)
+    return {
+        **scores(targets, predicted, labels),
+        "interval": {
+            name: asdict(bootstrap.interval(drawn[name][:, 0], scale.interval.level))
+            for name in HEADLINE
+        },
+    }
+
+
+def compare(
+    targets: Labels,
+    model: Array,
+    baselines: Mapping[str, Array],
+    labels: Sequence[str],
+    scale: Scale,
+) -> dict[str, Any]:
+    """What baselines reach on the same samples, and what the model has on them.
+
+    Args:
+        targets: (N,) class indices, N > 0.
+        model: (N, C) probabilities of the model.
+        baselines: name -> (N, C) probabilities.
+        labels: C class names.
+        scale: level and resamples of the bootstrap.
+
+    Returns:
+        Name -> each figure of `COMPARED`, its `interval`, and under `model_minus` the paired difference
+        with `mean`, `low`, `high` and `p_value`, all from the same resamples.
+    """
+    predicted = np.stack([each.argmax(axis=1) for each in (model, *baselines.values())])
+    drawn = _resampled(targets, predicted, len(labels), scale)
+    plain = [scores(targets, row, labels) for row in predicted]
+    out: dict[str, Any] = {}
+    for place, name in enumerate(baselines, start=1):
+        own: dict[str, Any] = {score: plain[place][score] for score in COMPARED}
+        own["interval"], own["model_minus"] = {}, {}
+        for score in COMPARED:
+            of_model, of_baseline = drawn[score][:, 0], drawn[score][:, place]
+            own["interval"][score] = asdict(bootstrap.interval(of_baseline, scale.interval.level))
+            differences = of_model - of_baseline
+            own["model_minus"][score] = {
+                "mean": plain[0][score] - plain[place][score],
+                **asdict(bootstrap.interval(differences, scale.interval.level)),
+                "p_value": bootstrap.p_value(differences),
+            }
+        out[name] = own
+    return out
+
+
+def calibrate(
+    targets: Labels, logits: calibration.Logits, temperature: float, bins: int
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Measures how far confidence is to be trusted.
+
+    Args:
+        targets: (N,) class indices, N > 0.
+        logits: (N, C), of samples that did not choose `temperature`.
+        temperature: divides the logits.
+        bins: of the reliability diagram.
+
+    Returns:
+        `temperature`, `aurc`, and `before` and `after` it `ece`, `log_loss` and `brier`; the
+        reliability table; the risk-coverage curve, after it.
+    """
+    found: dict[str, Any] = {"temperature": temperature}
+    tables = []
+    for when, used in (("before", 1.0), ("after", temperature)):
+        probabilities = calibration.softmax(logits, used)
+        confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+        table = calibration.reliability(confidence, correct, bins)
+        tables.append(table.assign(temperature=when))
+        found[when] = {
+            "ece": calibration.expected_calibration_error(table),
+            "log_loss": calibration.log_loss(probabilities, targets),
+            "brier": calibration.brier_score(probabilities, targets),
+        }
+    found["aurc"] = calibration.area_under_risk_coverage(confidence, correct)
+    return found, pd.concat(tables), calibration.risk_coverage(confidence, correct)
+
+
+def sample_table(
+    guids: Sequence[str],
+    targets: Labels,
+    labels: Sequence[str],
+    model: Attribution,
+    others: Mapping[str, Array],
+) -> pd.DataFrame:
+    """A row a test sample, for a closer look.
+
+    Args:
+        guids: N.
+        targets: (N,) class indices.
+        labels: C class names.
+        model: the model's probabilities and what they owe to each modality.
+        others: name -> (N, C) probabilities of other models.
+
+    Returns:
+        `guid`, `label`, `predicted`, `p_<label>` for each class, `text_contribution` and
+        `image_contribution` to the predicted class, and `<name>.p_<label>` of the other models.
+    """
+    best = model.probabilities.argmax(axis=1)
+    rows = np.arange(len(best))
+    columns: dict[str, Any] = {
+        "guid": list(guids),
+        "label": [labels[index] for index in targets],
+        "predicted": [labels[index] for index in best],
+        **{f"p_{label}": model.probabilities[:, place] for place, label in enumerate(labels)},
+        "text_contribution": model.text[rows, best],
+        "image_contribution": model.image[rows, best],
+    }
+    for name, probabilities in others.items():
+        for place, label in enumerate(labels):
+            columns[f"{name}.p_{label}"] = probabilities[:, place]
+    return pd.DataFrame(columns)
+
+
+def told(metrics: Mapping[str, Any]) -> str:
+    """`Evaluation.metrics` in a few lines for people."""
+    if "note" in metrics:
+        return str(metrics["note"])
+    rows = {name: metrics[name] for name in ("val", "test") if name in metrics}
+    rows |= metrics.get("baselines", {})
+    lines = []
+    for name, row in rows.items():
+        cells = [
+            f"{figure} {row[figure]:.3f} ({row['interval'][figure]['low']:.3f} to "
+            f"{row['interval'][figure]['high']:.3f})"
+            for figure in COMPARED
+        ]
+        size = f" ({row['samples']} samples)" if "samples" in row else ""
+        lines.append(f"{name}: {', '.join(cells)}{size}")
+    return "\n".join(lines)
+
+
+def _resampled(
+    targets: Labels, predictions: Labels, classes: int, scale: Scale
+) -> dict[str, Array]:
+    """Score -> (B, M) values on the resamples."""
+    return summary(
+        bootstrap.resample(
+            targets, predictions, classes, resamples=scale.interval.resamples, seed=scale.seed
+        )
+    )

@@ -1,0 +1,194 @@
+"""Figures: drawn from numbers, the same bytes for the same numbers."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sentifuse.runtime.files import write_bytes
+
+_DPI = 110
+_BLUE, _ORANGE, _GREY, _PALE = "#2f6db3", "#c8663a", "#5a6270", "#d5dbe3"
+
+
+def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> Figure:
+    """A confusion matrix: counts as numbers, shares of the actual class as colour.
+
+    Args:
+        counts: (C, C), rows are the actual, columns the predicted classes.
+        labels: C class names.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = _figure(4.6, 4.0)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        text = f"{counts[row, column]}\n{share:.0%}"
+        colour = "white" if share > 0.5 else "black"
+        axes.text(column, row, text, ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual")
+    axes.set_title(f"test part, {counts.sum()} samples")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def ablation(scores: Mapping[str, Sequence[float]], metric: str) -> Figure:
+    """A bar a variant at the mean of its runs, a whisker of one standard deviation, every run.
+
+    Args:
+        scores: variant -> the score of each run, 0..1.
+        metric: name of the score, for the axis.
+    """
+    figure = _figure(6.0, 0.9 + 0.5 * max(len(scores), 1))
+    axes = figure.add_subplot()
+    for place, values in enumerate(scores.values()):
+        mean, spread = np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0.0
+        colour = _BLUE if place == 0 else _GREY
+        axes.barh(place, mean, height=0.6, color=colour, alpha=0.45)
+        axes.errorbar(mean, place, xerr=spread, color=colour, capsize=4, linewidth=1.5)
+        axes.plot(values, [place] * len(values), "o", color=colour, markersize=4, alpha=0.8)
+        axes.text(0.01, place, f"{mean:.3f}", va="center", ha="left", fontsize=9)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel(f"{metric} on the test part: mean, ±1 standard deviation, every run")
+    return _rows(figure, [axes], list(scores))
+
+
+def intervals(rows: Mapping[str, Mapping[str, tuple[float, float, float]]], zero: bool) -> Figure:
+    """Points with their intervals, a row each, a panel a score.
+
+    Args:
+        rows: row name -> score name -> value, lower and upper end.
+        zero: whether these are differences, read against a line at 0.
+    """
+    scores = list(next(iter(rows.values()), {}))
+    figure = _figure(7.6, 0.9 + 0.42 * max(len(rows), 1))
+    panels = list(np.atleast_1d(figure.subplots(1, max(len(scores), 1), sharey=True)))
+    for axes, score in zip(panels, scores, strict=False):
+        for place, row in enumerate(rows.values()):
+            value, low, high = row[score]
+            clear = low > 0 or high < 0 if zero else place == 0
+            colour = _BLUE if clear else _GREY
+            axes.plot([low, high], [place, place], color=colour, linewidth=2.2)
+            axes.plot(value, place, "o", color=colour, markersize=6)
+            label = f"{value:+.1f}" if zero else f"{value:.3f}"
+            axes.annotate(label, (value, place), (0, 6), textcoords="offset points",
+                          ha="center", fontsize=8, color=colour)  # fmt: skip
+        if zero:
+            axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_title(score, fontsize=10)
+        axes.margins(x=0.1, y=0.22)
+        axes.grid(axis="x", color=_PALE, linewidth=0.6)
+    return _rows(figure, panels, list(rows))
+
+
+def learning_curves(stages: Mapping[str, pd.DataFrame], kept: Sequence[int]) -> Figure:
+    """Loss and macro-F1 by epoch, a column a stage.
+
+    Args:
+        stages: stage name -> its history, as of `training.HISTORY`.
+        kept: the epoch of each stage whose weights were kept; 0 for none of them.
+    """
+    figure = _figure(7.6, 4.2)
+    grid = figure.subplots(2, len(stages), squeeze=False, sharex="col")
+    for (losses, scores), (name, table), epoch in zip(grid.T, stages.items(), kept, strict=True):
+        for column, colour in (("train_loss", _GREY), ("val_loss", _BLUE)):
+            if column in table:
+                label = column.replace("_loss", "").replace("val", "validation")
+                losses.plot(table["epoch"], table[column], ".-", color=colour, label=label)
+        if "val_macro_f1" in table:
+            scores.plot(table["epoch"], table["val_macro_f1"], ".-", color=_BLUE)
+            best = table[table["epoch"] == epoch]
+            scores.plot(best["epoch"], best["val_macro_f1"], "o", color=_ORANGE)
+        losses.set_title(name, fontsize=10)
+        if losses.get_legend_handles_labels()[0]:
+            losses.legend(frameon=False, fontsize=8)
+        scores.set_xlabel("epoch")
+        scores.xaxis.get_major_locator().set_params(integer=True)
+    grid[0, 0].set_ylabel("loss")
+    grid[1, 0].set_ylabel("macro-F1, validation")
+    for axes in grid.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color=_PALE, linewidth=0.6)
+    return figure
+
+
+def reliability(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Accuracy against confidence, before and after the temperature.
+
+    Args:
+        table: as of `calibration.reliability`, with a column `temperature`.
+        titles: value of that column -> title of its panel.
+    """
+    figure = _figure(7.6, 3.8)
+    for axes, (when, title) in zip(
+        figure.subplots(1, len(titles), sharey=True), titles.items(), strict=True
+    ):
+        own = table[table["temperature"] == when]
+        width = own["high"] - own["low"]
+        axes.bar(own["low"], own["accuracy"], width, align="edge", color=_BLUE, alpha=0.35,
+                 edgecolor="white")  # fmt: skip
+        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+        # The larger the dot, the more samples stand behind it.
+        sizes = 12 + 220 * own["samples"] / max(own["samples"].sum(), 1)
+        axes.scatter(own["confidence"], own["accuracy"], s=sizes, color=_BLUE, zorder=3)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", aspect="equal")
+        axes.set_title(title, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("accuracy")
+    return figure
+
+
+def risk_coverage(table: pd.DataFrame) -> Figure:
+    """The error rate of the most confident share of samples (`calibration.risk_coverage`)."""
+    figure = _figure(5.0, 3.6)
+    axes = figure.add_subplot()
+    axes.plot(table["coverage"], table["risk"], color=_BLUE)
+    if len(table):
+        axes.axhline(table["risk"].iloc[-1], color=_GREY, linewidth=1, linestyle="--")
+    axes.set(xlim=(0, 1), ylim=(0, None))
+    axes.set_xlabel("coverage: share of samples kept, most confident first")
+    axes.set_ylabel("risk: error rate among them")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=_PALE, linewidth=0.6)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a PNG, atomically."""
+    out = io.BytesIO()
+    # Without the program's version, so that the bytes depend on the numbers only.
+    figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
+    write_bytes(path, out.getvalue())
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an SVG document with real text, for a page."""
+    out = io.StringIO()
+    # Ids are random without a salt, and there is a date unless told otherwise.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sentifuse"}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _rows(figure: Figure, panels: Sequence[Axes], names: Sequence[str]) -> Figure:
+    """Names the rows of `panels`, the first at the top."""
+    panels[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    panels[0].invert_yaxis()
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    return figure

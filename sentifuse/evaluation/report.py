@@ -1,0 +1,214 @@
+"""The report: one HTML page with everything in it, which a browser opens without a network.
+
+The page is `report.html.j2`, beside this module; here stands what it is filled with. Texts of samples
+are data: the template escapes them, and the page's own policy lets no script run.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from sentifuse.evaluation import plots
+from sentifuse.evaluation.gallery import Card
+from sentifuse.metrics.scores import COMPARED, confusion_by_name
+from sentifuse.runtime.files import read_csv, read_json
+
+TEMPLATE = "report.html.j2"
+# Shares of the test part at which the risk is told in figures.
+COVERAGES = (0.25, 0.5, 0.75, 1.0)
+# Columns of the tables that hold names, even where all of these are numbers.
+_TEXT_COLUMNS = ["actual", "predicted", "variant", "temperature"]
+TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the stages before have written.
+
+    Attributes:
+        labels: class names.
+        model: `config.json` of the checkpoint.
+        data: `metrics/data.json`.
+        evaluate: `metrics/evaluate.json`.
+        ablate: `metrics/ablate.json`.
+        runs: `plots/ablate_runs.csv`.
+        histories: of stage 1 and of stage 2.
+        confusion: `plots/confusion.csv`.
+        reliability: `plots/reliability.csv`.
+        risk_coverage: `plots/risk_coverage.csv`.
+    """
+
+    labels: Sequence[str]
+    model: Mapping[str, Any]
+    data: Mapping[str, Any]
+    evaluate: Mapping[str, Any]
+    ablate: Mapping[str, Any]
+    runs: pd.DataFrame
+    histories: tuple[pd.DataFrame, pd.DataFrame]
+    confusion: pd.DataFrame
+    reliability: pd.DataFrame
+    risk_coverage: pd.DataFrame
+
+
+def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path) -> Findings:
+    """Reads the findings.
+
+    Args:
+        labels: class names.
+        model: `config.json` of the checkpoint.
+        metrics: the folder of the JSON files.
+        plots: the folder of the CSV files.
+    """
+
+    def table(name: str) -> pd.DataFrame:
+        return read_csv(plots / f"{name}.csv", text=_TEXT_COLUMNS)
+
+    return Findings(
+        labels=labels,
+        model=read_json(model),
+        data=read_json(metrics / "data.json"),
+        evaluate=read_json(metrics / "evaluate.json"),
+        ablate=read_json(metrics / "ablate.json"),
+        runs=table("ablate_runs"),
+        histories=(table("stage1"), table("stage2")),
+        confusion=table("confusion"),
+        reliability=table("reliability"),
+        risk_coverage=table("risk_coverage"),
+    )
+
+
+def render(found: Findings, mistakes: Sequence[Card], disagreements: Sequence[Card]) -> str:
+    """The page.
+
+    Args:
+        found: figures and curves.
+        mistakes: cards of the most confident mistakes.
+        disagreements: cards of samples on which text alone and image alone disagree.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "share": _share,
+        "points": _points,
+        "words": lambda name: str(name).replace("_", " "),
+    }
+    return environment.get_template(TEMPLATE).render(
+        found=found,
+        titles=TITLES,
+        variants={name: row for name, row in found.ablate.items() if name != "note"},
+        kept=_kept(found.risk_coverage),
+        figures={name: _uri(figure) for name, figure in _figures(found).items()},
+        mistakes=mistakes,
+        disagreements=disagreements,
+    )
+
+
+def _figures(found: Findings) -> dict[str, Figure]:
+    stage1, stage2 = found.histories
+    # Of several members the history is that of the first.
+    kept = [_best_epoch(stage1), found.model["info"]["training"][0]["best_epoch"]]
+    out = {"learning_curves": plots.learning_curves({"stage 1": stage1, "stage 2": stage2}, kept)}
+    if "test" in found.evaluate:
+        table, labels = found.confusion, found.labels
+        matrix = confusion_by_name(list(table["actual"]), list(table["predicted"]), labels)
+        out["confusion"] = plots.confusion_matrix(matrix, labels)
+        out["baselines"] = plots.intervals(_beside_baselines(found.evaluate), zero=False)
+        trust = found.evaluate["test"]["calibration"]
+        out["reliability"] = plots.reliability(
+            found.reliability,
+            {
+                "before": f"as trained: ECE {_share(trust['before']['ece'])}",
+                "after": f"temperature {trust['temperature']:.2f}: "
+                f"ECE {_share(trust['after']['ece'])}",
+            },
+        )
+        out["risk_coverage"] = plots.risk_coverage(found.risk_coverage)
+    if len(found.runs):
+        by_variant = {
+            str(name): list(runs["macro_f1"])
+            for name, runs in found.runs.groupby("variant", sort=False)
+        }
+        out["ablation"] = plots.ablation(by_variant, TITLES["macro_f1"])
+    differences = _differences(found.ablate)
+    if differences:
+        out["differences"] = plots.intervals(differences, zero=True)
+    return out
+
+
+def _best_epoch(history: pd.DataFrame) -> int:
+    """The first epoch with the highest macro-F1 on validation, whose weights `fit` keeps."""
+    if "val_macro_f1" not in history or not len(history):
+        return 0
+    return int(history["epoch"].to_numpy()[history["val_macro_f1"].to_numpy().argmax()])
+
+
+def _beside_baselines(
+    evaluate: Mapping[str, Any],
+) -> dict[str, dict[str, tuple[float, float, float]]]:
+    rows = {"this model": evaluate["test"], **evaluate["baselines"]}
+    return {
+        name: {
+            TITLES[score]: (
+                row[score],
+                row["interval"][score]["low"],
+                row["interval"][score]["high"],
+            )
+            for score in COMPARED
+        }
+        for name, row in rows.items()
+    }
+
+
+def _differences(ablate: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Paired differences to the multimodal model in points, where there are enough runs for one."""
+    out = {}
+    for name, row in ablate.items():
+        own = row.get("minus_multimodal", {}) if isinstance(row, Mapping) else {}
+        if all("low" in own.get(score, {}) for score in COMPARED):
+            out[name] = {
+                f"{TITLES[score]}, points": (
+                    100 * own[score]["mean"],
+                    100 * own[score]["low"],
+                    100 * own[score]["high"],
+                )
+                for score in COMPARED
+            }
+    return out
+
+
+def _kept(risk_coverage: pd.DataFrame) -> list[dict[str, float]]:
+    """The rows of the curve that come closest to `COVERAGES`."""
+    if not len(risk_coverage):
+        return []
+    nearest = [(risk_coverage["coverage"] - share).abs().idxmin() for share in COVERAGES]
+    rows = risk_coverage.loc[list(dict.fromkeys(nearest))]
+    return [
+        {str(name): float(value) for name, value in row.items()} for row in rows.to_dict("records")
+    ]
+
+
+def _points(value: float) -> str:
+    """0.0123 -> `+1.2`, with a true minus sign."""
+    return f"{100 * value:+.1f}".replace("-", "\u2212")
+
+
+def _share(value: float) -> str:
+    """0.6875 -> `.688`, as the field writes shares."""
+    text = f"{value:.3f}"
+    return text.removeprefix("0") if 0 <= value < 1 else text
+
+
+def _uri(figure: Figure) -> str:
+    raw = plots.svg(figure).encode()
+    return f"data:image/svg+xml;base64,{base64.b64encode(raw).decode()}"

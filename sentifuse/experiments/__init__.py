@@ -1,0 +1,1 @@
+"""Many runs: ranked, compared, and kept in order with DVC."""

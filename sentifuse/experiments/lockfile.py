@@ -1,0 +1,73 @@
+"""Tells from `dvc.lock` which outputs do not belong to the params that stand beside it.
+
+`dvc exp run evaluate` leaves the metrics of `ablate` as they were, made with other params.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from sentifuse.config import yaml_file
+
+_MISSING = object()
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """In C, since there is a lock file an experiment; with the numbers of YAML 1.2 nonetheless."""
+
+
+_Loader.yaml_implicit_resolvers = yaml_file._Loader.yaml_implicit_resolvers
+
+
+def read(text: str) -> dict[str, Any]:
+    """The stages of a `dvc.lock` by name; none for an empty text."""
+    document = yaml.load(text, Loader=_Loader) or {}
+    return dict(document.get("stages", {}))
+
+
+def stale_outputs(stages: Mapping[str, Any], params: Mapping[str, Any]) -> set[str]:
+    """The outputs of stages that `dvc repro` would run again for their params or inputs.
+
+    A stage is stale if one of its params has another value than in the lock, if an input has another
+    hash than the stage that writes it gave it, or if that stage is stale. Code is not looked at.
+
+    Args:
+        stages: of `read`.
+        params: file -> its document, nested.
+
+    Returns:
+        Paths as the lock has them.
+    """
+    writers = {
+        out["path"]: (name, out.get("md5"))
+        for name, stage in stages.items()
+        for out in stage.get("outs", ())
+    }
+    found: dict[str, bool] = {}
+
+    def is_stale(name: str) -> bool:
+        if name not in found:
+            stage = stages[name]
+            found[name] = not _has_params(stage, params) or any(
+                is_stale(writers[dep["path"]][0]) or writers[dep["path"]][1] != dep.get("md5")
+                for dep in stage.get("deps", ())
+                if dep["path"] in writers
+            )
+        return found[name]
+
+    return {path for path, (name, _) in writers.items() if is_stale(name)}
+
+
+def _has_params(stage: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    return all(
+        _at(params.get(file, {}), key) == value
+        for file, values in stage.get("params", {}).items()
+        for key, value in values.items()
+    )
+
+
+def _at(document: Any, key: str) -> Any:
+    for part in key.split("."):
+        document = document.get(part, _MISSING) if isinstance(document, dict) else _MISSING
+    return document

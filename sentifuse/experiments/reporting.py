@@ -1,0 +1,145 @@
+"""What `analyze` says: tables and sentences about experiments, as texts."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from sentifuse.experiments import statistics
+from sentifuse.experiments.read import Experiment
+from sentifuse.experiments.tables import Table
+
+
+def summary(
+    chosen: Sequence[Experiment],
+    ranked: Sequence[Experiment],
+    skipped: Mapping[str, int],
+    metric: str,
+) -> str:
+    """How many experiments count, and which do not and why.
+
+    Args:
+        chosen: all that were asked for.
+        ranked: those of them that count.
+        skipped: why others were never read -> how many.
+        metric: what is ranked by.
+    """
+    lines = [f"experiments with {metric}: {len(ranked)}"]
+    if repeats := [f"{one.name} = {one.same_as}" for one in chosen if one.same_as]:
+        lines.append(f"not counted again, same params and metrics: {', '.join(repeats)}")
+    if lacking := [one.name for one in chosen if metric not in one.metrics]:
+        lines.append(f"without {metric}: {len(lacking)} ({', '.join(lacking)})")
+    if stale := stale_note(chosen):
+        lines.append(stale)
+    if skipped:
+        lines.append(f"left out{skipped_note(skipped)}")
+    return "\n".join(lines)
+
+
+def stale_note(chosen: Sequence[Experiment]) -> str:
+    """Which files of metrics do not belong to the params beside them, or nothing."""
+    counts = Counter(path for one in chosen for path in one.stale)
+    files = ", ".join(f"{path} of {count}" for path, count in sorted(counts.items()))
+    return f"left out, not run again with these params: {files}" if files else ""
+
+
+def skipped_note(skipped: Mapping[str, int]) -> str:
+    """` (2 failed, 1 queued)`, or nothing."""
+    return f" ({', '.join(f'{count} {why}' for why, count in skipped.items())})" if skipped else ""
+
+
+def top_table(ranked: Sequence[Experiment], metric: str, top: int, params: Sequence[str]) -> Table:
+    """The first `top` experiments with their `params`, or else with all that differ among them."""
+    shown = ranked[:top]
+    keys = params or statistics.varying(shown)
+    ends = [statistics.interval(one, metric) for one in shown]
+    intervals = [f"{_figure(end[0])} to {_figure(end[1])}" if end else "" for end in ends]
+    has_interval = any(intervals)
+    columns = ["rank", "experiment", metric, *(["interval"] * has_interval), *keys]
+    rows = [
+        [
+            str(number),
+            one.name,
+            _figure(one.metrics[metric]),
+            *([interval] * has_interval),
+            *(statistics.param_text(one, key) for key in keys),
+        ]
+        for number, (one, interval) in enumerate(zip(shown, intervals, strict=True), start=1)
+    ]
+    numeric = {
+        key for key in keys if all(statistics.is_number(one.params.get(key)) for one in shown)
+    }
+    return Table(columns, rows, frozenset({"rank", metric} | numeric))
+
+
+def group_table(ranked: Sequence[Experiment], metric: str, keys: Sequence[str]) -> Table:
+    """Mean, standard deviation, best and count of each group; a single one has no deviation."""
+    figures = ("mean", "sd", "best", "count")
+    rows = [
+        [
+            *one.values,
+            _figure(one.mean),
+            "" if one.sd is None else _figure(one.sd),
+            _figure(one.best),
+            str(one.count),
+        ]
+        for one in statistics.group(ranked, metric, keys)
+    ]
+    return Table([*keys, *figures], rows, frozenset(figures))
+
+
+def on_choosing(count: int, metric: str) -> str:
+    """What the best figure of a table is worth."""
+    if count == 1:
+        return "One experiment: nothing to compare it with."
+    if statistics.is_test(metric):
+        return f"The best of {count} figures is high by luck too, and no estimate for new data."
+    return (
+        f"The best of {count} figures is high by luck too: as an estimate, report the test part of the "
+        "one that you choose."
+    )
+
+
+def correlations(ranked: Sequence[Experiment], metric: str) -> str:
+    """The correlations as a table, and what they are not."""
+    found = statistics.correlate(ranked, metric)
+    if not found:
+        return "No numeric hyperparameter varies over three experiments or more: no correlations."
+    names = ("hyperparameter", "r", "p", "n")
+    rows = [(one.name, f"{one.r:+.2f}", _p(one.p), str(one.n)) for one in found]
+    return (
+        f"{Table(names, rows, frozenset(names[1:])).text()}\n\n"
+        f"Pearson correlation with {metric} over whatever was run, while other params varied too: not an "
+        "effect.\np is two-sided, for one test alone: of twenty such, one is below .05 by chance."
+    )
+
+
+def as_csv(chosen: Sequence[Experiment], metric: str) -> str:
+    """A row an experiment, by rank, with the params that differ and all metrics.
+
+    Params stand as text or JSON, and are empty where an experiment lacks them. A metric named like a
+    param follows `metrics:`.
+    """
+    lacking = [one for one in chosen if metric not in one.metrics]
+    ordered = statistics.rank(chosen, metric) + sorted(lacking, key=lambda one: (one.name, one.rev))
+    params, metrics = statistics.varying(chosen), statistics.metric_names(chosen)
+    about = ("name", "rev", "baseline", "created", "same_as")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [f"metrics:{key}" if key in {*about, *params} else key for key in metrics]
+    writer.writerow([*about, *params, *names])
+    for one in ordered:
+        writer.writerow(
+            [getattr(one, field) for field in about]
+            + [statistics.param_text(one, key) for key in params]
+            + [one.metrics.get(key, "") for key in metrics]
+        )
+    return text.getvalue()
+
+
+def _p(p: float) -> str:
+    return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
+
+
+def _figure(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.4f}"

@@ -1,0 +1,1 @@
+"""What the encoders make of the samples: encoded once, kept, assembled and read in batches."""

@@ -1,0 +1,265 @@
+"""Rows of the feature files -> batches of tensors, with plain indexing.
+
+A `DataLoader` would cost more than it hides: a batch is a gather from a memory map.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sentifuse.errors import UserError
+from sentifuse.features.schema import Array, Features
+from sentifuse.models.classifier import Batch, Classifier
+from sentifuse.models.ensemble import Ensemble
+from sentifuse.runtime import finite
+
+Rows = NDArray[np.int64]
+# Which views of an image a batch holds: the plain one, one drawn at random, or all, to be averaged.
+ViewChoice = Literal["plain", "draw", "mean"]
+
+_BATCHES_A_POOL = 32
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which states a model reads, beside the embeddings."""
+
+    tokens: bool
+    text_hidden: bool
+    image_hidden: bool
+
+    @property
+    def text_states(self) -> bool:
+        """Whether a batch holds padded text states, so that texts of like length belong together."""
+        return self.tokens or self.text_hidden
+
+    @staticmethod
+    def of(model: Classifier | Ensemble) -> "Needs":
+        """What `model` reads."""
+        return Needs(model.needs_tokens, model.text_tail is not None, model.image_tail is not None)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Some rows of the features.
+
+    Attributes:
+        features: all features.
+        rows: (N,), which rows, in order.
+        targets: (N,) int64 class indices; -1 where the label is unknown.
+        guids: N, in the same order.
+    """
+
+    features: Features
+    rows: Rows
+    targets: Tensor
+    guids: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(
+        self,
+        index: Rows,
+        needs: Needs,
+        views: ViewChoice = "plain",
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
+        """Gathers the samples at `index` (positions in this data set).
+
+        Args:
+            index: (B,).
+            needs: the states to gather.
+            views: which views of each image.
+            rng: for `draw`.
+
+        Raises:
+            UserError: a state that `preprocess` was not asked to keep.
+            ValueError: `draw` without a generator.
+        """
+        f, rows = self.features, self.rows[index]
+        view_rows: tuple[Rows, Rows | slice]
+        if views == "mean":
+            view_rows = (rows, slice(None))
+        elif views == "draw":
+            if rng is None:
+                raise ValueError("drawing views needs a random generator")
+            view_rows = (rows[:, None], rng.integers(f.meta.views, size=(len(rows), 1)))
+        else:
+            view_rows = (rows, slice(0, 1))
+        text_mask = text_tokens = text_hidden = image_tokens = image_hidden = None
+        if needs.text_states:
+            offsets = _kept(f.text_offsets)
+            starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
+            text_mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
+            if needs.text_hidden:
+                text_hidden = _padded(_kept(f.text_hidden), starts, lengths)
+            else:
+                text_tokens = _padded(_kept(f.text_tokens), starts, lengths)
+        if needs.image_hidden:
+            image_hidden = _tensor(_kept(f.image_hidden)[view_rows])
+        elif needs.tokens:
+            image_tokens = _tensor(_kept(f.image_tokens)[rows])
+        return Batch(
+            image=_tensor(f.image_embeddings[view_rows]),
+            text=_tensor(f.text_embeddings[rows]),
+            text_mask=text_mask,
+            text_tokens=text_tokens,
+            text_hidden=text_hidden,
+            image_tokens=image_tokens,
+            image_hidden=image_hidden,
+        )
+
+    def check_features(self, index: Rows) -> None:
+        """Checks the embeddings of the samples at `index`, all views: what to look at when a sum is NaN.
+
+        Raises:
+            UserError: one is NaN or infinite; it names the guid.
+        """
+        rows = self.rows[index]
+        guids = [f"guid {self.guids[place]}" for place in index]
+        for values in (self.features.image_embeddings, self.features.text_embeddings):
+            finite.check(values[rows], guids, "features", "run `dvc repro preprocess` again")
+
+    def epoch(self, batch_size: int, rng: np.random.Generator, by_length: bool) -> Iterator[Rows]:
+        """All positions in random order, `batch_size` at a time; the last one may be smaller.
+
+        Args:
+            batch_size: B.
+            rng: the source of the order.
+            by_length: whether texts of like length share a batch, so that little of it is padding:
+                pools of some batches are sorted, then the batches shuffled.
+        """
+        order = rng.permutation(len(self))
+        if not by_length:
+            yield from _chunks(order, batch_size)
+            return
+        lengths = self._text_lengths()
+        batches = [
+            batch
+            for pool in _chunks(order, batch_size * _BATCHES_A_POOL)
+            for batch in _chunks(pool[np.argsort(lengths[pool], kind="stable")], batch_size)
+        ]
+        for index in rng.permutation(len(batches)):
+            yield batches[index]
+
+    def in_order(self, batch_size: int, by_length: bool) -> list[Rows]:
+        """All positions, `batch_size` at a time: as they stand or, `by_length`, short texts first."""
+        order = np.arange(len(self))
+        if by_length:
+            order = np.argsort(self._text_lengths(), kind="stable")
+        return _chunks(order, batch_size)
+
+    def shards(self, index: Rows, count: int, needs: Needs) -> list[Rows]:
+        """Cuts a batch, as `epoch` gives it, into at most `count` parts that take a model like times.
+
+        Args:
+            index: (B,), B > 0; `by_length` if the model reads text states.
+            count: of parts; none is empty, so a small batch may give fewer.
+            needs: what the model reads.
+        """
+        tokens = np.zeros(len(index), dtype=np.int64)
+        if needs.text_states:
+            tokens += self._text_lengths()[index]
+        if needs.image_hidden:
+            tokens += _kept(self.features.image_hidden).shape[2]
+        return np.split(index, _even_cuts(np.maximum(tokens, 1), count))
+
+    def _text_lengths(self) -> Rows:
+        offsets = _kept(self.features.text_offsets)
+        lengths: Rows = offsets[self.rows + 1] - offsets[self.rows]
+        return lengths
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The data of a run, by part; any but `train` may be empty."""
+
+    labels: Sequence[str]
+    train: Dataset
+    val: Dataset
+    test: Dataset
+    predict: Dataset
+
+
+def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) -> Parts:
+    """Joins the features with the split table.
+
+    Args:
+        features: of every sample in `splits`.
+        splits: `guid`, `label`, `split`; each part keeps the order of its rows.
+        labels: class names in the order of the logits.
+
+    Raises:
+        UserError: a guid without features, or a label that `labels` lacks.
+    """
+    number = {label: index for index, label in enumerate(labels)}
+
+    def part(name: str) -> Dataset:
+        own = splits["split"] == name
+        # `tolist`: going through a column itself takes eight times as long.
+        found, guids = splits.loc[own, "label"].tolist(), splits.loc[own, "guid"].tolist()
+        check_labels(found, labels)
+        targets = torch.tensor([number.get(label, -1) for label in found], dtype=torch.int64)
+        return Dataset(features, features.rows(guids), targets, guids)
+
+    return Parts(labels, part("train"), part("val"), part("test"), part("predict"))
+
+
+def check_labels(found: Iterable[str], labels: Sequence[str]) -> None:
+    """Checks that `labels` has all that were `found`; an empty one is none.
+
+    Raises:
+        UserError: it lacks some.
+    """
+    unknown = set(found) - set(labels) - {""}
+    if unknown:
+        raise UserError(f"labels: {list(labels)}: the splits have {sorted(unknown)}, too")
+
+
+def _chunks(rows: Rows, size: int) -> list[Rows]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _even_cuts(tokens: Rows, count: int) -> list[int]:
+    """Where to cut samples, the longest last, so that the largest part is small, padding and all."""
+
+    def cuts(capacity: int) -> list[int]:
+        found: list[int] = []
+        end = len(tokens)
+        while (end := end - max(capacity // int(tokens[end - 1]), 1)) > 0:
+            found.insert(0, end)
+        return found
+
+    least = bisect_left(
+        range(int(tokens.max()) * len(tokens)), True, key=lambda c: len(cuts(c)) < count
+    )
+    return cuts(least)
+
+
+def _kept(array: Array | None) -> Array:
+    if array is None:
+        raise UserError(
+            "data/features lacks the token or hidden states that this model reads: set "
+            "backbone.tokens=true for attention, unfreeze_*_layers for finetuning, then `dvc repro`"
+        )
+    return array
+
+
+def _tensor(array: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _padded(ragged: Array, starts: Rows, lengths: Rows) -> Tensor:
+    """The rows `starts[i] : starts[i] + lengths[i]` as (B, T, H) float32, zeros behind."""
+    out = torch.zeros(len(starts), int(lengths.max()), ragged.shape[1])
+    for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        out[index, :length] = torch.from_numpy(ragged[start : start + length].astype(np.float32))
+    return out

@@ -1,0 +1,80 @@
+"""Intervals by resampling the samples of a part (Efron and Tibshirani 1993, chapters 13 and 16).
+
+The bootstrap is stratified: every resample has as many samples of each class as the part itself, so an
+interval speaks of other samples of the same class mix. All models are scored on the same resamples,
+which is what makes differences between them paired.
+
+Samples on which every model answers alike are interchangeable. A resample is therefore drawn as how often
+each *pattern* (class, answer of each model) occurs, one multinomial a class: the same distribution as
+drawing samples, at a cost that does not grow with their number.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentifuse.metrics.scores import Array, Labels
+
+# Counts held at a time while resampling.
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval."""
+
+    low: float
+    high: float
+
+
+def resample(
+    targets: Labels, predictions: Labels, classes: int, *, resamples: int, seed: int
+) -> NDArray[np.int64]:
+    """Confusion matrices of M models on B stratified resamples.
+
+    Args:
+        targets: (N,) class indices, N > 0.
+        predictions: (M, N) class indices, a row a model.
+        classes: C.
+        resamples: B.
+        seed: the same seed gives the same resamples.
+
+    Returns:
+        (B, M, C, C): rows are the actual, columns the predicted classes.
+    """
+    models = len(predictions)
+    patterns, counts = np.unique(np.vstack([targets, predictions]), axis=1, return_counts=True)
+    actual, answers = patterns[0], patterns[1:]  # (U,), (M, U)
+    # Which cell of which model's matrix a pattern counts in: (U, M * C * C).
+    cells = (np.arange(models)[:, None] * classes + actual) * classes + answers  # (M, U)
+    place = np.zeros((len(actual), models * classes**2))
+    place[np.arange(len(actual)), cells] = 1
+    rng = np.random.default_rng(seed)
+    out = np.empty((resamples, models * classes**2), dtype=np.int64)
+    block = max(1, _BLOCK // len(actual))
+    for start in range(0, resamples, block):
+        stop = min(start + block, resamples)
+        drawn = np.zeros((stop - start, len(actual)))
+        for label in np.unique(actual):
+            own = actual == label
+            total = counts[own].sum()
+            drawn[:, own] = rng.multinomial(total, counts[own] / total, size=stop - start)
+        out[start:stop] = np.rint(drawn @ place)
+    return out.reshape(resamples, models, classes, classes)
+
+
+def interval(values: Array, level: float) -> Interval:
+    """The middle `level` (0..1) of `values` (B,)."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def p_value(differences: Array) -> float:
+    """Two-sided: how far zero lies in the tails of the resampled `differences` (B,), 0 < p <= 1.
+
+    The level at which the percentile interval would just exclude zero, with one added to each count so
+    that it is never 0 (Davison and Hinkley 1997, section 4.2).
+    """
+    tail = min((differences <= 0).sum(), (differences >= 0).sum())
+    return float(min(1.0, 2 * (tail + 1) / (len(differences) + 1)))

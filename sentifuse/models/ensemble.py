@@ -1,0 +1,50 @@
+"""Several classifiers that vote."""
+
+import math
+from collections.abc import Collection, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from sentifuse.models.classifier import Batch, Classifier
+
+
+class Ensemble(nn.Module):
+    """Classifiers of one architecture that vote: the mean of their probabilities."""
+
+    def __init__(self, members: Sequence[Classifier]) -> None:
+        """Takes over `members`, at least one."""
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.config = members[0].config
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether the fusion reads token states."""
+        return self._first.needs_tokens
+
+    @property
+    def text_tail(self) -> nn.Module | None:
+        """The text tail of the first member: all have one, or none."""
+        return self._first.text_tail
+
+    @property
+    def image_tail(self) -> nn.Module | None:
+        """The image tail of the first member: all have one, or none."""
+        return self._first.image_tail
+
+    @property
+    def _first(self) -> Classifier:
+        return cast(Classifier, self.members[0])
+
+    def forward(self, batch: Batch, absent: Collection[str] = ()) -> Tensor:
+        """Returns the logarithm of the mean probabilities (B, C), whose softmax is that mean."""
+        return self.without(batch, [absent])[0]
+
+    def without(self, batch: Batch, absences: Sequence[Collection[str]]) -> Tensor:
+        """What `forward` gives for each of A sets of absent modalities: (A, B, C)."""
+        members = cast(Sequence[Classifier], self.members)
+        votes = torch.stack([each.without(batch, absences).log_softmax(dim=2) for each in members])
+        # The mean in log space: a class that all members all but rule out must not become log 0.
+        return votes.logsumexp(dim=0) - math.log(len(votes))

@@ -1,0 +1,84 @@
+"""Applies a model to a data set."""
+
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sentifuse.features.batches import Dataset, Needs, Rows, ViewChoice
+from sentifuse.models.classifier import Classifier
+from sentifuse.models.ensemble import Ensemble
+from sentifuse.runtime import finite
+from sentifuse.runtime.threads import cores
+
+# States of more samples than these no longer fit the cache: 256 take three times as long.
+_BATCH = 32
+
+
+def predict(model: Classifier | Ensemble, data: Dataset, views: ViewChoice) -> Tensor:
+    """Logits (N, C) of every sample of `data`, in order; the model ends in eval mode."""
+    logits: Tensor = predict_without(model, data, views, [()])
+    return logits.squeeze(0)
+
+
+def predict_without(
+    model: Classifier | Ensemble,
+    data: Dataset,
+    views: ViewChoice,
+    absences: Sequence[Collection[str]],
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """What `predict` gives when modalities are absent.
+
+    Where encoder layers run, batches go side by side on the cores, a thread each: no bit depends on how
+    many there are.
+
+    Args:
+        model: the classifier, or several that vote.
+        data: N samples, gathered once, a batch at a time.
+        views: which views of an image the model sees.
+        absences: A sets of modalities to do without, each of `image` and `text`.
+        dtype: of the weights of `model`.
+
+    Returns:
+        Logits (A, N, C) in `dtype`.
+
+    Raises:
+        UserError: a logit is NaN or infinite.
+    """
+    model.eval()
+    needs = Needs.of(model)
+    out = torch.empty(len(absences), len(data), len(model.config.labels), dtype=dtype)
+
+    def answer(index: Rows) -> None:
+        with torch.inference_mode():  # of a thread
+            batch = data.batch(index, needs, views).to(dtype)
+            out[:, index] = model.without(batch, absences).to(dtype)
+
+    batches = data.in_order(_BATCH, by_length=needs.text_states)
+    threads = min(cores(), len(batches)) if needs.text_hidden or needs.image_hidden else 1
+    if threads < 2:
+        for index in batches:
+            answer(index)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(answer, reversed(batches)))  # the longest first, so that all end together
+    _check(out, data)
+    return out
+
+
+def _check(logits: Tensor, data: Dataset) -> None:
+    """Checks logits (A, N, C): of some that are NaN, the first class would be the answer."""
+    values = logits.transpose(0, 1).numpy()
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))
+    if len(bad):
+        data.check_features(bad[:_BATCH])
+        finite.check(
+            values,
+            [f"guid {guid}" for guid in data.guids],
+            "logits",
+            "training went astray: train again with lower learning rates (lr_head, lr_attn, lr_clip), or "
+            "with precision fp32 in stage1 and stage2",
+        )

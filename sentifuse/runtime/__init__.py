@@ -1,0 +1,1 @@
+"""The process: how one starts, its threads, memory, devices, arithmetic and files."""

@@ -1,0 +1,127 @@
+"""What a process of the pipeline is set up like: called where one starts, never by the rest of the library.
+
+A program that uses the library keeps its own threads, allocator and environment.
+"""
+
+import errno
+import io
+import os
+import select
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from sentifuse.config import params
+from sentifuse.errors import UserError
+from sentifuse.runtime import garbage, lifeline, memory, numerics, pins
+from sentifuse.runtime.numerics import Numerics
+
+# What the machine refuses -> what to do.
+_REMEDIES = {
+    errno.ENOSPC: "free some space and run `dvc repro` again",
+    errno.EDQUOT: "free some space and run `dvc repro` again",
+    errno.EFBIG: "raise the limit (`ulimit -f`) and run `dvc repro` again",
+    errno.EACCES: "give yourself the right to it and run `dvc repro` again",
+    errno.EPERM: "give yourself the right to it and run `dvc repro` again",
+    errno.EROFS: "make it writable and run `dvc repro` again",
+    errno.EISDIR: "move the folder away and run `dvc repro` again",
+    errno.ENOTDIR: "move the file away and run `dvc repro` again",
+    errno.EIO: "check the disk and run `dvc repro` again",
+}
+
+
+class StageParams(Protocol):
+    """What every stage's params have."""
+
+    @property
+    def numerics(self) -> Numerics:
+        """The key `numerics`."""
+        ...
+
+
+P = TypeVar("P", bound=StageParams)
+
+
+def run_stage(main: Callable[[P], None], kind: type[P]) -> None:
+    """Reads `params.yaml` and runs a stage with what it says.
+
+    Args:
+        main: the stage.
+        kind: its params, as of `params.load`.
+    """
+
+    def stage() -> None:
+        checked = params.load(kind)
+        numerics.hold(checked.numerics)
+        try:
+            main(checked)
+        finally:
+            pins.warn_if_other()
+
+    run(stage)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a stage or a command; a `UserError`, or the machine's refusal to read or write a file, becomes one
+    line on stderr and exit status 1. What the terminal cannot show is escaped, and a reader of stdout that
+    has left, such as `head`, is nothing to tell."""
+    start()
+    try:
+        main()
+        sys.stdout.flush()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            sys.exit(1)
+        if error.errno not in _REMEDIES:
+            raise
+        where = error.filename2 or error.filename or "a file"  # of a rename, where it leads
+        sys.exit(f"error: {where}: {error.strerror}: {_REMEDIES[error.errno]}")
+    finally:
+        _flush()
+
+
+def start() -> None:
+    """Sets this process up, before it imports numpy or torch."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    lifeline.end_with_dvc()
+    one_thread()
+    garbage.collect_rarely()
+    set_up()
+
+
+def set_up() -> None:
+    """What stages and their workers have in common."""
+    memory.keep_freed()
+    # Where Pillow warns of a large image, `images.open_image` refuses it.
+    warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
+
+
+def one_thread() -> None:
+    """Lets each matrix product have one thread, whatever the number of cores: so no last digit depends on it.
+
+    Work is shared out in larger pieces instead: batches over threads, shards and runs over processes.
+    """
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads stdout any more: then a broken pipe is nothing to tell, else it is a worker's."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (AttributeError, OSError):  # Windows; a stdout that is no file
+        return False
+    return bool(poll.poll(0))
+
+
+def _flush() -> None:
+    """Writes out what is left of stdout; what cannot go out goes nowhere, or Python would tell it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,1 +1,0 @@
-"""The page and the JSON endpoint to try a model: FastAPI, an extra (requirements-serve.txt)."""

@@ -1,0 +1,1 @@
+"""Losses, rates, the loop over epochs, resuming, and the two stages."""

@@ -1,0 +1,124 @@
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from sentifuse.cli import predict
+from sentifuse.deploy.predictor import Prediction, Predictor
+from sentifuse.errors import UserError
+from tests.bundles import make_bundle
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("command"))
+
+
+def run(*arguments: str | Path) -> None:
+    parser = argparse.ArgumentParser()
+    predict.add_options(parser)
+    predict.run(parser.parse_args([str(each) for each in arguments]))
+
+
+def test_a_pair_is_told_to_people(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("--model", made, "--text", "good day")
+    *bars, blank, told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in bars] == ["negative", "neutral", "positive"]
+    shares = [float(line.split()[1]) for line in bars]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+    assert [line.count("█") for line in bars] == [round(0.3 * share) for share in shares]
+    assert blank == ""
+    assert ": text " in told
+    assert "image" not in told
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "cp1252", "gbk"])
+def test_bars_and_labels_are_what_the_terminal_can_show(
+    made: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Prediction("开心", {"开心": 0.75, "坏": 0.25}, 0.75, 0.5, 0.0, 0.25, ("text",))
+    monkeypatch.setattr(Predictor, "load", lambda *_: SimpleNamespace(predict=lambda *_: found))
+    out = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, encoding, errors="backslashreplace"))
+    run("--model", made, "--text", "x")
+    sys.stdout.flush()
+    block = "█" if encoding in ("utf-8", "gbk") else "#"
+    assert out.getvalue().decode(encoding).count(block) == 30
+    out.truncate(0)
+    out.seek(0)
+    run("--model", made, "--text", "x", "--json")
+    sys.stdout.flush()
+    assert json.loads(out.getvalue().decode(encoding))["label"] == "开心"
+
+
+def test_a_pair_is_told_to_programs(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("--model", made, "--text", "good day", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {
+        "label", "probabilities", "confidence", "text_contribution", "image_contribution", "base", "used"
+    }  # fmt: skip
+    assert found["used"] == ["text"]
+
+
+def test_a_csv_is_predicted(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("text\ngood day\n\nbad\n,\n", encoding="utf-8")
+    out = tmp_path / "out.csv"
+    run("--model", made, "--csv", tmp_path / "a.csv", "--out", out, "--on-bad-row", "skip")
+    assert capsys.readouterr().out == f"{out}: 2 rows, 1 passed over\n"
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 4
+    with pytest.raises(UserError, match="1 bad rows: line 5"):
+        run("--model", made, "--csv", tmp_path / "a.csv", "--out", out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--text", ""],
+        ["--csv", "a.csv"],
+        ["--out", "b.csv"],
+        ["--csv", "a.csv", "--out", "b.csv", "--text", "x"],
+    ],
+    ids=" ".join,
+)
+def test_one_thing_at_a_time(arguments: list[str]) -> None:
+    with pytest.raises(UserError, match="expected --image and --text, or one of them, or else"):
+        run(*arguments)
+
+
+@pytest.mark.parametrize(
+    "out",
+    ["pairs.csv", "a.jpg", "t.txt", "bundle/config.json", "bundle/model.safetensors", "folder"],
+)
+def test_an_output_that_would_replace_an_input_is_refused_before_the_model_is_read(
+    tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pairs.csv").write_text(
+        "image,text_file\nb.jpg,u.txt\na.jpg,t.txt\n", encoding="utf-8"
+    )
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "folder").mkdir()
+    for name in ("a.jpg", "t.txt", "bundle/config.json", "bundle/model.safetensors"):
+        (tmp_path / name).write_text("kept", encoding="utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr(
+        "sentifuse.deploy.predictor.Predictor.load", lambda *_: pytest.fail("it was read")
+    )
+    for policy in ("error", "skip"):
+        with pytest.raises(UserError, match=f"--out .*{out}: (the output is the input|a folder)"):
+            run(
+                "--model", tmp_path / "bundle", "--csv", tmp_path / "pairs.csv",
+                "--out", tmp_path / out, "--on-bad-row", policy,
+            )  # fmt: skip
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_missing_csv_or_bundle_is_named(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.csv: no such file"):
+        run("--model", made, "--csv", tmp_path / "a.csv", "--out", tmp_path / "b.csv")
+    with pytest.raises(UserError, match=r"nowhere.*no such file: a bundle is a folder"):
+        run("--model", tmp_path / "nowhere", "--text", "x")

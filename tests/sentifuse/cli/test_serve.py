@@ -1,0 +1,105 @@
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from sentifuse.cli import serve as serve_command
+from sentifuse.deploy.predictor import Predictor
+from sentifuse.deploy.serving import app
+from sentifuse.deploy.serving.limits import Limits
+from sentifuse.errors import UserError
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    serve_command.add_options(parser)
+    return parser.parse_args(arguments)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What would have been served."""
+    found: dict[str, Any] = {}
+
+    def load(folder: Path, backbone: str | None, max_pixels: int) -> str:
+        found.update(folder=folder, backbone=backbone, max_pixels=max_pixels)
+        return "predictor"
+
+    monkeypatch.setattr(Predictor, "load", load)
+
+    def create(predictor: str, limits: Limits, hosts: set[str] | None) -> None:
+        found.update(limits=limits, hosts=hosts)
+
+    monkeypatch.setattr(app, "create_app", create)
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: found.update(options))
+    return found
+
+
+def test_it_is_for_this_machine_only_by_default(
+    served: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve_command.run(parsed())
+    assert (served["host"], served["port"]) == ("127.0.0.1", 8000)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "::1"])
+def test_loopback_has_many_names(
+    served: dict[str, Any], capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    serve_command.run(parsed("--host", host))
+    assert served["host"] == host
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        ([], set()),
+        (["--host", "127.0.0.2"], {"127.0.0.2"}),
+        (["--allow-host", "a.example", "b.example"], {"a.example", "b.example"}),
+        (["--host", "0.0.0.0", "--allow-host", "a.example"], {"0.0.0.0", "a.example"}),
+        (["--host", "0.0.0.0"], None),
+    ],
+)
+def test_on_this_machine_it_goes_by_its_names_only(
+    served: dict[str, Any], options: list[str], more: set[str] | None
+) -> None:
+    serve_command.run(parsed(*options))
+    names = {"localhost", "127.0.0.1", "::1"}
+    assert served["hosts"] == (None if more is None else names | more)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "example.org"])
+def test_another_host_is_warned_of(
+    served: dict[str, Any], capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    serve_command.run(parsed("--host", host))
+    assert f"warning: --host {host}: whoever reaches this machine" in capsys.readouterr().err
+
+
+def test_every_limit_is_an_option(served: dict[str, Any]) -> None:
+    options = ["--max-bytes", "1", "--max-pixels", "2", "--max-characters", "3"]
+    serve_command.run(parsed(*options, "--timeout", "4.5", "--workers", "5", "--queue", "0"))
+    assert served["limits"] == Limits(1, 2, 3, 4.5, 5, 0)
+    assert served["max_pixels"] == 2
+
+
+@pytest.mark.parametrize(
+    "options", [["--port", "65536"], ["--workers", "0"], ["--queue", "-1"], ["--timeout", "nan"]]
+)
+def test_a_limit_out_of_range_is_refused(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed(*options)
+    assert f"{options[1]}: expected" in capsys.readouterr().err
+
+
+def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(UserError, match=r"pip install -r requirements-serve\.txt"):
+        serve_command.run(parsed())

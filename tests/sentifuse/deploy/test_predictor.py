@@ -1,0 +1,332 @@
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sentifuse.deploy import predictor
+from sentifuse.deploy.predictor import Pair, Predictor
+from sentifuse.errors import UserError
+from sentifuse.features import encoding
+from sentifuse.features.store import space_names
+from tests.bundles import make_bundle
+from tests.clip_folder import make_clip_folder
+
+# Of several lengths, scripts and none.
+TEXTS = ("good day", "the day", "so bad #Monday", "天气", "the the the good good day", "http://x.y")
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (40, 50)) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("predictor"))
+
+
+@pytest.fixture(scope="module")
+def loaded(made: Path) -> Predictor:
+    return Predictor.load(made)
+
+
+def test_a_prediction_is_whole(loaded: Predictor) -> None:
+    found = loaded.predict(picture(), "good day")
+    assert list(found.probabilities) == ["negative", "neutral", "positive"] == list(loaded.labels)
+    assert sum(found.probabilities.values()) == pytest.approx(1, abs=1e-12)
+    assert found.label == max(found.probabilities, key=lambda each: found.probabilities[each])
+    assert found.confidence == found.probabilities[found.label]
+    total = found.base + found.text_contribution + found.image_contribution
+    assert total == pytest.approx(found.confidence, abs=1e-12)
+    assert found.used == ("image", "text")
+
+
+def test_a_file_and_its_content_give_the_same(loaded: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(picture())
+    expected = loaded.predict(picture(), "good day")
+    assert loaded.predict(path, "good day") == expected
+    assert loaded.predict(str(path), "good day") == expected
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """One without random views, which a picture that is no file has others of."""
+    folder = tmp_path_factory.mktemp("plain")
+    return Predictor.load(make_bundle(folder, views=1, predict_views="plain"))
+
+
+def written(raw: bytes) -> io.BytesIO:
+    file = io.BytesIO()
+    file.write(raw)
+    return file
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        written,
+        io.BytesIO,
+        bytearray,
+        memoryview,
+        lambda raw: Image.open(io.BytesIO(raw)),
+        lambda raw: Image.open(io.BytesIO(raw)).convert("RGBA"),
+        lambda raw: np.asarray(Image.open(io.BytesIO(raw))),
+        lambda raw: np.asarray(Image.open(io.BytesIO(raw))).astype(np.int64),
+        lambda raw: np.asarray(Image.open(io.BytesIO(raw))) / np.float32(255),
+        lambda raw: np.asarray(Image.open(io.BytesIO(raw))).astype(np.uint16) * 257,
+        lambda raw: torch.from_numpy(np.array(Image.open(io.BytesIO(raw)))),
+    ],
+    ids=[
+        "written", "BytesIO", "bytearray", "memoryview", "PIL", "RGBA", "uint8", "int64", "float",
+        "uint16", "tensor",
+    ],
+)  # fmt: skip
+def test_a_picture_may_be_what_python_people_have(
+    plain: Predictor, given: Callable[[bytes], Any]
+) -> None:
+    expected = plain.predict(picture(), "good day")
+    assert plain.predict(given(picture()), "good day") == expected
+    assert plain.predict(picture(1), "good day") != expected
+
+
+def test_an_open_file_and_a_photo_that_lies_on_its_side_are_read(
+    plain: Predictor, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(io.BytesIO(picture())) as image:
+        image.save(tmp_path / "a.png", exif=exif)
+    expected = plain.predict(tmp_path / "a.png")
+    assert expected != plain.predict(picture())
+    with (tmp_path / "a.png").open("rb") as file:
+        assert plain.predict(file) == expected
+    with Image.open(tmp_path / "a.png") as image:
+        assert plain.predict(image) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (np.zeros((3, 40, 50), np.uint8), r"array of shape \(3, 40, 50\): expected \(H, W\), "),
+        (np.zeros((0, 4, 3)), r"array of shape \(0, 4, 3\)"),
+        (np.zeros(7), r"array of shape \(7,\)"),
+        (np.full((4, 4), -1.0), r"-1\.0\.\.-1\.0, expected 0\.\.1, 0\.\.255 or 0\.\.65535"),
+        (np.full((4, 4), np.nan), "nan"),
+        (np.full((4, 4, 3), "x"), "pixels of type <U1: expected numbers"),
+        ([[1, 2], [3, 4]], "list: expected a path, bytes, a binary file, a PIL image or an array"),
+        (7, "int: expected"),
+        (io.BytesIO(b"no image"), "none of JPEG"),
+    ],
+)
+def test_what_is_no_picture_says_what_is(plain: Predictor, given: Any, told: str) -> None:
+    with pytest.raises(UserError, match=f"^image: not an image that can be read .*{told}"):
+        plain.predict(given)
+
+
+def test_both_modalities_matter(loaded: Predictor) -> None:
+    found = loaded.predict(picture(), "good day")
+    assert loaded.predict(picture(1), "good day").probabilities != found.probabilities
+    assert loaded.predict(picture(), "bad day").probabilities != found.probabilities
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [("image", "text"), ("text", "image")], ids=["image", "text"]
+)
+def test_one_modality_is_enough(loaded: Predictor, given: str, missing: str) -> None:
+    pair: dict[str, Any] = {"image": picture(), "text": "good day"}
+    found = loaded.predict(**{given: pair[given]})
+    assert found.used == (given,)
+    assert getattr(found, f"{missing}_contribution") == 0
+    own = getattr(found, f"{given}_contribution")
+    assert own == pytest.approx(found.confidence - found.base, abs=1e-12)
+    assert found.probabilities != loaded.predict(**pair).probabilities
+
+
+@pytest.mark.parametrize("text", [None, "", "  ", "http://x.y @bob"])
+def test_nothing_to_read_is_an_error(loaded: Predictor, text: str | None) -> None:
+    with pytest.raises(UserError, match="nothing to predict: the model reads image and text"):
+        loaded.predict(text=text)
+
+
+def test_a_text_that_cleaning_empties_is_one_beside_an_image(loaded: Predictor) -> None:
+    assert loaded.predict(picture(), "http://x.y").used == ("image", "text")
+
+
+def test_a_lone_surrogate_is_no_crash(loaded: Predictor) -> None:
+    assert loaded.predict(text="good \ud800 day").label
+
+
+def test_many_are_as_one_by_one_in_their_order(
+    loaded: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [Pair(picture(seed), text) for seed, text in enumerate(TEXTS)]
+    pairs += [Pair(None, "good day"), Pair(picture(0), None), Pair(picture(3), "the")]
+    pairs += pairs[:3]
+    expected = [loaded.predict(pair.image, pair.text) for pair in pairs]
+    for size in (1, 2, 5, 100):
+        monkeypatch.setattr(predictor, "PAIRS_A_BATCH", size)
+        found = list(loaded.predict_many(pairs))
+        for one, other in zip(found, expected, strict=True):
+            assert one.used == other.used
+            # What is written has six decimals; these are the same to twelve.
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-12)
+            assert one.text_contribution == pytest.approx(other.text_contribution, abs=1e-12)
+
+
+def test_pairs_are_taken_a_batch_at_a_time(
+    loaded: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "PAIRS_A_BATCH", 2)
+    taken = 0
+
+    def pairs() -> Iterator[Pair]:
+        nonlocal taken
+        for _ in range(7):
+            taken += 1
+            yield Pair(text="good day")
+
+    found = loaded.predict_many(pairs())
+    next(found)
+    assert taken == 2
+    assert len(list(found)) == 6
+
+
+def test_a_bad_pair_spoils_itself_only(loaded: Predictor) -> None:
+    cut_off = picture(1)[:-300]
+    pairs = [Pair(picture(), "good day"), Pair(cut_off, "the"), Pair(), Pair(text="bad")]
+    found = list(loaded.try_many(pairs))
+    assert [isinstance(each, UserError) for each in found] == [False, True, True, False]
+    assert "not an image that can be decoded" in str(found[1])
+    with pytest.raises(UserError, match="not an image that can be decoded"):
+        list(loaded.predict_many(pairs))
+
+
+def test_a_missing_file_is_named(loaded: Predictor, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.jpg: No such file"):
+        loaded.predict(tmp_path / "nowhere.jpg")
+
+
+def test_pixels_are_limited_before_decoding(made: Path) -> None:
+    small = Predictor.load(made, max_pixels=1999)
+    cut_off = picture()[:100]
+    with pytest.raises(UserError, match=r"image: .*50 x 40 pixels, more than 1999"):
+        small.predict(cut_off)
+    nothing_wrong, too_large = small.check_many([Pair(text="good day"), Pair(cut_off)])
+    assert nothing_wrong is None
+    assert "50 x 40 pixels" in str(too_large)
+
+
+def test_several_threads_get_what_one_gets(loaded: Predictor) -> None:
+    pairs = [Pair(picture(seed % 3), TEXTS[seed % 5]) for seed in range(24)]
+    expected = [loaded.predict(pair.image, pair.text) for pair in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda pair: loaded.predict(pair.image, pair.text), pairs))
+    assert found == expected
+
+
+def test_random_views_matter_and_are_drawn_alike_each_time(made: Path, tmp_path: Path) -> None:
+    plain = Predictor.load(make_bundle(tmp_path, predict_views="plain"))
+    mean = Predictor.load(made)
+    assert mean.predict(picture()) == mean.predict(picture())
+    assert mean.predict(picture()).probabilities != plain.predict(picture()).probabilities
+
+
+@pytest.mark.parametrize("fusion", ["gated", "film", "film_concat", "cross_attn"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_every_fusion_predicts(tmp_path: Path, fusion: str, frozen: bool) -> None:
+    tails = {"text_tail": None, "image_tail": None} if frozen else {}
+    loaded = Predictor.load(make_bundle(tmp_path, fusion=fusion, **tails))
+    assert loaded.predict(picture(), "good day").used == ("image", "text")
+    assert loaded.predict(picture()).used == ("image",)
+    assert loaded.predict(text="good day").used == ("text",)
+
+
+@pytest.mark.parametrize(("mode", "read"), [("text_only", "text"), ("image_only", "image")])
+def test_a_unimodal_model_does_not_look_at_the_other_modality(
+    tmp_path: Path, mode: str, read: str
+) -> None:
+    loaded = Predictor.load(make_bundle(tmp_path, input_mode=mode))
+    pair: dict[str, Any] = {"image": picture(), "text": "good day"}
+    found = loaded.predict(**pair)
+    assert found.used == (read,)
+    assert loaded.predict(**{read: pair[read]}) == found
+    del pair[read]
+    with pytest.raises(UserError, match=f"the model reads {read}, and there is none"):
+        loaded.predict(**pair)
+
+
+# Loading
+
+
+def test_another_backbone_is_refused_with_both_fingerprints(made: Path, tmp_path: Path) -> None:
+    other = make_clip_folder(tmp_path / "other", seed=1)
+    with pytest.raises(UserError, match="trained on") as error:
+        Predictor.load(made, backbone=str(other))
+    record = predictor.bundle.load(made).encoding
+    found = predictor.registry.load(str(other), None)
+    for part in (record.image_fingerprint, found.image.fingerprint, "--backbone", "dvc repro"):
+        assert part in str(error.value)
+
+
+def test_the_same_backbone_elsewhere_is_taken(made: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(made.parent / "clip", tmp_path / "moved")
+    here = Predictor.load(made, backbone=str(moved))
+    assert here.predict(picture(), "good day") == Predictor.load(made).predict(
+        picture(), "good day"
+    )
+
+
+def test_a_backbone_that_is_gone_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = make_bundle(tmp_path)
+    shutil.rmtree(tmp_path / "clip")
+    with pytest.raises(UserError, match=r"its backbone cannot be loaded; .*--backbone"):
+        Predictor.load(folder)
+
+
+def test_another_version_of_the_encoding_is_refused(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "VERSION", 99)
+    with pytest.raises(UserError, match="encoded by version 1, this is version 99"):
+        Predictor.load(made)
+
+
+def test_other_libraries_are_told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {**space_names.versions(), "pillow": "0.1"}
+    monkeypatch.setattr(space_names, "versions", lambda: versions)
+    with pytest.warns(UserWarning, match=r"trained with pillow [\d.]+ \(here 0\.1\)"):
+        Predictor.load(made)
+
+
+def test_inputs_are_encoded_in_the_precision_of_the_training(tmp_path: Path, made: Path) -> None:
+    low = make_bundle(tmp_path / "low", precision="bf16")
+    [plain], [narrow] = (
+        [Predictor.load(folder).predict(picture(), "good day")] for folder in (made, low)
+    )
+    assert narrow.probabilities != plain.probabilities
+    for label, value in plain.probabilities.items():
+        assert narrow.probabilities[label] == pytest.approx(value, abs=0.02)
+
+
+def test_a_model_of_a_gpu_predicts_without_one_and_says_so(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor.devices, "kind", lambda: "cpu")
+    folder = make_bundle(tmp_path, device="cuda")
+    with pytest.warns(UserWarning, match=r"was trained with cuda \(here cpu\): the last digits"):
+        found = Predictor.load(folder)
+    expected = Predictor.load(made).predict(picture(), "good day")
+    assert found.predict(picture(), "good day").probabilities == expected.probabilities

@@ -1,0 +1,256 @@
+"""Tests of the HTML report: what stands on it, and that a real browser shows it without a network."""
+
+import copy
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sentifuse.config.recipe import Interval
+from sentifuse.evaluation import evaluate, report
+from sentifuse.evaluation.gallery import Answer, Card
+from sentifuse.evaluation.report import Findings
+from sentifuse.metrics import calibration
+from tests.browser import Browser
+
+LABELS = ("negative", "neutral", "positive")
+# One transparent pixel.
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+SCALE = evaluate.Scale(Interval(level=0.95, resamples=200), bins=10, seed=1)
+DUPLICATES = {
+    "groups": 7,
+    "samples": 15,
+    "samples_by_link": {"image_file": 2, "near_identical_image": 6, "text": 11},
+    "label_agreement": {"image_file": None, "near_identical_image": 0.5, "text": 0.75},
+    "groups_with_different_labels": 3,
+    "twins_in_train": {
+        "ungrouped_split": {"val": 4, "test": 5},
+        "this_split": {"val": 0, "test": 0},
+    },
+    "groups_with_unlabelled": 1,
+}
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [1, 2, 3],
+        "train_loss": [0.9, 0.7, 0.5],
+        "val_loss": [0.9, 0.8, 0.85],
+        "val_accuracy": [0.5, 0.6, 0.6],
+        "val_macro_f1": [0.4, 0.55, 0.5],
+        "lr_head": [0.001] * 3,
+    }
+)
+
+
+def difference(mean: float) -> dict[str, Any]:
+    return {
+        "mean": mean, "standard_error": 0.01, "low": mean - 0.02, "high": mean + 0.02,
+        "p_value": 0.04, "wins": 1, "pairs": 5,
+    }  # fmt: skip
+
+
+def ablation() -> dict[str, Any]:
+    score = {"mean": 0.7, "sd": 0.02}
+    row = {"runs": 5, "accuracy": score, "macro_f1": score}
+    minus = {"method": "some test", "accuracy": difference(-0.05), "macro_f1": difference(-0.01)}
+    return {"multimodal": row, "text_only": {**row, "minus_multimodal": minus}}
+
+
+def findings() -> Findings:
+    """Findings about 60 test samples that a model gets mostly right."""
+    rng = np.random.default_rng(0)
+    targets = np.arange(60) % 3
+    logits = (2 * np.eye(3)[targets] + rng.standard_normal((60, 3))).astype(np.float32)
+    probabilities = calibration.softmax(logits)
+    trust, reliability, risk_coverage = evaluate.calibrate(targets, logits, 1.25, SCALE.bins)
+    test = evaluate.score(targets, probabilities, LABELS, SCALE) | {"calibration": trust}
+    baselines = {"majority": np.tile([0.2, 0.3, 0.5], (60, 1)), "text_only": probabilities[::-1]}
+    return Findings(
+        labels=LABELS,
+        model={
+            "model": {
+                "fusion": "film_concat", "input_mode": "multimodal", "image_tail": None,
+                "text_tail": {"layers": 3},
+            },
+            "members": 1,
+            "info": {"training": [{"best_epoch": 2}]},
+        },
+        data={
+            "samples": {"train": {"negative": 10, "positive": 20}, "predict": {"unlabelled": 4}},
+            "duplicates": DUPLICATES,
+        },
+        evaluate={
+            "val": test,
+            "test": test,
+            "baselines": evaluate.compare(targets, probabilities, baselines, LABELS, SCALE),
+        },
+        ablate=ablation(),
+        runs=pd.DataFrame(
+            [(name, seed, 0.7, 0.6) for name in ("multimodal", "text_only") for seed in range(5)],
+            columns=["variant", "seed", "accuracy", "macro_f1"],
+        ),
+        histories=(HISTORY, HISTORY),
+        confusion=pd.DataFrame(
+            {
+                "actual": [LABELS[target] for target in targets],
+                "predicted": [LABELS[best] for best in probabilities.argmax(axis=1)],
+            }
+        ),
+        reliability=reliability,
+        risk_coverage=risk_coverage,
+    )  # fmt: skip
+
+
+def card(guid: str, text: str = "a text") -> Card:
+    answers = [
+        Answer(name, "neutral", {"negative": 0.125, "neutral": 0.75, "positive": 0.125})
+        for name in ("model", "text_only", "image_only")
+    ]
+    return Card(guid, "positive", text, PIXEL, answers, {"text": 0.5, "image": -0.25})
+
+
+def plain(html: str) -> str:
+    """The text of the page, white space folded."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
+    found = findings()
+    shown = plain(report.render(found, [], []))
+    for row in (found.evaluate["test"], *found.evaluate["baselines"].values()):
+        for name in ("accuracy", "macro_f1"):
+            value, own = f"{row[name]:.3f}"[1:], row["interval"][name]
+            assert f"{value} {own['low']:.3f}"[:4] in shown
+            assert f"{own['low']:.3f}"[1:] + " – " + f"{own['high']:.3f}"[1:] in shown
+    assert "text only 5 .700 ± .020 .700 ± .020 −5.0 −7.0 to −3.0, p .040" in shown
+    assert "Test: some test." in shown
+    assert "fusion film concat, multimodal; 3 text layers finetuned." in shown
+    assert "15 labelled samples stand in 7 groups" in shown
+    assert "would leave 5 test samples with a twin in train; this one leaves 0." in shown
+
+
+def test_the_same_findings_give_the_same_bytes() -> None:
+    one, other = (report.render(findings(), [card("1")], [card("2")]) for _ in range(2))
+    assert one == other
+
+
+def test_a_browser_shows_every_picture_and_card_without_a_network(
+    browser: Browser, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    mistakes = [card(f"m{number}") for number in range(5)]
+    page.write_text(report.render(findings(), mistakes, [card("d1"), card("d2")]), "utf-8")
+    browser.open(page)
+    assert len(browser.find("#mistakes .card")) == 5
+    assert len(browser.find("#disagreements .card")) == 2
+    figures = browser.find("img.figure")
+    assert len(figures) == 7
+    for image in browser.find("img"):
+        assert int(image.get_property("naturalWidth") or 0) > 0
+        assert image.get_attribute("alt")
+    assert browser.network_requests() == []
+    assert browser.console_errors() == []
+
+
+def test_texts_are_data_and_never_run(browser: Browser, tmp_path: Path) -> None:
+    attack = (
+        "<script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
+    )
+    page = tmp_path / "report.html"
+    page.write_text(report.render(findings(), [card("1", attack)], [card("&<'\"")]), "utf-8")
+    browser.open(page)
+    assert [tweet.text for tweet in browser.find("#mistakes .tweet")] == [attack]
+    assert browser.find("#disagreements .guid")[0].text == "&<'\""
+    assert browser.find("script") == []
+    assert browser.find("h1")[0].text == "Evaluation report"
+    assert browser.driver.title == "sentifuse report"
+    assert browser.network_requests() == []
+
+
+def test_without_a_test_part_the_page_says_so() -> None:
+    found = findings()
+    shown = plain(
+        report.render(
+            replace(
+                found,
+                evaluate={"val": found.evaluate["val"]},
+                ablate={"note": "test_size is 0: there is nothing to compare on"},
+                runs=found.runs[:0],
+                confusion=found.confusion[:0],
+                reliability=found.reliability[:0],
+                risk_coverage=found.risk_coverage[:0],
+            ),
+            [],
+            [],
+        )
+    )
+    assert "There is no test part: split.test_size is 0. On validation" in shown
+    assert "test_size is 0: there is nothing to compare on." in shown
+
+
+def test_without_held_out_rows_there_are_losses_only() -> None:
+    found = findings()
+    history = HISTORY[["epoch", "train_loss", "lr_head"]]
+    none = replace(
+        found,
+        evaluate={"note": evaluate.NOTE},
+        ablate={"note": "nothing"},
+        histories=(history, history[:0]),
+    )
+    assert "On validation" not in plain(report.render(none, [], []))
+
+
+def test_a_single_run_has_no_interval_of_its_difference() -> None:
+    found = findings()
+    ablate = copy.deepcopy(dict(found.ablate))
+    for score in ("accuracy", "macro_f1"):
+        ablate["text_only"]["minus_multimodal"][score] = {"mean": -0.05, "wins": 0, "pairs": 1}
+    html = report.render(replace(found, ablate=ablate), [], [])
+    assert "Paired difference to the multimodal model" not in html
+    assert ".700 ± .020 −5.0 −5.0" in plain(html)
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), ("a", "b", "c", "d", "e")])
+def test_any_number_of_classes_is_shown(labels: tuple[str, ...]) -> None:
+    found = findings()
+    targets = np.arange(40) % len(labels)
+    probabilities = np.eye(len(labels))[targets]
+    test = evaluate.score(targets, probabilities, labels, SCALE)
+    test["calibration"] = found.evaluate["test"]["calibration"]
+    names = [labels[target] for target in targets]
+    html = report.render(
+        replace(
+            found,
+            labels=labels,
+            evaluate={"test": test, "baselines": {}},
+            confusion=pd.DataFrame({"actual": names, "predicted": names}),
+        ),
+        [],
+        [],
+    )
+    for label in labels:
+        assert f"<th>{label}</th>" in html
+
+
+def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
+    found = findings()
+    from sentifuse.runtime.files import write_csv, write_json
+
+    write_json(tmp_path / "config.json", dict(found.model))
+    for name in ("data", "evaluate", "ablate"):
+        write_json(tmp_path / f"{name}.json", dict(getattr(found, name)))
+    tables = {
+        "stage1": HISTORY, "stage2": HISTORY, "ablate_runs": found.runs,
+        "confusion": found.confusion, "reliability": found.reliability,
+        "risk_coverage": found.risk_coverage,
+    }  # fmt: skip
+    for name, table in tables.items():
+        write_csv(tmp_path / f"{name}.csv", table)
+    read = report.read(LABELS, tmp_path / "config.json", tmp_path, tmp_path)
+    assert read.evaluate == found.evaluate
+    assert read.model == found.model
+    assert list(read.confusion["actual"]) == list(found.confusion["actual"])
+    assert plain(report.render(read, [], [])) == plain(report.render(found, [], []))

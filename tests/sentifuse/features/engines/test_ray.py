@@ -1,0 +1,314 @@
+"""A simulated cluster: two nodes of one core each, all on this machine."""
+
+import argparse
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from sentifuse.cli import predict
+from sentifuse.data.images import ViewSpec
+from sentifuse.encoders import registry
+from sentifuse.errors import UserError
+from sentifuse.features.encoding import Item, Modality, Setting, item_key
+from sentifuse.features.engines import cluster as engine_cluster
+from sentifuse.features.engines import local
+from sentifuse.features.engines.cluster import Cluster
+from sentifuse.features.store.space import Space
+from sentifuse.features.store.space_names import space_name
+from sentifuse.runtime.files import sha256
+from sentifuse.runtime.numerics import Numerics
+from tests.bundles import make_bundle
+from tests.clip_folder import make_clip_folder
+from tests.toy_work import Toy
+
+pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
+
+import ray as ray_itself
+from ray.cluster_utils import Cluster as Nodes
+
+from sentifuse.features.engines import ray
+
+SETTING = Setting(1, 1, True, "float16", 4, 4, ViewSpec(scale_min=0.5, flip=True, jitter=0.1))
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    found = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    found.add_node(num_cpus=1)
+    yield found
+    ray_itself.shutdown()
+    found.shutdown()
+
+
+@pytest.fixture
+def cluster(nodes: Nodes) -> Iterator[Cluster]:
+    with Cluster(nodes.address) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip_folder(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> dict[Modality, list[Item]]:
+    """Two views of each of 100 images, and 40 texts."""
+    folder = tmp_path_factory.mktemp("raw")
+    rng = np.random.default_rng(0)
+    images: list[Item] = []
+    texts: list[Item] = []
+    for number in range(100):
+        path = folder / f"{number}.png"
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(path)
+        key = sha256(path.read_bytes())
+        images += [Item(item_key(key, view), str(path), view) for view in range(2)]
+    for number in range(40):
+        path = folder / f"{number}.txt"
+        path.write_text("good day the bad " * (number % 7) + str(number), encoding="utf-8")
+        texts.append(Item(sha256(path.read_bytes()), str(path), 0))
+    return {"image": images, "text": texts}
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(local.SHARD_SIZE, "image", 6)
+    monkeypatch.setitem(local.SHARD_SIZE, "text", 16)
+
+
+@pytest.fixture(scope="module")
+def expected(
+    backbone: Path, items: dict[Modality, list[Item]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[Modality, dict[str, bytes]]:
+    """What the local engine writes, with the same size of shards."""
+    store = tmp_path_factory.mktemp("expected")
+    out: dict[Modality, dict[str, bytes]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(local.SHARD_SIZE, "image", 6)
+        patch.setitem(local.SHARD_SIZE, "text", 16)
+        for modality in items:
+            space = space_of(store, modality, backbone)
+            local.encode(str(backbone), None, SETTING, modality, items[modality], space)
+            out[modality] = files(space)
+    return out
+
+
+def space_of(store: Path, modality: Modality, backbone: Path) -> Space:
+    return Space(store, space_name(modality, registry.load(str(backbone), None), SETTING))
+
+
+def files(space: Space) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in space.folder.iterdir()}
+
+
+def workers() -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "MapWorker" in "".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def test_the_shards_are_those_of_the_local_engine_and_a_second_run_encodes_nothing(
+    cluster: Cluster,
+    backbone: Path,
+    items: dict[Modality, list[Item]],
+    expected: dict[Modality, dict[str, bytes]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for modality in items:
+        space = space_of(tmp_path, modality, backbone)
+        ray.encode(cluster, str(backbone), None, SETTING, modality, items[modality], space)
+        assert files(space) == expected[modality]
+    told = capsys.readouterr()
+    # While it starts, there may be lines that tell how far it is.
+    lines = [line.split(" in ")[0] for line in told.err.splitlines() if " left" not in line]
+    assert lines == ["encode images: 200 images", "encode texts: 40 texts"]
+    # Nothing to do needs no cluster.
+    with Cluster("127.0.0.1:1") as nobody:
+        for modality in items:
+            space = space_of(tmp_path, modality, backbone)
+            ray.encode(nobody, str(backbone), None, SETTING, modality, items[modality], space)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_worker_that_is_killed_in_the_middle_changes_no_byte(
+    cluster: Cluster,
+    backbone: Path,
+    items: dict[Modality, list[Item]],
+    expected: dict[Modality, dict[str, bytes]],
+    tmp_path: Path,
+) -> None:
+    space = space_of(tmp_path, "image", backbone)
+    done_by_then: list[int] = []
+
+    def kill() -> None:
+        while not done_by_then:
+            done = len(list(space.folder.glob("*.safetensors")))
+            if done >= 2 and (found := workers()):
+                found[0].kill()
+                done_by_then.append(done)
+            time.sleep(0.002)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    ray.encode(cluster, str(backbone), None, SETTING, "image", items["image"], space)
+    killer.join(timeout=5)
+    assert done_by_then[0] < len(expected["image"])
+    left = {name: raw for name, raw in files(space).items() if not name.endswith(".part")}
+    assert left == expected["image"]
+
+
+def test_a_file_that_a_node_does_not_see_and_a_node_that_encodes_otherwise_are_named(
+    cluster: Cluster, backbone: Path, items: dict[Modality, list[Item]], tmp_path: Path
+) -> None:
+    space = space_of(tmp_path, "text", backbone)
+    lost = Item("0" * 64, str(tmp_path / "lost.txt"), 0)
+    with pytest.raises(UserError, match=r"node [\d.]+: .*lost\.txt: No such file .* must mount"):
+        ray.encode(cluster, str(backbone), None, SETTING, "text", [lost], space)
+    other = Space(tmp_path, "text-of-other-libraries")
+    with pytest.raises(UserError, match=r"would encode otherwise than this machine.*torch"):
+        ray.encode(cluster, str(backbone), None, SETTING, "text", items["text"][:1], other)
+    assert not other.folder.exists()
+
+
+def test_a_shard_that_is_not_here_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the store must be on a file system that all nodes mount"):
+        ray._check_here(tmp_path / "a.safetensors")
+
+
+def test_a_task_is_done_again_when_it_loses_its_process_and_given_up_when_it_kills_them_all(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    tasks = ["", "die once", "", ""]
+    found = dict(cluster.run(Toy, {"marker": tmp_path / "once"}, tasks))
+    assert sorted(found) == [0, 1, 2, 3]
+    results = cluster.run(Toy, {"marker": tmp_path / "always"}, ["", "die", "", ""])
+    assert sorted(number for number, _ in islice(results, 3)) == [0, 2, 3]
+    with pytest.raises(UserError, match="1 tasks ended every process that took them"):
+        next(results)
+
+
+def test_an_error_of_the_code_comes_with_its_traceback(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)toy_work\.py.*ZeroDivisionError: no such thing"):
+        dict(cluster.run(Toy, {"marker": tmp_path}, ["raise"]))
+
+
+def test_a_node_without_the_project_folder_is_named(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(dict(cluster.run(Toy, {"marker": tmp_path}, [""]))) == 1
+    monkeypatch.setattr(os, "getcwd", lambda: "/not/mounted")
+    with pytest.raises(UserError, match=r"node [\d.]+: /not/mounted: .* must mount the project's"):
+        dict(cluster.run(Toy, {"marker": tmp_path}, [""]))
+
+
+def test_a_node_that_is_lost_in_the_middle_loses_no_task(nodes: Nodes, tmp_path: Path) -> None:
+    node = nodes.add_node(num_cpus=1)
+    with Cluster(nodes.address) as cluster:
+        found: dict[int, str] = {}
+        for number, where in cluster.run(Toy, {"marker": tmp_path}, ["sleep"] * 40):
+            found[number] = where
+            if node is not None and where == node.node_id:
+                nodes.remove_node(node, allow_graceful=False)
+                node = None
+        assert node is None
+        assert sorted(found) == list(range(40))
+        assert len(set(found.values())) == 3
+
+
+def test_only_nodes_with_a_gpu_work_where_there_are_some(nodes: Nodes, tmp_path: Path) -> None:
+    node = nodes.add_node(num_cpus=2, num_gpus=1)
+    with Cluster(nodes.address) as cluster:
+        found = dict(cluster.run(Toy, {"marker": tmp_path}, [""] * 6))
+    assert set(found.values()) == {node.node_id}
+    nodes.remove_node(node)
+
+
+@pytest.mark.parametrize(
+    ("there", "size", "share"),
+    [
+        ({"CPU": 8.0}, 8, {"num_cpus": 1}),
+        ({"CPU": 200.0}, 100, {"num_cpus": 1}),
+        ({"CPU": 2.0, "GPU": 4.0}, 4, {"num_gpus": 1.0}),
+        ({"CPU": 12.0, "GPU": 4.0}, 12, {"num_gpus": 0.3333}),
+        ({"CPU": 64.0, "GPU": 4.0}, 32, {"num_gpus": 0.125}),
+    ],
+)
+def test_a_process_takes_a_core_or_a_part_of_a_gpu(
+    there: dict[str, float], size: int, share: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_itself, "cluster_resources", lambda: there)
+    assert engine_cluster._pool(100) == (size, share)
+
+
+@pytest.mark.parametrize("numerics", ["portable", "native"])
+def test_the_nodes_choose_device_and_precision(
+    numerics: Numerics, cluster: Cluster, backbone: Path
+) -> None:
+    here = local.place("auto", str(backbone), numerics)
+    assert ray.place(cluster, "auto", str(backbone), numerics) == here
+    assert ray.place(Cluster(None), "auto", str(backbone), numerics) == here
+
+
+def test_no_cluster_at_the_address_is_told_in_seconds(tmp_path: Path) -> None:
+    start = time.monotonic()
+    with (
+        Cluster("127.0.0.1:1") as cluster,
+        pytest.raises(UserError, match=r"^ray\.address: 127\.0\.0\.1:1: no cluster answers there"),
+    ):
+        dict(cluster.run(Toy, {"marker": tmp_path}, [""]))
+    assert time.monotonic() - start < 20
+
+
+def test_a_csv_is_predicted_as_by_this_process_bad_rows_included(
+    nodes: Nodes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_bundle(tmp_path)
+    rng = np.random.default_rng(0)
+    lines = ["guid,image,text"]
+    for number in range(150):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
+        picture = "" if number % 3 else f"{number}.png"
+        if picture:
+            (tmp_path / "a.png").rename(tmp_path / picture)
+        lines.append(f'{number},{picture},"good day, {number}"')
+    (tmp_path / "cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:900])
+    lines[50:50] = ["x,cut.png,bad", "y,nowhere.png,bad", "z,,"]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def run(out: str, *options: str) -> str:
+        parser = argparse.ArgumentParser()
+        predict.add_options(parser)
+        fixed = ["--model", str(tmp_path / "bundle"), "--csv", "pairs.csv", "--out", out]
+        try:
+            predict.run(parser.parse_args([*fixed, *options]))
+        except UserError as error:
+            return str(error)
+        # Ray tells late, and in several lines, of the node that an earlier test has killed.
+        told = capsys.readouterr().out.splitlines(keepends=True)
+        return "".join(line for line in told if line.startswith(out))
+
+    on_cluster = ("--engine", "ray", "--ray-address", nodes.address)
+    assert run("here.csv", "--on-bad-row", "skip") == "here.csv: 150 rows, 3 passed over\n"
+    assert run("there.csv", "--on-bad-row", "skip", *on_cluster) == (
+        "there.csv: 150 rows, 3 passed over\n"
+    )
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+    assert run("no.csv", *on_cluster) == run("no.csv")
+    assert "bad rows" in run("no.csv")

@@ -1,0 +1,53 @@
+"""Tests of the choice of devices, with a `torch.cuda` that pretends; there is no GPU where they run."""
+
+import pytest
+import torch
+
+from sentifuse.errors import UserError
+from sentifuse.runtime import devices
+
+GIB = 2**30
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *free_gib: float) -> None:
+    """GPUs with so much free memory each."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(free_gib))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free_gib))
+    free = [int(each * GIB) for each in free_gib]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: (free[gpu], 80 * GIB))
+
+
+def test_without_a_gpu_every_worker_is_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    assert devices.kind() == "cpu"
+    assert devices.of_workers("cpu", 3) == ["cpu"] * 3
+
+
+def test_workers_are_dealt_to_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 40, 40)
+    assert devices.kind() == "cuda"
+    assert devices.of_workers("cuda", 5) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]
+    assert devices.of_workers("cuda", 1) == ["cuda:0"]
+
+
+def test_no_gpu_gets_more_workers_than_it_has_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 5, 13, 1)
+    assert devices.of_workers("cuda", 8) == ["cuda:0", "cuda:1", "cuda:1", "cuda:1"]
+
+
+def test_no_room_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 1.5, 0.2)
+    with pytest.raises(
+        UserError, match=r"GPU: 1\.5 GiB are free, a worker takes 4: .*CUDA_VISIBLE"
+    ):
+        devices.of_workers("cuda", 2)
+
+
+def test_a_gpu_computes_float32_as_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    monkeypatch.setattr(cudnn, "deterministic", False)
+    devices.prepare("cpu")
+    assert (cudnn.allow_tf32, cudnn.deterministic) == (True, False)
+    devices.prepare("cuda:0")
+    assert (cudnn.allow_tf32, cudnn.deterministic) == (False, True)

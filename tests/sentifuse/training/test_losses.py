@@ -1,0 +1,77 @@
+"""Tests of class weights and of the loss."""
+
+from math import exp, log, sqrt
+
+import pytest
+import torch
+
+from sentifuse.errors import UserError
+from sentifuse.training.losses import class_weights, loss
+
+LABELS = ("negative", "neutral", "positive")
+
+
+def test_weights_are_one_without_weighting_even_for_a_class_without_samples() -> None:
+    assert class_weights("none", [5, 0, 2], LABELS).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_balanced_weights_are_inverse_frequencies_over_their_mean() -> None:
+    # 1/8, 1/2, 1/4: their mean is 7/24.
+    expected = [3 / 7, 12 / 7, 6 / 7]
+    assert class_weights("balanced", [8, 2, 4], LABELS).tolist() == pytest.approx(expected)
+
+
+def test_sqrt_weights_are_roots_of_the_balanced_ones() -> None:
+    expected = [sqrt(3 / 7), sqrt(12 / 7), sqrt(6 / 7)]
+    assert class_weights("sqrt", [8, 2, 4], LABELS).tolist() == pytest.approx(expected)
+
+
+def test_a_mapping_gives_the_weights_in_the_order_of_the_labels() -> None:
+    mapping = {"positive": 3.0, "negative": 1.0, "neutral": 2.0}
+    assert class_weights(mapping, [8, 2, 4], LABELS).tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"negative": 1.0, "neutral": 2.0},
+        {"negative": 1.0, "neutral": 2.0, "positive": 1.0, "mixed": 1.0},
+        {"negative": 1.0, "neutral": 2.0, "Positive": 1.0},
+    ],
+)
+def test_a_mapping_must_name_just_the_labels(mapping: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=r"^loss\.class_weights: .*negative, neutral, positive$"):
+        class_weights(mapping, [8, 2, 4], LABELS)
+
+
+@pytest.mark.parametrize("kind", ["sqrt", "balanced"])
+def test_a_class_without_samples_has_no_frequency_to_weight_by(kind: str) -> None:
+    with pytest.raises(UserError, match=r"^loss\.class_weights: .*'neutral'$"):
+        class_weights(kind, [8, 0, 4], LABELS)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("prior", [None, [log(0.5), log(0.2), log(0.3)]])
+def test_loss_is_the_weighted_mean_of_smoothed_cross_entropies(
+    smoothing: float, prior: list[float] | None
+) -> None:
+    logits = [[0.5, -1.0, 2.0], [1.5, 0.0, -0.5], [0.0, 0.3, 0.1], [2.0, 2.0, -2.0]]
+    targets, weights = [2, 0, 1, 1], [0.5, 2.0, 1.5]
+
+    total = 0.0
+    for row, target in zip(logits, targets, strict=True):
+        shifted = [x + p for x, p in zip(row, prior or [0.0] * 3, strict=True)]
+        log_sum = log(sum(exp(x) for x in shifted))
+        for c, x in enumerate(shifted):
+            share = (1 - smoothing) * (c == target) + smoothing / 3
+            total += weights[c] * share * (log_sum - x)
+    expected = total / sum(weights[target] for target in targets)
+
+    value = loss(
+        torch.tensor(logits),
+        torch.tensor(targets),
+        weights=torch.tensor(weights),
+        label_smoothing=smoothing,
+        log_prior=None if prior is None else torch.tensor(prior),
+    )
+    assert value.item() == pytest.approx(expected, rel=1e-6)

@@ -1,0 +1,236 @@
+"""Training that is cut off after any epoch and taken up again ends as if nothing had happened."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sentifuse.config.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
+from sentifuse.features.batches import Parts
+from sentifuse.models import checkpoint
+from sentifuse.models.classifier import Classifier
+from sentifuse.training import history
+from sentifuse.training.resume import Resume
+from sentifuse.training.two_stage import Architecture, train_members, train_stage1
+from tests.sentifuse.training.test_two_stage import STAGE1, STAGE2, WEIGHTS
+from tests.synthetic import make_parts
+
+LOSS = Loss(class_weights="sqrt", label_smoothing=0.1, logit_adjustment=0.5)
+EPOCHS = 5
+
+
+class KilledError(Exception):
+    pass
+
+
+class Stage:
+    """A training stage with dropout and drawn views on made-up data, and what it writes."""
+
+    def __init__(self, folder: Path, number: int, noise: float = 0.8, **changes: Any) -> None:
+        self.folder, self.number = folder, number
+        self.fusion = changes.pop("fusion", "concat")
+        self.mode = changes.pop("input_mode", "multimodal")
+        self.views = ImageViews(train=changes.pop("views", "draw"), predict="plain")
+        self.parts: Parts = make_parts(
+            train=48, val=changes.pop("val", 24), noise=noise, views=3, seed=changes.pop("data", 0)
+        )
+        base: Schedule = STAGE1 if number == 1 else STAGE2
+        self.schedule: Any = replace(base, **{"epochs": EPOCHS, **changes})
+        self.seen: list[int] = []
+
+    def run(self, until: int = 10**6) -> dict[str, bytes]:
+        """Trains, but is killed when `until` epochs of this run have been trained; returns the files."""
+        resume = Resume(self.folder / "resume")
+        self.seen = []
+
+        def on_epoch(row: dict[str, float]) -> None:
+            self.seen.append(int(row["epoch"]))
+            if len(self.seen) >= until:
+                raise KilledError
+
+        # Whatever ran before in this process must not matter.
+        torch.manual_seed(torch.seed())
+        model, fitted = self._train(on_epoch, resume)
+        out = self.folder / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        checkpoint.save(out, model, history.info(fitted, "plain"))
+        for member, each in enumerate(fitted):
+            history.write(each, out / f"{member}.csv")
+        resume.clear()
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def _train(self, on_epoch: Callable[[dict[str, float]], None], resume: Resume) -> Any:
+        if self.number == 1:
+            assert isinstance(self.schedule, Stage1)
+            trained = train_stage1(
+                self.parts,
+                Architecture(self.fusion, self.mode, Head((8,), dropout=0.2)),
+                LOSS,
+                self.views,
+                self.schedule,
+                seed=3,
+                on_epoch=on_epoch,
+                resume=resume,
+            )
+            return trained.model, [trained.fitted]
+        assert isinstance(self.schedule, Stage2)
+        return train_members(
+            start_model(self.parts, self.fusion),
+            self.parts,
+            WEIGHTS,
+            LOSS,
+            self.views,
+            self.schedule,
+            seed=3,
+            on_epoch=on_epoch,
+            resume=resume,
+        )
+
+    def kept(self) -> list[Path]:
+        return sorted((self.folder / "resume").rglob("*.safetensors"))
+
+
+def start_model(parts: Parts, fusion: str) -> Classifier:
+    architecture = Architecture(fusion, "multimodal", Head((8,), dropout=0.2))
+    views = ImageViews(train="plain", predict="plain")
+    return train_stage1(parts, architecture, LOSS, views, replace(STAGE1, epochs=2), seed=0).model
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "plateau": {"number": 1, "schedule": "plateau", "lr_head": 0.05, "epochs": 8},
+    "cosine": {"number": 1, "schedule": "cosine", "warmup": 0.2},
+    "early-stopping": {"number": 1, "early_stop_patience": 3, "lr_head": 0.1, "epochs": 12},
+    "no-validation": {"number": 1, "val": 0},
+    "one-modality": {"number": 1, "input_mode": "text_only", "views": "plain"},
+    "attention": {"number": 1, "fusion": "cross_attn"},
+    "stage-2": {"number": 2},
+    "stage-2-plateau": {"number": 2, "schedule": "plateau", "early_stop_patience": 3},
+    "stage-2-bf16": {"number": 2, "precision": "bf16", "fusion": "gated"},
+    "stage-2-new-head": {"number": 2, "restart_head": True},
+    "start-wins": {"number": 2, "lr_head": 10.0, "lr_clip": 10.0, "noise": 0.2},
+    "stage-2-threads": {"number": 2, "threads": 3, "encoder_dropout": 0.1},
+    "members": {"number": 2, "members": 3, "epochs": 2},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_that_was_killed_after_any_epoch_ends_with_the_same_bytes(
+    case: str, tmp_path: Path
+) -> None:
+    stage = Stage(tmp_path, **CASES[case])
+    undisturbed = stage.run()
+    epochs = len(stage.seen)
+    assert stage.kept() == []
+    assert epochs >= 4
+    for killed_after in range(1, epochs + 1):
+        with pytest.raises(KilledError):
+            stage.run(until=killed_after)
+        assert stage.kept()
+        assert stage.run() == undisturbed, killed_after
+        assert stage.kept() == []
+
+
+def test_the_cases_are_what_they_are_called(tmp_path: Path) -> None:
+    early = Stage(tmp_path, **CASES["early-stopping"])
+    early.run()
+    assert 4 <= len(early.seen) < 12
+    plateau = Stage(tmp_path, **CASES["plateau"]).run()["0.csv"].decode().splitlines()
+    rates = {line.rpartition(",")[2] for line in plateau[1:]}
+    assert len(rates) > 1, "the rate never fell"
+    config = Stage(tmp_path, **CASES["start-wins"]).run()["config.json"].decode()
+    assert '"best_epoch": 0' in config
+
+
+def test_a_run_that_is_killed_again_and_again_trains_each_epoch_once(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, 2, schedule="plateau")
+    undisturbed = stage.run()
+    for done in range(EPOCHS):
+        with pytest.raises(KilledError):
+            stage.run(until=done + 1)
+        # The rows of the epochs before are told again, none is trained again.
+        assert stage.seen == list(range(1, done + 2))
+        assert len(stage.kept()) == 1
+    assert stage.run() == undisturbed
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_a_damaged_state_is_ignored(damage: str, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, 1)
+    undisturbed = stage.run()
+    with pytest.raises(KilledError):
+        stage.run(until=3)
+    [path] = stage.kept()
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes({"flipped": bytes(raw), "cut": bytes(raw[:-5]), "empty": b""}[damage])
+    assert stage.run() == undisturbed
+    assert stage.kept() == []
+
+
+def test_of_two_states_the_later_one_is_taken(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, 1)
+    undisturbed = stage.run()
+    raws = []
+    for _ in range(2):
+        with pytest.raises(KilledError):
+            stage.run(until=len(raws) + 2)
+        [path] = stage.kept()
+        raws.append((path, path.read_bytes()))
+    for path, raw in raws:
+        path.write_bytes(raw)
+    with pytest.raises(KilledError):
+        stage.run(until=4)
+    assert stage.run() == undisturbed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr_head": 0.02},
+        {"epochs": EPOCHS + 1},
+        {"batch_size": 12},
+        {"data": 1},
+        {"views": "plain"},
+        {"fusion": "gated"},
+    ],
+    ids=str,
+)
+def test_a_state_is_not_taken_up_by_a_run_that_starts_from_something_else(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    expected = Stage(tmp_path / "alone", 1, **change).run()
+    with pytest.raises(KilledError):
+        Stage(tmp_path / "shared", 1).run(until=3)
+    other = Stage(tmp_path / "shared", 1, **change)
+    assert other.run() == expected
+    assert len(other.kept()) == 1, "the other run's state is still there"
+
+
+def test_where_no_state_can_be_written_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage(tmp_path, 1)
+    undisturbed = stage.run()
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sentifuse.training.resume.write_bytes", full)
+    assert stage.run() == undisturbed
+    err = capsys.readouterr().err
+    assert err.count("No space left on device: a killed run will start afresh") == 1
+
+
+def test_states_that_nobody_takes_up_are_deleted_after_a_while(tmp_path: Path) -> None:
+    for name, days in (("old", 15), ("new", 13)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.safetensors").touch()
+        then = (tmp_path / name).stat().st_mtime - days * 86400
+        os.utime(tmp_path / name, (then, then))
+    Resume(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
