@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
 from sentifuse.config.recipe import Head, ImageViews, Loss, Stage1, Stage2
 from sentifuse.encoders.clip import ClipText
-from sentifuse.features.batches import Dataset, Parts
+from sentifuse.features.batches import Batch, Dataset, Parts
 from sentifuse.features.schema import Features, Meta
-from sentifuse.models.classifier import Batch, Classifier, ModelConfig
+from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.runtime import precision
 from sentifuse.runtime.threads import cores
 from sentifuse.training.two_stage import Architecture, train_stage1, train_stage2

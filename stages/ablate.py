@@ -40,14 +40,14 @@ class Params:
     numerics: Numerics
     seed: params.Seed
     split: recipe.Split
-    labels: params.Labels
+    labels: params.ClassNames
     fusion: recipe.Fusion
     image_views: recipe.ImageViews
     head: recipe.Head
     loss: recipe.Loss
     stage1: recipe.Stage1
     stage2: recipe.Stage2
-    interval: recipe.Interval
+    interval: recipe.IntervalOptions
     ablate: Ablate
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ def main(p: Params) -> None:
     from sentifuse.data import splits
     from sentifuse.evaluation import ablation, plots, variants
 
-    setting = variants.Setting(
+    setting = variants.RunSetting(
         features=FEATURES,
         splits=SPLITS,
         labels=p.labels,

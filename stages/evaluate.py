@@ -37,7 +37,7 @@ class Params:
 
     numerics: Numerics
     seed: params.Seed
-    interval: recipe.Interval
+    interval: recipe.IntervalOptions
     evaluate: Evaluate
 
 

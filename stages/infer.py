@@ -49,7 +49,7 @@ def main(p: Params) -> None:
     told = incomplete.predict(
         loaded.model,
         schema.read(FEATURES),
-        splits.Rows(SPLITS),
+        splits.SplitRows(SPLITS),
         manifest.incomplete(manifest.Samples(MANIFEST)),
         loaded.info["predict_views"],
         loaded.info["temperature"],

@@ -47,7 +47,7 @@ class Params:
     loss: recipe.Loss
     stage1: recipe.Stage1
     stage2: recipe.Stage2
-    interval: recipe.Interval
+    interval: recipe.IntervalOptions
     package: Package
 
 
@@ -75,7 +75,7 @@ def main(p: Params) -> None:
         data=data,
         params=recorded,
         metrics=files.read_json(METRICS),
-        card=bundle.Card(p.package.name, p.package.license),
+        card=bundle.CardFacts(p.package.name, p.package.license),
     )
     print(f"{OUT}: {p.package.name}")
 

@@ -35,7 +35,7 @@ class Params:
     """What this stage reads of `params.yaml`."""
 
     numerics: Numerics
-    labels: params.Labels
+    labels: params.ClassNames
     report: Report
 
 

@@ -28,7 +28,7 @@ class Params:
     """What this stage reads of `params.yaml`."""
 
     numerics: Numerics
-    labels: params.Labels
+    labels: params.ClassNames
     data: recipe.Data
     split: recipe.Split
 

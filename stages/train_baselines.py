@@ -32,7 +32,7 @@ class Params:
 
     numerics: Numerics
     seed: params.Seed
-    labels: params.Labels
+    labels: params.ClassNames
     image_views: recipe.ImageViews
     head: recipe.Head
     loss: recipe.Loss
@@ -51,7 +51,7 @@ def main(p: Params) -> None:
     from sentifuse.features import batches, schema
 
     parts = batches.load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
-    setting = variants.Setting(
+    setting = variants.RunSetting(
         features=FEATURES,
         splits=SPLITS,
         labels=p.labels,

@@ -25,7 +25,7 @@ class Params:
 
     numerics: Numerics
     seed: params.Seed
-    labels: params.Labels
+    labels: params.ClassNames
     fusion: recipe.Fusion
     input_mode: recipe.InputMode
     image_views: recipe.ImageViews

@@ -93,6 +93,6 @@ def make_bundle(
         data={"name": "pairs", "samples": SAMPLES},
         params=PARAMS,
         metrics={"test": scores()} if metrics is None else metrics,
-        card=bundle.Card("tiny", "mit"),
+        card=bundle.CardFacts("tiny", "mit"),
     )
     return folder / "bundle"

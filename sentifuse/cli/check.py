@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class _Params:
     """What the check reads of `params.yaml`."""
 
-    labels: params.Labels
+    labels: params.ClassNames
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,7 @@ def _unique(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels
 
 
-Labels = Annotated[
+ClassNames = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2), AfterValidator(_unique)
 ]
 

@@ -63,7 +63,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Interval:
+class IntervalOptions:
     """The section `interval`."""
 
     __pydantic_config__ = STRICT

@@ -29,7 +29,7 @@ _MAX_GUID = 250
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelTable:
     """What the label files of a data set say, in file order.
 
     Attributes:
@@ -50,7 +50,7 @@ def is_safe(guid: str) -> bool:
     return len(guid) <= _MAX_GUID and _GUID.fullmatch(guid) is not None
 
 
-def read(root: Path, labels: tuple[str, ...]) -> Labels:
+def read(root: Path, labels: tuple[str, ...]) -> LabelTable:
     """Reads and checks both label files of `root`.
 
     A labelled row is left out if its guid is unsafe, stands in an earlier row or in the rows to predict,
@@ -94,7 +94,7 @@ def read(root: Path, labels: tuple[str, ...]) -> Labels:
             problems.append(Problem(row.guid, str(train_path), reason, detail))
         else:
             labelled[row.guid] = row
-    return Labels(len(train), list(labelled.values()), predict, problems)
+    return LabelTable(len(train), list(labelled.values()), predict, problems)
 
 
 def check_labels(root: Path, rows: list[LabelRow], labels: tuple[str, ...]) -> None:

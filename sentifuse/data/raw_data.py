@@ -27,7 +27,7 @@ class RawData:
         notes: all that is odd.
     """
 
-    labels: label_files.Labels
+    labels: label_files.LabelTable
     samples: pd.DataFrame
     problems: list[Problem]
     notes: list[Problem]

@@ -32,7 +32,7 @@ class LabelRow:
     tag: str
 
 
-class Row(NamedTuple):
+class SplitRow(NamedTuple):
     """One row of the split table: `COLUMNS`."""
 
     guid: str
@@ -42,13 +42,13 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rows:
+class SplitRows:
     """The split table, read from its file a row at a time, each time anew: none is held."""
 
     path: Path
 
-    def __iter__(self) -> Iterator[Row]:
-        yield from (Row(*row) for row in csv_rows(self.path))
+    def __iter__(self) -> Iterator[SplitRow]:
+        yield from (SplitRow(*row) for row in csv_rows(self.path))
 
 
 def assign(

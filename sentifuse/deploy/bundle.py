@@ -31,7 +31,7 @@ _AGAIN = "fetch it again, or run `dvc repro package`"
 
 
 @dataclass(frozen=True)
-class Card:
+class CardFacts:
     """What the model card says beside the config.
 
     Attributes:
@@ -71,7 +71,7 @@ def save(
     data: dict[str, Any],
     params: dict[str, Any],
     metrics: dict[str, Any],
-    card: Card,
+    card: CardFacts,
 ) -> None:
     """Writes weights, config and card; what else stood in `folder` is gone.
 

@@ -19,7 +19,7 @@ COLUMNS = ("guid", "image", "text", "text_file")
 
 
 @dataclass(frozen=True)
-class Row:
+class CsvRow:
     """A row of the input.
 
     Attributes:
@@ -66,7 +66,7 @@ def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[i
     if not skip:
         # What can be seen without a prediction is told before the first one.
         _raise_bad(source, _seen_bad(predictor, read(source)))
-    bad: list[Row] = []
+    bad: list[CsvRow] = []
     done = 0
     with writing(out) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -77,7 +77,7 @@ def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[i
         )
         for row, found in _answered(predictor.try_many, read(source)):
             if isinstance(found, UserError):
-                bad.append(Row(row.line, row.guid, found))
+                bad.append(CsvRow(row.line, row.guid, found))
                 blanks = [""] * (len(probabilities) + 4)
                 writer.writerow([row.line, row.guid, *blanks, found])
             else:
@@ -107,7 +107,7 @@ def check_files(source: Path, out: Path, more: Iterable[Path]) -> None:
         check_output("--out", out, (source.parent / str(name) for name in named if name))
 
 
-def read(source: Path) -> Iterator[Row]:
+def read(source: Path) -> Iterator[CsvRow]:
     """The rows of `source`, one at a time; their images are not opened.
 
     Raises:
@@ -144,38 +144,38 @@ def _check_header(source: Path, names: Iterable[str] | None) -> None:
         raise UserError(f"{source}: line 1: both `text` and `text_file`: keep one of them")
 
 
-def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> Row:
+def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> CsvRow:
     guid = record.get("guid") or ""
     if None in record or None in record.values():
-        return Row(line, guid, UserError("another number of fields than the header has"))
+        return CsvRow(line, guid, UserError("another number of fields than the header has"))
     image, words, file = (record.get(name) or "" for name in ("image", "text", "text_file"))
     try:
         raw = (folder / file).read_bytes() if file else b""
         content = text.read(raw) if raw.strip() else words
     except OSError as error:
-        return Row(line, guid, UserError(f"{folder / file}: {error.strerror}"))
+        return CsvRow(line, guid, UserError(f"{folder / file}: {error.strerror}"))
     except text.TextError as error:
-        return Row(line, guid, UserError(f"{folder / file}: {error.reason} ({error})"))
+        return CsvRow(line, guid, UserError(f"{folder / file}: {error.reason} ({error})"))
     # An empty field is a missing text; an empty file is an empty text, as in training.
     pair = Pair(
         folder / image if image.strip() else None, content if file or words.strip() else None
     )
     if pair == Pair():
-        return Row(line, guid, UserError("neither an image nor a text"))
-    return Row(line, guid, pair)
+        return CsvRow(line, guid, UserError("neither an image nor a text"))
+    return CsvRow(line, guid, pair)
 
 
-def _seen_bad(predictor: Predicts, rows: Iterable[Row]) -> Iterator[Row]:
+def _seen_bad(predictor: Predicts, rows: Iterable[CsvRow]) -> Iterator[CsvRow]:
     for row, problem in _answered(predictor.check_many, rows):
         if problem is not None:
-            yield Row(row.line, row.guid, problem)
+            yield CsvRow(row.line, row.guid, problem)
 
 
 def _answered(
-    ask: Callable[[Iterator[Pair]], Iterator[T]], rows: Iterable[Row]
-) -> Iterator[tuple[Row, T | UserError]]:
+    ask: Callable[[Iterator[Pair]], Iterator[T]], rows: Iterable[CsvRow]
+) -> Iterator[tuple[CsvRow, T | UserError]]:
     """Each row with what came of it, in order."""
-    waiting: deque[Row] = deque()
+    waiting: deque[CsvRow] = deque()
 
     def pairs() -> Iterator[Pair]:
         for row in rows:
@@ -183,7 +183,7 @@ def _answered(
             if isinstance(row.found, Pair):
                 yield row.found
 
-    def bad_ones() -> Iterator[tuple[Row, UserError]]:
+    def bad_ones() -> Iterator[tuple[CsvRow, UserError]]:
         while waiting and isinstance(waiting[0].found, UserError):
             row = waiting.popleft()
             yield row, UserError(str(row.found))
@@ -204,7 +204,7 @@ def _cells(found: Prediction) -> list[str]:
     return [found.label, *(f"{figure:.6f}" for figure in figures)]
 
 
-def _raise_bad(source: Path, rows: Iterable[Row]) -> None:
+def _raise_bad(source: Path, rows: Iterable[CsvRow]) -> None:
     told = [f"line {row.line}: {row.found}" for row in rows]
     if told:
         raise UserError(f"{source}: {len(told)} bad rows: {listed(told)}")

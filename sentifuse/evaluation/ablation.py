@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sentifuse.config.recipe import InputMode, Interval
+from sentifuse.config.recipe import InputMode, IntervalOptions
 from sentifuse.errors import UserError
 from sentifuse.evaluation.variants import Run, Variant, of_mode
 from sentifuse.metrics import significance
@@ -66,7 +66,9 @@ def scores(runs: Sequence[Run], score: str) -> dict[str, list[float]]:
     return out
 
 
-def summary(runs: Sequence[Run], interval: Interval, *, resplit: bool, seed: int) -> dict[str, Any]:
+def summary(
+    runs: Sequence[Run], interval: IntervalOptions, *, resplit: bool, seed: int
+) -> dict[str, Any]:
     """Scores by variant, and their paired differences to `REFERENCE`.
 
     Args:
@@ -118,7 +120,7 @@ def write(
 
 
 def _over_splits(
-    first: Sequence[Run], second: Sequence[Run], interval: Interval
+    first: Sequence[Run], second: Sequence[Run], interval: IntervalOptions
 ) -> dict[str, Difference]:
     # Grouped splits differ by a few samples in size.
     ratio = float(np.mean([len(run.targets) / run.train_samples for run in first]))
@@ -132,7 +134,7 @@ def _over_splits(
 
 
 def _over_samples(
-    first: Sequence[Run], second: Sequence[Run], interval: Interval, seed: int
+    first: Sequence[Run], second: Sequence[Run], interval: IntervalOptions, seed: int
 ) -> dict[str, Difference]:
     found = significance.over_samples(
         first[0].targets,

@@ -8,7 +8,7 @@ import torch
 
 from sentifuse.features.batches import Dataset, ViewChoice
 from sentifuse.metrics.calibration import softmax
-from sentifuse.metrics.scores import Array
+from sentifuse.metrics.scores import Floats
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.inference import predict_without
@@ -32,11 +32,11 @@ class Attribution:
         image: (N, C) contribution of the image, -1..1.
     """
 
-    logits: Array
-    probabilities: Array
-    base: Array
-    text: Array
-    image: Array
+    logits: Floats
+    probabilities: Floats
+    base: Floats
+    text: Floats
+    image: Floats
 
 
 def attribute(

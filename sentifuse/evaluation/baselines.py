@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sentifuse.config.recipe import InputMode
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Dataset, Needs, Parts, ViewChoice
-from sentifuse.metrics.scores import Array, headline
+from sentifuse.metrics.scores import Floats, headline
 from sentifuse.runtime.files import write_bytes
 from sentifuse.runtime.threads import cores
 
@@ -29,13 +29,13 @@ _FILE = "test.safetensors"
 _EMBEDDINGS_ONLY = Needs(tokens=False, text_hidden=False, image_hidden=False)
 
 
-def majority(parts: Parts) -> Array:
+def majority(parts: Parts) -> Floats:
     """Answers every test sample with the shares of the classes in training: (N, C) probabilities."""
     counts = np.bincount(parts.train.targets.numpy(), minlength=len(parts.labels))
     return np.tile(counts / counts.sum(), (len(parts.test), 1))
 
 
-def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Array:
+def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Floats:
     """A multinomial logistic regression on both embeddings, standardised, side by side.
 
     Of `PENALTIES` the one with the highest macro-F1 on validation is taken, the strongest of equals;
@@ -79,13 +79,13 @@ def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Array:
     return out
 
 
-def write(folder: Path, found: Mapping[str, Array]) -> None:
+def write(folder: Path, found: Mapping[str, Floats]) -> None:
     """Writes the probabilities (N, C) of each of `NAMES` on the test part, or nothing of any."""
     arrays = {name: np.ascontiguousarray(each, dtype=np.float64) for name, each in found.items()}
     write_bytes(folder / _FILE, safetensors.numpy.save(arrays))
 
 
-def read(folder: Path, samples: int) -> dict[str, Array]:
+def read(folder: Path, samples: int) -> dict[str, Floats]:
     """Reads what `write` wrote, in the order of `NAMES`.
 
     Args:

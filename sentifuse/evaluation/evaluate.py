@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sentifuse.config.recipe import Interval
+from sentifuse.config.recipe import IntervalOptions
 from sentifuse.evaluation.attribution import Attribution, attribute
 from sentifuse.evaluation.baselines import UNIMODAL
 from sentifuse.features.batches import Parts
 from sentifuse.metrics import bootstrap, calibration
 from sentifuse.metrics.calibration import softmax
-from sentifuse.metrics.scores import COMPARED, HEADLINE, Array, Labels, scores, summary
+from sentifuse.metrics.scores import COMPARED, HEADLINE, ClassIndices, Floats, scores, summary
 from sentifuse.models.checkpoint import Checkpoint
 from sentifuse.models.inference import predict
 
@@ -30,7 +30,7 @@ class Scale:
         seed: of the bootstrap.
     """
 
-    interval: Interval
+    interval: IntervalOptions
     bins: int
     seed: int
 
@@ -56,7 +56,7 @@ class Evaluation:
 
 
 def evaluate(
-    trained: Checkpoint, parts: Parts, baselines: Mapping[str, Array], scale: Scale
+    trained: Checkpoint, parts: Parts, baselines: Mapping[str, Floats], scale: Scale
 ) -> Evaluation:
     """Scores `trained` on validation and test, whichever is not empty.
 
@@ -78,7 +78,7 @@ def evaluate(
         return Evaluation(metrics or {"note": NOTE}, *(pd.DataFrame(columns=t) for t in tables))
     targets = parts.test.targets.numpy()
     found = attribute(model, parts.test, views, temperature)
-    alone: dict[str, Array] = {name: baselines[name] for name in UNIMODAL if name in baselines}
+    alone: dict[str, Floats] = {name: baselines[name] for name in UNIMODAL if name in baselines}
     trust, reliability, risk_coverage = calibrate(targets, found.logits, temperature, scale.bins)
     metrics["test"] = score(targets, found.probabilities, labels, scale)
     metrics["test"]["calibration"] = trust
@@ -89,7 +89,7 @@ def evaluate(
 
 
 def score(
-    targets: Labels, probabilities: Array, labels: Sequence[str], scale: Scale
+    targets: ClassIndices, probabilities: Floats, labels: Sequence[str], scale: Scale
 ) -> dict[str, Any]:
     """The scores of one part: those of `metrics.scores`, and an `interval` for each headline figure.
 
@@ -111,9 +111,9 @@ def score(
 
 
 def compare(
-    targets: Labels,
-    model: Array,
-    baselines: Mapping[str, Array],
+    targets: ClassIndices,
+    model: Floats,
+    baselines: Mapping[str, Floats],
     labels: Sequence[str],
     scale: Scale,
 ) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def compare(
 
 
 def calibrate(
-    targets: Labels, logits: calibration.Logits, temperature: float, bins: int
+    targets: ClassIndices, logits: calibration.Logits, temperature: float, bins: int
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Measures how far confidence is to be trusted.
 
@@ -183,10 +183,10 @@ def calibrate(
 
 def sample_table(
     guids: Sequence[str],
-    targets: Labels,
+    targets: ClassIndices,
     labels: Sequence[str],
     model: Attribution,
-    others: Mapping[str, Array],
+    others: Mapping[str, Floats],
 ) -> pd.DataFrame:
     """A row a test sample, for a closer look.
 
@@ -236,8 +236,8 @@ def told(metrics: Mapping[str, Any]) -> str:
 
 
 def _resampled(
-    targets: Labels, predictions: Labels, classes: int, scale: Scale
-) -> dict[str, Array]:
+    targets: ClassIndices, predictions: ClassIndices, classes: int, scale: Scale
+) -> dict[str, Floats]:
     """Score -> (B, M) values on the resamples."""
     return summary(
         bootstrap.resample(

@@ -34,7 +34,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Card:
+class SampleCard:
     """One sample.
 
     Attributes:
@@ -72,7 +72,7 @@ def disagreements(samples: pd.DataFrame, labels: Sequence[str], count: int) -> p
     return _surest(differ, pd.concat(surenesses, axis=1).min(axis=1), count)
 
 
-def cards(chosen: pd.DataFrame, labels: Sequence[str], manifest: pd.DataFrame) -> list[Card]:
+def cards(chosen: pd.DataFrame, labels: Sequence[str], manifest: pd.DataFrame) -> list[SampleCard]:
     """Makes a card of each row.
 
     Args:
@@ -86,7 +86,7 @@ def cards(chosen: pd.DataFrame, labels: Sequence[str], manifest: pd.DataFrame) -
         own = files.loc[row["guid"]]
         written = text.decode(Path(str(own["text"])).read_bytes())
         out.append(
-            Card(
+            SampleCard(
                 guid=row["guid"],
                 label=row["label"],
                 text=_shortened(written),

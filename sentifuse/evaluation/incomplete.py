@@ -13,12 +13,12 @@ from itertools import islice
 import numpy as np
 import torch
 
-from sentifuse.data.splits import UNLABELLED_PARTS, Row
+from sentifuse.data.splits import UNLABELLED_PARTS, SplitRow
 from sentifuse.evaluation import attribution
 from sentifuse.evaluation.attribution import Attribution
 from sentifuse.features.batches import Dataset, ViewChoice, check_labels
 from sentifuse.features.schema import Features
-from sentifuse.metrics.scores import Array
+from sentifuse.metrics.scores import Floats
 from sentifuse.models.classifier import INPUT_MODES, Classifier
 from sentifuse.models.ensemble import Ensemble
 
@@ -46,7 +46,7 @@ class Predicted:
 def predict(
     model: Classifier | Ensemble,
     features: Features,
-    rows: Iterable[Row],
+    rows: Iterable[SplitRow],
     lacking: Mapping[str, str],
     views: ViewChoice,
     temperature: float,
@@ -90,7 +90,7 @@ def _answer(
     features: Features,
     guids: Sequence[str],
     kinds: Sequence[str],
-    shares: Array,
+    shares: Floats,
     views: ViewChoice,
     temperature: float,
 ) -> Attribution:
@@ -109,9 +109,9 @@ def _answer(
     return found
 
 
-def _unknown(shares: Array, count: int) -> Attribution:
+def _unknown(shares: Floats, count: int) -> Attribution:
     """What is said of `count` rows of which nothing is known."""
-    probabilities: Array = np.tile(shares, (count, 1))
+    probabilities: Floats = np.tile(shares, (count, 1))
     # The logarithm of a class that nobody has would be infinite.
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     zeros = np.zeros_like(probabilities)

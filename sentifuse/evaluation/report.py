@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from sentifuse.evaluation import plots
-from sentifuse.evaluation.gallery import Card
+from sentifuse.evaluation.gallery import SampleCard
 from sentifuse.metrics.scores import COMPARED, confusion_by_name
 from sentifuse.runtime.files import read_csv, read_json
 
@@ -83,7 +83,9 @@ def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path) -> Find
     )
 
 
-def render(found: Findings, mistakes: Sequence[Card], disagreements: Sequence[Card]) -> str:
+def render(
+    found: Findings, mistakes: Sequence[SampleCard], disagreements: Sequence[SampleCard]
+) -> str:
     """The page.
 
     Args:

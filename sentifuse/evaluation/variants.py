@@ -17,7 +17,7 @@ from sentifuse.errors import UserError
 from sentifuse.features import schema as features
 from sentifuse.features.batches import load_parts
 from sentifuse.metrics import calibration
-from sentifuse.metrics.scores import Labels
+from sentifuse.metrics.scores import ClassIndices
 from sentifuse.models.fusion import FUSIONS
 from sentifuse.models.inference import predict
 from sentifuse.runtime import threads, worker
@@ -38,7 +38,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunSetting:
     """What all runs share; the fields are sections of `params.yaml`.
 
     Attributes:
@@ -78,7 +78,7 @@ class Run:
     seed: int
     split_seed: int | None
     train_samples: int
-    targets: Labels
+    targets: ClassIndices
     logits: NDArray[np.float32]
     temperature: float
     precision: str
@@ -90,9 +90,9 @@ class Run:
         return out
 
     @property
-    def predicted(self) -> Labels:
+    def predicted(self) -> ClassIndices:
         """(N,) class indices."""
-        out: Labels = self.logits.argmax(axis=1)
+        out: ClassIndices = self.logits.argmax(axis=1)
         return out
 
 
@@ -105,7 +105,7 @@ def of_mode(fusion: str, mode: InputMode) -> Variant:
     return Variant(mode, "concat" if alone else fusion, mode)
 
 
-def train_all(what: str, setting: Setting, jobs: Sequence[tuple[Variant, int]]) -> list[Run]:
+def train_all(what: str, setting: RunSetting, jobs: Sequence[tuple[Variant, int]]) -> list[Run]:
     """Trains every variant with its seed, side by side on the cores.
 
     Args:
@@ -146,7 +146,7 @@ def train_all(what: str, setting: Setting, jobs: Sequence[tuple[Variant, int]]) 
         return [future.result() for future in futures]
 
 
-def train(setting: Setting, variant: Variant, seed: int) -> Run:
+def train(setting: RunSetting, variant: Variant, seed: int) -> Run:
     """Trains `variant` and applies it to the test part."""
     data = features.read(setting.features)
     table = splits.read(setting.splits)

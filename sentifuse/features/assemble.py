@@ -13,7 +13,7 @@ from sentifuse.errors import UserError
 from sentifuse.features.array_file import ArrayFile
 from sentifuse.features.key_table import KeyTable, Places
 from sentifuse.features.schema import Array, Meta
-from sentifuse.features.store.space import Row, Space
+from sentifuse.features.store.space import EncodedRow, Space
 from sentifuse.runtime.files import write_json, writing
 
 
@@ -115,7 +115,7 @@ def _write_texts(folder: Path, space: Space, keys: KeyTable) -> None:
                     arrays.put(f"text_{name}", whole, int(offsets[place]) * width, states)
 
 
-def _all_rows(space: Space, keys: KeyTable) -> Iterator[tuple[Places, Row]]:
+def _all_rows(space: Space, keys: KeyTable) -> Iterator[tuple[Places, EncodedRow]]:
     wanted, seen = len(keys.firsts()), 0
     for places, row in space.rows(keys):
         seen += 1

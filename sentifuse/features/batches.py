@@ -5,7 +5,7 @@ A `DataLoader` would cost more than it hides: a batch is a gather from a memory 
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -16,11 +16,9 @@ from torch import Tensor
 
 from sentifuse.errors import UserError
 from sentifuse.features.schema import Array, Features
-from sentifuse.models.classifier import Batch, Classifier
-from sentifuse.models.ensemble import Ensemble
 from sentifuse.runtime import finite
 
-Rows = NDArray[np.int64]
+RowIndices = NDArray[np.int64]
 # Which views of an image a batch holds: the plain one, one drawn at random, or all, to be averaged.
 ViewChoice = Literal["plain", "draw", "mean"]
 
@@ -40,10 +38,38 @@ class Needs:
         """Whether a batch holds padded text states, so that texts of like length belong together."""
         return self.tokens or self.text_hidden
 
-    @staticmethod
-    def of(model: Classifier | Ensemble) -> "Needs":
-        """What `model` reads."""
-        return Needs(model.needs_tokens, model.text_tail is not None, model.image_tail is not None)
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples; what the model at hand does not read may be None.
+
+    Attributes:
+        image: (B, V', D_image) embeddings of the V' views to average.
+        text: (B, D_text) embeddings.
+        text_mask: (B, T) bool, True for real tokens of the two below.
+        text_tokens: (B, T, H), for attention.
+        text_hidden: (B, T, H), at the split point.
+        image_tokens: (B, P, H), for attention.
+        image_hidden: (B, V', P, H), at the split point.
+    """
+
+    image: Tensor
+    text: Tensor
+    text_mask: Tensor | None = None
+    text_tokens: Tensor | None = None
+    text_hidden: Tensor | None = None
+    image_tokens: Tensor | None = None
+    image_hidden: Tensor | None = None
+
+    def to(self, dtype: torch.dtype) -> "Batch":
+        """The batch with all its states in `dtype`; the mask stays as it is."""
+        states = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {
+            name: state.to(dtype)
+            for name, state in states.items()
+            if state is not None and state.is_floating_point()
+        }
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
@@ -58,7 +84,7 @@ class Dataset:
     """
 
     features: Features
-    rows: Rows
+    rows: RowIndices
     targets: Tensor
     guids: Sequence[str]
 
@@ -67,7 +93,7 @@ class Dataset:
 
     def batch(
         self,
-        index: Rows,
+        index: RowIndices,
         needs: Needs,
         views: ViewChoice = "plain",
         rng: np.random.Generator | None = None,
@@ -85,7 +111,7 @@ class Dataset:
             ValueError: `draw` without a generator.
         """
         f, rows = self.features, self.rows[index]
-        view_rows: tuple[Rows, Rows | slice]
+        view_rows: tuple[RowIndices, RowIndices | slice]
         if views == "mean":
             view_rows = (rows, slice(None))
         elif views == "draw":
@@ -117,7 +143,7 @@ class Dataset:
             image_hidden=image_hidden,
         )
 
-    def check_features(self, index: Rows) -> None:
+    def check_features(self, index: RowIndices) -> None:
         """Checks the embeddings of the samples at `index`, all views: what to look at when a sum is NaN.
 
         Raises:
@@ -128,7 +154,9 @@ class Dataset:
         for values in (self.features.image_embeddings, self.features.text_embeddings):
             finite.check(values[rows], guids, "features", "run `dvc repro preprocess` again")
 
-    def epoch(self, batch_size: int, rng: np.random.Generator, by_length: bool) -> Iterator[Rows]:
+    def epoch(
+        self, batch_size: int, rng: np.random.Generator, by_length: bool
+    ) -> Iterator[RowIndices]:
         """All positions in random order, `batch_size` at a time; the last one may be smaller.
 
         Args:
@@ -150,14 +178,14 @@ class Dataset:
         for index in rng.permutation(len(batches)):
             yield batches[index]
 
-    def in_order(self, batch_size: int, by_length: bool) -> list[Rows]:
+    def in_order(self, batch_size: int, by_length: bool) -> list[RowIndices]:
         """All positions, `batch_size` at a time: as they stand or, `by_length`, short texts first."""
         order = np.arange(len(self))
         if by_length:
             order = np.argsort(self._text_lengths(), kind="stable")
         return _chunks(order, batch_size)
 
-    def shards(self, index: Rows, count: int, needs: Needs) -> list[Rows]:
+    def shards(self, index: RowIndices, count: int, needs: Needs) -> list[RowIndices]:
         """Cuts a batch, as `epoch` gives it, into at most `count` parts that take a model like times.
 
         Args:
@@ -172,9 +200,9 @@ class Dataset:
             tokens += _kept(self.features.image_hidden).shape[2]
         return np.split(index, _even_cuts(np.maximum(tokens, 1), count))
 
-    def _text_lengths(self) -> Rows:
+    def _text_lengths(self) -> RowIndices:
         offsets = _kept(self.features.text_offsets)
-        lengths: Rows = offsets[self.rows + 1] - offsets[self.rows]
+        lengths: RowIndices = offsets[self.rows + 1] - offsets[self.rows]
         return lengths
 
 
@@ -224,11 +252,11 @@ def check_labels(found: Iterable[str], labels: Sequence[str]) -> None:
         raise UserError(f"labels: {list(labels)}: the splits have {sorted(unknown)}, too")
 
 
-def _chunks(rows: Rows, size: int) -> list[Rows]:
+def _chunks(rows: RowIndices, size: int) -> list[RowIndices]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _even_cuts(tokens: Rows, count: int) -> list[int]:
+def _even_cuts(tokens: RowIndices, count: int) -> list[int]:
     """Where to cut samples, the longest last, so that the largest part is small, padding and all."""
 
     def cuts(capacity: int) -> list[int]:
@@ -257,7 +285,7 @@ def _tensor(array: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
-def _padded(ragged: Array, starts: Rows, lengths: Rows) -> Tensor:
+def _padded(ragged: Array, starts: RowIndices, lengths: RowIndices) -> Tensor:
     """The rows `starts[i] : starts[i] + lengths[i]` as (B, T, H) float32, zeros behind."""
     out = torch.zeros(len(starts), int(lengths.max()), ragged.shape[1])
     for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):

@@ -20,7 +20,7 @@ from sentifuse.data import images, text
 from sentifuse.data.images import ImageSpec, ViewSpec
 from sentifuse.encoders.interface import Backbone, Encoded, ImageEncoder, TextEncoder
 from sentifuse.errors import UserError
-from sentifuse.features.store.space import Row
+from sentifuse.features.store.space import EncodedRow
 from sentifuse.runtime import finite
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ def encode_shard(
     modality: Modality,
     items: Sequence[Item],
     read: Callable[[Item], bytes] = _from_disk,
-) -> dict[str, Row]:
+) -> dict[str, EncodedRow]:
     """Reads and encodes `items`.
 
     Args:
@@ -114,9 +114,9 @@ def encode_shard(
 
 def _encode_images(
     backbone: Backbone, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
-) -> dict[str, Row]:
+) -> dict[str, EncodedRow]:
     encoder = backbone.image
-    rows: dict[str, Row] = {}
+    rows: dict[str, EncodedRow] = {}
     last: tuple[tuple[str, str], Image.Image] | None = None
 
     def decoded(item: Item) -> Image.Image:
@@ -139,13 +139,13 @@ def _encode_images(
 
 def _encode_texts(
     backbone: Backbone, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
-) -> dict[str, Row]:
+) -> dict[str, EncodedRow]:
     encoder = backbone.text
     texts = [text.clean(text.decode(read(item))) for item in items]
     by_length: dict[int, list[tuple[Item, list[int]]]] = defaultdict(list)
     for item, ids in zip(items, encoder.tokenize(texts), strict=True):
         by_length[len(ids)].append((item, ids))
-    rows: dict[str, Row] = {}
+    rows: dict[str, EncodedRow] = {}
     for length in sorted(by_length):
         for batch in _chunks(by_length[length], setting.text_batch):
             rectangle = torch.tensor([ids for _, ids in batch])  # (B, T)
@@ -212,10 +212,10 @@ def _view(image: Image.Image, item: Item, spec: ImageSpec, setting: Setting) -> 
     return images.random_view(image, spec, setting.views, seed=item.key)
 
 
-def _rows(items: Sequence[Item], encoded: Encoded, setting: Setting) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
+def _rows(items: Sequence[Item], encoded: Encoded, setting: Setting) -> dict[str, EncodedRow]:
+    rows: dict[str, EncodedRow] = {}
     for index, item in enumerate(items):
-        row: Row = {"embedding": encoded.embedding[index : index + 1].numpy()}
+        row: EncodedRow = {"embedding": encoded.embedding[index : index + 1].numpy()}
         # Random views serve training's embeddings and hidden states; attention looks at the plain one.
         if encoded.tokens is not None:
             tokens = encoded.tokens[index] if item.view == 0 else encoded.tokens[index, :0]

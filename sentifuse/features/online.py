@@ -9,7 +9,7 @@ from sentifuse.encoders.interface import Backbone
 from sentifuse.features.encoding import Item, Modality, encode_shard, item_key
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.schema import Array, Features, Meta
-from sentifuse.features.store.space import Row
+from sentifuse.features.store.space import EncodedRow
 from sentifuse.runtime.files import sha256
 
 
@@ -84,7 +84,7 @@ def _rows(
     modality: Modality,
     sources: Sequence[Source],
     views: int,
-) -> list[list[Row]]:
+) -> list[list[EncodedRow]]:
     """The rows of every view of each source; contents that are the same are encoded once."""
     keys = [[item_key(sha256(source.raw), view) for view in range(views)] for source in sources]
     raw: dict[str, bytes] = {}
@@ -97,5 +97,5 @@ def _rows(
     return [[rows[key] for key in own] for own in keys]
 
 
-def _stack(rows: Sequence[Row], name: str) -> Array:
+def _stack(rows: Sequence[EncodedRow], name: str) -> Array:
     return np.stack([row[name] for row in rows])

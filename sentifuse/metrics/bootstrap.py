@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentifuse.metrics.scores import Array, Labels
+from sentifuse.metrics.scores import ClassIndices, Floats
 
 # Counts held at a time while resampling.
 _BLOCK = 4_000_000
@@ -29,7 +29,7 @@ class Interval:
 
 
 def resample(
-    targets: Labels, predictions: Labels, classes: int, *, resamples: int, seed: int
+    targets: ClassIndices, predictions: ClassIndices, classes: int, *, resamples: int, seed: int
 ) -> NDArray[np.int64]:
     """Confusion matrices of M models on B stratified resamples.
 
@@ -64,13 +64,13 @@ def resample(
     return out.reshape(resamples, models, classes, classes)
 
 
-def interval(values: Array, level: float) -> Interval:
+def interval(values: Floats, level: float) -> Interval:
     """The middle `level` (0..1) of `values` (B,)."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
-def p_value(differences: Array) -> float:
+def p_value(differences: Floats) -> float:
     """Two-sided: how far zero lies in the tails of the resampled `differences` (B,), 0 < p <= 1.
 
     The level at which the percentile interval would just exclude zero, with one added to each count so

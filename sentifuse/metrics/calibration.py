@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sentifuse.metrics.scores import Array, Labels
+from sentifuse.metrics.scores import ClassIndices, Floats
 
 Logits = NDArray[np.float32] | NDArray[np.float64]
 
@@ -18,7 +18,7 @@ RELIABILITY = ["low", "high", "samples", "confidence", "accuracy"]
 RISK_COVERAGE = ["coverage", "risk", "min_confidence"]
 
 
-def fit_temperature(logits: NDArray[np.float32], targets: Labels) -> float:
+def fit_temperature(logits: NDArray[np.float32], targets: ClassIndices) -> float:
     """The temperature T for which softmax(logits / T) has the least negative log-likelihood.
 
     One number for all classes: it changes confidence, never the predicted class (Guo et al. 2017,
@@ -43,27 +43,27 @@ def fit_temperature(logits: NDArray[np.float32], targets: Labels) -> float:
     return float(np.exp(found.x))
 
 
-def softmax(logits: Logits, temperature: float = 1.0) -> Array:
+def softmax(logits: Logits, temperature: float = 1.0) -> Floats:
     """softmax(logits / temperature) over the last axis, in float64 so that rows sum to 1 when written."""
     scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    out: Array = powers / powers.sum(axis=-1, keepdims=True)
+    out: Floats = powers / powers.sum(axis=-1, keepdims=True)
     return out
 
 
-def log_loss(probabilities: Array, targets: Labels) -> float:
+def log_loss(probabilities: Floats, targets: ClassIndices) -> float:
     """Mean negative log-likelihood of (N,) targets, in nats; a probability of 0 counts as 1e-300."""
     own = probabilities[np.arange(len(targets)), targets]
     return float(-np.log(np.maximum(own, 1e-300)).mean())
 
 
-def brier_score(probabilities: Array, targets: Labels) -> float:
+def brier_score(probabilities: Floats, targets: ClassIndices) -> float:
     """Mean squared distance of the probabilities from the one-hot target, 0..2 (Brier 1950)."""
     wanted = np.eye(probabilities.shape[1])[targets]
     return float(((probabilities - wanted) ** 2).sum(axis=1).mean())
 
 
-def reliability(confidence: Array, correct: NDArray[np.bool_], bins: int) -> pd.DataFrame:
+def reliability(confidence: Floats, correct: NDArray[np.bool_], bins: int) -> pd.DataFrame:
     """Accuracy by confidence, in `bins` bins of equal width; empty bins are left out.
 
     Returns:
@@ -94,7 +94,9 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
     return float((gaps * table["samples"]).sum() / table["samples"].sum())
 
 
-def risk_coverage(confidence: Array, correct: NDArray[np.bool_], points: int = 200) -> pd.DataFrame:
+def risk_coverage(
+    confidence: Floats, correct: NDArray[np.bool_], points: int = 200
+) -> pd.DataFrame:
     """The error rate among the most confident share of samples, for every share.
 
     Samples of equal confidence are kept or left out together: an order within them would be made up.
@@ -117,15 +119,15 @@ def risk_coverage(confidence: Array, correct: NDArray[np.bool_], points: int = 2
     return pd.DataFrame(dict(zip(RISK_COVERAGE, columns, strict=True)))
 
 
-def area_under_risk_coverage(confidence: Array, correct: NDArray[np.bool_]) -> float:
+def area_under_risk_coverage(confidence: Floats, correct: NDArray[np.bool_]) -> float:
     """AURC: the risk, averaged over all coverages; lower is better (Geifman et al., arXiv:1805.08206)."""
     _, kept, risk = _selective(confidence, correct)
     return float((risk * np.diff(kept, prepend=0)).sum() / len(confidence))
 
 
 def _selective(
-    confidence: Array, correct: NDArray[np.bool_]
-) -> tuple[Array, NDArray[np.int64], Array]:
+    confidence: Floats, correct: NDArray[np.bool_]
+) -> tuple[Floats, NDArray[np.int64], Floats]:
     """Each confidence that occurs, falling; how many samples have at least that; their error rate."""
     thresholds, counts = np.unique(-confidence, return_counts=True)
     kept = np.cumsum(counts)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Labels = NDArray[np.int64]
-Array = NDArray[np.float64]
+ClassIndices = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 # The figures that are told with an interval.
 HEADLINE = ("accuracy", "macro_f1", "weighted_f1", "precision_macro", "recall_macro")
@@ -20,7 +20,7 @@ HEADLINE = ("accuracy", "macro_f1", "weighted_f1", "precision_macro", "recall_ma
 COMPARED = ("accuracy", "macro_f1")
 
 
-def confusion(targets: Labels, predicted: Labels, classes: int) -> Labels:
+def confusion(targets: ClassIndices, predicted: ClassIndices, classes: int) -> ClassIndices:
     """The confusion matrix.
 
     Args:
@@ -37,7 +37,7 @@ def confusion(targets: Labels, predicted: Labels, classes: int) -> Labels:
 
 def confusion_by_name(
     actual: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
-) -> Labels:
+) -> ClassIndices:
     """The confusion matrix of N class names; rows and columns in the order of `labels`."""
     number = {label: index for index, label in enumerate(labels)}
     targets, guesses = (
@@ -46,7 +46,7 @@ def confusion_by_name(
     return confusion(targets, guesses, len(labels))
 
 
-def per_class(confusions: NDArray[Any]) -> dict[str, Array]:
+def per_class(confusions: NDArray[Any]) -> dict[str, Floats]:
     """Precision, recall and F1 of each class; 0 where a class is never predicted or never there.
 
     Args:
@@ -64,7 +64,7 @@ def per_class(confusions: NDArray[Any]) -> dict[str, Array]:
     }
 
 
-def summary(confusions: NDArray[Any]) -> dict[str, Array]:
+def summary(confusions: NDArray[Any]) -> dict[str, Floats]:
     """The figures `HEADLINE` of each matrix.
 
     Means over classes (`macro`) count every class, one without samples with 0; `weighted_f1` weighs a
@@ -88,13 +88,13 @@ def summary(confusions: NDArray[Any]) -> dict[str, Array]:
     }
 
 
-def headline(targets: Labels, predicted: Labels, classes: int) -> dict[str, float]:
+def headline(targets: ClassIndices, predicted: ClassIndices, classes: int) -> dict[str, float]:
     """Accuracy and macro-F1, each 0..1; a class without samples counts with F1 0."""
     found = summary(confusion(targets, predicted, classes))
     return {name: float(found[name]) for name in ("accuracy", "macro_f1")}
 
 
-def scores(targets: Labels, predicted: Labels, labels: Sequence[str]) -> dict[str, Any]:
+def scores(targets: ClassIndices, predicted: ClassIndices, labels: Sequence[str]) -> dict[str, Any]:
     """The scores of one part of the data.
 
     Args:

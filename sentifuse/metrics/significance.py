@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentifuse.metrics import bootstrap
-from sentifuse.metrics.scores import Array, Labels, summary
+from sentifuse.metrics.scores import ClassIndices, Floats, summary
 
 CORRECTED_T = "corrected resampled t-test over splits (Nadeau and Bengio 2003)"
 BOOTSTRAP = "paired stratified bootstrap over test samples (Efron and Tibshirani 1993)"
@@ -40,7 +40,7 @@ class Difference:
     pairs: int
 
 
-def corrected_t_test(differences: Array, test_train_ratio: float, level: float) -> Difference:
+def corrected_t_test(differences: Floats, test_train_ratio: float, level: float) -> Difference:
     """Tests the mean of `differences` over J random splits.
 
     Their variance over splits is multiplied by 1/J + n_test / n_train in place of 1/J.
@@ -66,9 +66,9 @@ def corrected_t_test(differences: Array, test_train_ratio: float, level: float) 
 
 
 def over_samples(
-    targets: Labels,
-    first: Labels,
-    second: Labels,
+    targets: ClassIndices,
+    first: ClassIndices,
+    second: ClassIndices,
     classes: int,
     *,
     level: float,

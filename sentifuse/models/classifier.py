@@ -1,13 +1,14 @@
 """The classifier: encoder tails (stage 2), layer norms, fusion, classification head."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sentifuse.errors import UserError
+from sentifuse.features.batches import Batch, Needs
 from sentifuse.models import tails
 from sentifuse.models.dropout import Dropout
 from sentifuse.models.fusion import FUSIONS, Dims, Tokens
@@ -19,39 +20,6 @@ INPUT_MODES: dict[str, frozenset[str]] = {
     "text_only": frozenset({"image"}),
     "image_only": frozenset({"text"}),
 }
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B samples; what the model at hand does not read may be None.
-
-    Attributes:
-        image: (B, V', D_image) embeddings of the V' views to average.
-        text: (B, D_text) embeddings.
-        text_mask: (B, T) bool, True for real tokens of the two below.
-        text_tokens: (B, T, H), for attention.
-        text_hidden: (B, T, H), at the split point.
-        image_tokens: (B, P, H), for attention.
-        image_hidden: (B, V', P, H), at the split point.
-    """
-
-    image: Tensor
-    text: Tensor
-    text_mask: Tensor | None = None
-    text_tokens: Tensor | None = None
-    text_hidden: Tensor | None = None
-    image_tokens: Tensor | None = None
-    image_hidden: Tensor | None = None
-
-    def to(self, dtype: torch.dtype) -> "Batch":
-        """The batch with all its states in `dtype`; the mask stays as it is."""
-        states = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed = {
-            name: state.to(dtype)
-            for name, state in states.items()
-            if state is not None and state.is_floating_point()
-        }
-        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
@@ -127,6 +95,11 @@ class Classifier(nn.Module):
     def needs_tokens(self) -> bool:
         """Whether the fusion reads token states."""
         return self.fusion.needs_tokens
+
+    @property
+    def needs(self) -> Needs:
+        """What a batch has to hold for this model, beside the embeddings."""
+        return Needs(self.needs_tokens, self.text_tail is not None, self.image_tail is not None)
 
     def forward(self, batch: Batch, absent: Collection[str] = ()) -> Tensor:
         """Classifies the batch.

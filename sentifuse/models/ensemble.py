@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sentifuse.models.classifier import Batch, Classifier
+from sentifuse.features.batches import Batch, Needs
+from sentifuse.models.classifier import Classifier
 
 
 class Ensemble(nn.Module):
@@ -20,19 +21,9 @@ class Ensemble(nn.Module):
         self.config = members[0].config
 
     @property
-    def needs_tokens(self) -> bool:
-        """Whether the fusion reads token states."""
-        return self._first.needs_tokens
-
-    @property
-    def text_tail(self) -> nn.Module | None:
-        """The text tail of the first member: all have one, or none."""
-        return self._first.text_tail
-
-    @property
-    def image_tail(self) -> nn.Module | None:
-        """The image tail of the first member: all have one, or none."""
-        return self._first.image_tail
+    def needs(self) -> Needs:
+        """What a batch has to hold, beside the embeddings: the members have one architecture."""
+        return self._first.needs
 
     @property
     def _first(self) -> Classifier:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sentifuse.features.batches import Dataset, Needs, Rows, ViewChoice
+from sentifuse.features.batches import Dataset, RowIndices, ViewChoice
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.runtime import finite
@@ -49,10 +49,10 @@ def predict_without(
         UserError: a logit is NaN or infinite.
     """
     model.eval()
-    needs = Needs.of(model)
+    needs = model.needs
     out = torch.empty(len(absences), len(data), len(model.config.labels), dtype=dtype)
 
-    def answer(index: Rows) -> None:
+    def answer(index: RowIndices) -> None:
         with torch.inference_mode():  # of a thread
             batch = data.batch(index, needs, views).to(dtype)
             out[:, index] = model.without(batch, absences).to(dtype)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sentifuse.features.batches import Dataset, Needs, Rows, ViewChoice
+from sentifuse.features.batches import Dataset, RowIndices, ViewChoice
 from sentifuse.models import dropout
 from sentifuse.models.classifier import Classifier
 from sentifuse.training.losses import Criterion
@@ -45,7 +45,7 @@ class DataParallel:
         """
         self._model, self._data, self._criterion, self._views = model, data, criterion, views
         self._half, self._threads = precision == "bf16", threads
-        self._needs = Needs.of(model)
+        self._needs = model.needs
         self._parameters = list(model.parameters())
         self._pool = None if threads == 1 else ThreadPoolExecutor(threads)
 
@@ -61,7 +61,7 @@ class DataParallel:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def backward(self, index: Rows, rng: np.random.Generator) -> float:
+    def backward(self, index: RowIndices, rng: np.random.Generator) -> float:
         """Sets `grad` of each parameter to the gradient of the batch's loss.
 
         Drawn views and dropout of a shard come from seeds that `rng` gives: which thread is first, and
@@ -84,7 +84,7 @@ class DataParallel:
             parameter.grad = _sum(parts)
         return float(sum(losses))
 
-    def _shares(self, shards: Sequence[Rows]) -> list[float | Tensor]:
+    def _shares(self, shards: Sequence[RowIndices]) -> list[float | Tensor]:
         """What the mean loss of each shard counts for in that of the batch."""
         if len(shards) == 1:
             return [1.0]
@@ -93,7 +93,7 @@ class DataParallel:
         return [weight / total for weight in weights]
 
     def _shard(
-        self, index: Rows, share: float | Tensor, seeds: Rows
+        self, index: RowIndices, share: float | Tensor, seeds: RowIndices
     ) -> tuple[float, Sequence[Tensor | None]]:
         """The shard's part of the loss, and what it adds to the gradient of each parameter."""
         views, masks = seeds.tolist()

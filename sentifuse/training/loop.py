@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from sentifuse.config.recipe import Schedule
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Dataset, Needs, ViewChoice
+from sentifuse.features.batches import Dataset, ViewChoice
 from sentifuse.features.schema import Features
 from sentifuse.metrics.scores import headline
 from sentifuse.models.classifier import Classifier
@@ -172,7 +172,7 @@ def _finished(loop: Loop, schedule: Schedule, validated: bool) -> bool:
 
 def _read_by(model: Classifier, features: Features) -> Features:
     """`features` without the states, which may be large, that `model` does not read."""
-    needs = Needs.of(model)
+    needs = model.needs
     texts, images = needs.text_hidden, needs.image_hidden
     return replace(
         features,
@@ -194,7 +194,7 @@ def _epoch(
     number: int,
 ) -> float:
     model.train()
-    by_length = Needs.of(model).text_hidden
+    by_length = model.needs.text_hidden
     parameters = list(model.parameters())
     total = 0.0
     for step, index in enumerate(train.epoch(schedule.batch_size, rng, by_length), start=1):

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentifuse.data import label_files
-from sentifuse.data.label_files import Labels
+from sentifuse.data.label_files import LabelTable
 from sentifuse.errors import UserError
 
 LABELS = ("negative", "positive")
@@ -30,7 +30,7 @@ def written(rows: list[tuple[str, ...]]) -> bytes:
     return out.getvalue().encode("utf-8", "replace")
 
 
-def read(folder: Path, train: bytes, predict: bytes = b"guid,tag\n") -> Labels:
+def read(folder: Path, train: bytes, predict: bytes = b"guid,tag\n") -> LabelTable:
     (folder / "train.txt").write_bytes(train)
     (folder / "test_without_label.txt").write_bytes(predict)
     return label_files.read(folder, LABELS)

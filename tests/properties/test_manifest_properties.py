@@ -36,7 +36,7 @@ def test_a_split_table_reads_back_as_it_was(
     splits.write(table, tmp_path / "splits.csv")
     found = splits.read(tmp_path / "splits.csv")
     assert found.to_numpy().tolist() == table.to_numpy().tolist()
-    one_by_one = list(splits.Rows(tmp_path / "splits.csv"))
+    one_by_one = list(splits.SplitRows(tmp_path / "splits.csv"))
     assert [list(row) for row in one_by_one] == found.to_numpy().tolist()
     kinds = list(found["split"][len(rows) :])
     assert kinds == ["predict" if number % 2 else "no_input" for number in range(len(asked))]

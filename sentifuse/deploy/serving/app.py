@@ -51,7 +51,7 @@ class HealthOut(BaseModel):
     limits: LimitsOut
 
 
-class Problem(BaseModel):
+class ProblemOut(BaseModel):
     """What is wrong with a request."""
 
     detail: str
@@ -104,7 +104,7 @@ def create_app(
     @forms.post(
         "/predict",
         responses={
-            status: {"model": Problem, "description": text} for status, text in _PROBLEMS.items()
+            status: {"model": ProblemOut, "description": text} for status, text in _PROBLEMS.items()
         },
     )
     async def predict(

@@ -86,13 +86,13 @@ def encode(
     }
     tasks = (json.dumps([[item.key, item.path, item.view] for item in shard]) for shard in shards)
     with progress(f"encode {modality}s", count, f"{modality}s") as shown:
-        for _, written in cluster.run(Encoder, arguments, tasks):
+        for _, written in cluster.run(EncodingActor, arguments, tasks):
             name_of_shard, rows = json.loads(written)
             _check_here(space.folder / name_of_shard)
             shown.advance(rows)
 
 
-class Encoder:
+class EncodingActor:
     """What encodes in a process of the cluster."""
 
     def __init__(

@@ -23,7 +23,7 @@ from sentifuse.features.key_table import KeyTable, Places
 from sentifuse.runtime import scratch
 from sentifuse.runtime.files import sha256, write_bytes
 
-Row = dict[str, NDArray[np.generic]]
+EncodedRow = dict[str, NDArray[np.generic]]
 
 SUFFIX = ".safetensors"
 
@@ -85,7 +85,7 @@ class Space:
         keys = list(keys)
         return list(compress(keys, self.lacking(keys)))
 
-    def append(self, rows: Mapping[str, Row]) -> Path:
+    def append(self, rows: Mapping[str, EncodedRow]) -> Path:
         """Writes `rows` as one shard.
 
         Args:
@@ -107,7 +107,7 @@ class Space:
         write_bytes(path, raw, unique=f"{os.getpid()}.", sync=True)
         return path
 
-    def rows(self, wanted: KeyTable) -> Iterator[tuple[Places, Row]]:
+    def rows(self, wanted: KeyTable) -> Iterator[tuple[Places, EncodedRow]]:
         """The rows of the keys in `wanted`, shard by shard, each once; one shard is held at a time.
 
         A shard whose bytes do not match its name is deleted; its rows are then missing.

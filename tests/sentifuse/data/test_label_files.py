@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sentifuse.data import label_files
-from sentifuse.data.label_files import Labels
+from sentifuse.data.label_files import LabelTable
 from sentifuse.data.splits import LabelRow
 from sentifuse.errors import UserError
 from tests.raw_files import HEADER
@@ -16,11 +16,11 @@ UNSAFE = [
 ]  # fmt: skip
 
 
-def read(root: Path, train: str, predict: str | None = None) -> Labels:
+def read(root: Path, train: str, predict: str | None = None) -> LabelTable:
     return label_files.read(written(root, train, predict), LABELS)
 
 
-def told(found: Labels) -> list[tuple[str, str, str]]:
+def told(found: LabelTable) -> list[tuple[str, str, str]]:
     """The name of the file, the guid and the reason of each problem."""
     return [(Path(each.file).name, each.guid, each.reason) for each in found.problems]
 

@@ -65,7 +65,7 @@ def test_the_same_model_gives_the_same_bytes(made: Path, tmp_path: Path) -> None
         data=config["data"],
         params=loaded.params,
         metrics=loaded.metrics,
-        card=bundle.Card("tiny", "mit"),
+        card=bundle.CardFacts("tiny", "mit"),
     )
     for path in made.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes()
@@ -172,6 +172,6 @@ def test_a_damaged_checkpoint_is_not_packed(made: Path, tmp_path: Path) -> None:
             config["data"],
             loaded.params,
             loaded.metrics,
-            bundle.Card("tiny", "mit"),
+            bundle.CardFacts("tiny", "mit"),
         )
     assert not (tmp_path / "out").exists()

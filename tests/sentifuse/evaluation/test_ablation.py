@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentifuse.config.recipe import Interval
+from sentifuse.config.recipe import IntervalOptions
 from sentifuse.errors import UserError
 from sentifuse.evaluation import ablation
 from sentifuse.evaluation.variants import Run, Variant
 from sentifuse.metrics import significance
 
 MODES = ("multimodal", "text_only", "image_only")
-INTERVAL = Interval(level=0.95, resamples=400)
+INTERVAL = IntervalOptions(level=0.95, resamples=400)
 
 
 def run(name: str, seed: int, right: tuple[int, int], split: bool = False, train: int = 80) -> Run:

@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import nn
 
-from sentifuse.config.recipe import Interval
+from sentifuse.config.recipe import IntervalOptions
 from sentifuse.evaluation import evaluate as evaluation
 from sentifuse.evaluation.attribution import Attribution
 from sentifuse.evaluation.evaluate import Scale
-from sentifuse.features.batches import Dataset, Parts, ViewChoice
+from sentifuse.features.batches import Batch, Dataset, Parts, ViewChoice
 from sentifuse.metrics import bootstrap, calibration
 from sentifuse.metrics import scores as metrics
 from sentifuse.metrics.scores import HEADLINE, scores, summary
 from sentifuse.models.checkpoint import Checkpoint
-from sentifuse.models.classifier import Batch, Classifier
+from sentifuse.models.classifier import Classifier
 from tests.synthetic import LABELS, make_features, make_parts, model_config
 
-SCALE = Scale(Interval(level=0.95, resamples=200), bins=5, seed=0)
+SCALE = Scale(IntervalOptions(level=0.95, resamples=200), bins=5, seed=0)
 FIGURES = ("accuracy", "macro_f1")
 
 
@@ -272,7 +272,7 @@ def test_of_a_single_sample_the_interval_is_its_score() -> None:
 def test_an_interval_of_a_lower_level_is_narrower() -> None:
     widths = []
     for level in (0.5, 0.95):
-        scale = replace(SCALE, interval=Interval(level=level, resamples=200))
+        scale = replace(SCALE, interval=IntervalOptions(level=level, resamples=200))
         ends = evaluation.score(*drawn(), LABELS, scale)["interval"]["macro_f1"]
         widths.append(ends["high"] - ends["low"])
     assert 0 < widths[0] < widths[1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sentifuse.data.splits import Row
+from sentifuse.data.splits import SplitRow
 from sentifuse.errors import UserError
 from sentifuse.evaluation import incomplete
 from sentifuse.evaluation.attribution import attribute
@@ -66,12 +66,12 @@ def data(missing: dict[str, str], train_targets: list[int] | None = None) -> Par
     )
 
 
-def table(parts: Parts, guids: list[str]) -> list[Row]:
+def table(parts: Parts, guids: list[str]) -> list[SplitRow]:
     """A split table with the rows to train on and `guids` to predict."""
     trained = zip(parts.train.guids, parts.train.targets.tolist(), strict=True)
-    rows = [Row(guid, LABELS[target], "train", guid) for guid, target in trained]
+    rows = [SplitRow(guid, LABELS[target], "train", guid) for guid, target in trained]
     return rows + [
-        Row(guid, "", "no_input" if guid in NO_INPUT else "predict", guid) for guid in guids
+        SplitRow(guid, "", "no_input" if guid in NO_INPUT else "predict", guid) for guid in guids
     ]
 
 
@@ -180,7 +180,7 @@ def test_rows_are_answered_some_at_a_time_and_none_is_left_out(
 
 
 def test_a_label_that_the_model_does_not_know_is_named() -> None:
-    rows = [Row("0", "positive", "train", "0"), Row("1", "angry", "train", "1")]
+    rows = [SplitRow("0", "positive", "train", "0"), SplitRow("1", "angry", "train", "1")]
     features = data({}).train.features
     with pytest.raises(UserError, match=r"^labels: .*: the splits have \['angry'\], too$"):
         next(incomplete.predict(classifier(), features, rows, {}, "plain", 1.0))

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sentifuse.config.recipe import Interval
+from sentifuse.config.recipe import IntervalOptions
 from sentifuse.evaluation import evaluate, report
-from sentifuse.evaluation.gallery import Answer, Card
+from sentifuse.evaluation.gallery import Answer, SampleCard
 from sentifuse.evaluation.report import Findings
 from sentifuse.metrics import calibration
 from tests.browser import Browser
@@ -20,7 +20,7 @@ from tests.browser import Browser
 LABELS = ("negative", "neutral", "positive")
 # One transparent pixel.
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
-SCALE = evaluate.Scale(Interval(level=0.95, resamples=200), bins=10, seed=1)
+SCALE = evaluate.Scale(IntervalOptions(level=0.95, resamples=200), bins=10, seed=1)
 DUPLICATES = {
     "groups": 7,
     "samples": 15,
@@ -104,12 +104,12 @@ def findings() -> Findings:
     )  # fmt: skip
 
 
-def card(guid: str, text: str = "a text") -> Card:
+def card(guid: str, text: str = "a text") -> SampleCard:
     answers = [
         Answer(name, "neutral", {"negative": 0.125, "neutral": 0.75, "positive": 0.125})
         for name in ("model", "text_only", "image_only")
     ]
-    return Card(guid, "positive", text, PIXEL, answers, {"text": 0.5, "image": -0.25})
+    return SampleCard(guid, "positive", text, PIXEL, answers, {"text": 0.5, "image": -0.25})
 
 
 def plain(html: str) -> str:

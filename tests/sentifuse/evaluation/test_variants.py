@@ -17,7 +17,7 @@ from sentifuse.config.recipe import InputMode
 from sentifuse.data import splits
 from sentifuse.errors import UserError
 from sentifuse.evaluation import variants
-from sentifuse.evaluation.variants import Setting, Variant
+from sentifuse.evaluation.variants import RunSetting, Variant
 from sentifuse.features import schema
 from sentifuse.runtime import precision
 from stages import ablate
@@ -36,14 +36,14 @@ def table(sizes: dict[str, int]) -> pd.DataFrame:
 
 
 @pytest.fixture
-def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
+def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSetting:
     """The project's own params, but short, on made-up features that are read from memory."""
     own = params.load(ablate.Params, ROOT / "params.yaml")
     splits.write(table(SIZES), tmp_path / "splits.csv")
     made = make_features([index % 3 for index in range(sum(SIZES.values()))], noise=0.6)
     monkeypatch.setattr(schema, "read", lambda folder: made)
     monkeypatch.setattr(variants, "ProcessPoolExecutor", SerialPool)
-    return Setting(
+    return RunSetting(
         features=tmp_path / "features",
         splits=tmp_path / "splits.csv",
         labels=LABELS,
@@ -75,7 +75,7 @@ def test_an_unknown_fusion_is_left_for_the_model_to_name() -> None:
     assert variants.of_mode("sum", "text_only").fusion == "sum"
 
 
-def test_a_run_answers_on_the_test_part_of_the_split_at_hand(setting: Setting) -> None:
+def test_a_run_answers_on_the_test_part_of_the_split_at_hand(setting: RunSetting) -> None:
     run = variants.train(setting, CONCAT, 3)
     assert (run.variant, run.seed, run.split_seed, run.train_samples) == (CONCAT, 3, None, 30)
     assert run.targets.tolist() == [index % 3 for index in range(39, 48)]
@@ -83,7 +83,7 @@ def test_a_run_answers_on_the_test_part_of_the_split_at_hand(setting: Setting) -
     assert run.predicted.tolist() == run.logits.argmax(axis=1).tolist()
 
 
-def test_each_seed_may_draw_a_split_of_its_own(setting: Setting) -> None:
+def test_each_seed_may_draw_a_split_of_its_own(setting: RunSetting) -> None:
     own = replace(setting, resplit=(0.25, 0.125))
     found = [variants.train(own, CONCAT, seed) for seed in (1, 2)]
     for seed, run in zip((1, 2), found, strict=True):
@@ -93,7 +93,7 @@ def test_each_seed_may_draw_a_split_of_its_own(setting: Setting) -> None:
     assert found[0].targets.tolist() != found[1].targets.tolist()
 
 
-def test_the_temperature_is_fitted_on_validation(setting: Setting) -> None:
+def test_the_temperature_is_fitted_on_validation(setting: RunSetting) -> None:
     warm = variants.train(setting, CONCAT, 3).temperature
     # The same training with other labels on validation: no epoch is chosen, so weights are the same.
     last = replace(setting, stage1=replace(setting.stage1, epochs=1))
@@ -108,12 +108,14 @@ def test_the_temperature_is_fitted_on_validation(setting: Setting) -> None:
     assert other.temperature > plain.temperature
 
 
-def test_without_validation_the_temperature_is_one(setting: Setting) -> None:
+def test_without_validation_the_temperature_is_one(setting: RunSetting) -> None:
     splits.write(table({"train": 39, "test": 9}), setting.splits)
     assert variants.train(setting, CONCAT, 3).temperature == 1.0
 
 
-def test_finetuning_follows_if_asked_for(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finetuning_follows_if_asked_for(
+    setting: RunSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frozen = variants.train(setting, CONCAT, 3)
     calls: list[dict[str, object]] = []
 
@@ -134,7 +136,7 @@ def test_finetuning_follows_if_asked_for(setting: Setting, monkeypatch: pytest.M
     assert not tuned.logits.any()
 
 
-def test_runs_come_in_the_order_of_the_jobs(setting: Setting) -> None:
+def test_runs_come_in_the_order_of_the_jobs(setting: RunSetting) -> None:
     text = Variant("text_only", "concat", "text_only")
     jobs = [(text, 5), (CONCAT, 4), (text, 4)]
     found = variants.train_all("test", setting, jobs)
@@ -153,7 +155,7 @@ def test_no_jobs_need_neither_data_nor_processes(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("cores", "jobs", "workers"), [(8, 2, 2), (2, 3, 2)])
 def test_there_are_no_more_workers_than_cores_or_jobs(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int, workers: int
+    setting: RunSetting, monkeypatch: pytest.MonkeyPatch, cores: int, jobs: int, workers: int
 ) -> None:
     asked: list[int] = []
 
@@ -167,13 +169,13 @@ def test_there_are_no_more_workers_than_cores_or_jobs(
     assert asked == [workers]
 
 
-def test_an_unknown_fusion_is_named(setting: Setting) -> None:
+def test_an_unknown_fusion_is_named(setting: RunSetting) -> None:
     with pytest.raises(UserError, match=r"^fusion: 'sum': not one of concat, "):
         variants.train_all("test", setting, [(Variant("sum", "sum", "multimodal"), 1)])
 
 
 def test_a_worker_that_is_killed_is_told_in_one_line(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
+    setting: RunSetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(variants, "ProcessPoolExecutor", ProcessPoolExecutor)
     monkeypatch.setattr(variants, "train", _killed)

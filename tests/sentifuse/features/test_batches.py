@@ -134,7 +134,7 @@ def test_states_that_were_not_kept_are_asked_for_by_param(
     ],
 )
 def test_needs_follow_from_the_model(changes: dict[str, object], expected: Needs) -> None:
-    assert Needs.of(Classifier(model_config(**changes))) == expected
+    assert Classifier(model_config(**changes)).needs == expected
 
 
 def whole(count: int) -> Dataset:

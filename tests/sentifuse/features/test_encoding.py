@@ -17,7 +17,7 @@ from sentifuse.encoders import registry
 from sentifuse.encoders.interface import Backbone, Encoded, TextEncoder
 from sentifuse.errors import UserError
 from sentifuse.features.encoding import Item, Modality, Setting, encode_shard, item_key
-from sentifuse.features.store.space import Row
+from sentifuse.features.store.space import EncodedRow
 from tests.clip_folder import make_clip_folder
 
 SETTING = Setting(
@@ -81,7 +81,7 @@ def write_images(folder: Path, count: int, views: int = 1) -> list[Item]:
     return items
 
 
-def assert_same(row: Row, expected: Row) -> None:
+def assert_same(row: EncodedRow, expected: EncodedRow) -> None:
     assert row.keys() == expected.keys()
     for name, value in row.items():
         assert value.dtype == expected[name].dtype

@@ -10,7 +10,7 @@ import pytest
 from sentifuse.errors import UserError
 from sentifuse.features import assemble, schema
 from sentifuse.features.schema import Array, Meta
-from sentifuse.features.store.space import Row, Space
+from sentifuse.features.store.space import EncodedRow, Space
 
 META = Meta(
     image_dim=4,
@@ -25,9 +25,11 @@ META = Meta(
 )
 
 
-def image_row(value: int, tokens: bool = True, hidden: bool = False, patches: int = 2) -> Row:
+def image_row(
+    value: int, tokens: bool = True, hidden: bool = False, patches: int = 2
+) -> EncodedRow:
     """A row of an image encoder; random views have no tokens."""
-    row: Row = {"embedding": np.full((1, 4), value, dtype=np.float32)}
+    row: EncodedRow = {"embedding": np.full((1, 4), value, dtype=np.float32)}
     if tokens:
         row["tokens"] = np.full((patches, 6), value + 0.25, dtype=np.float16)
     if hidden:
@@ -35,9 +37,9 @@ def image_row(value: int, tokens: bool = True, hidden: bool = False, patches: in
     return row
 
 
-def text_row(value: int, length: int, tokens: bool = True, hidden: bool = True) -> Row:
+def text_row(value: int, length: int, tokens: bool = True, hidden: bool = True) -> EncodedRow:
     """A row of a text encoder."""
-    row: Row = {"embedding": np.full((1, 3), value, dtype=np.float32)}
+    row: EncodedRow = {"embedding": np.full((1, 3), value, dtype=np.float32)}
     if tokens:
         row["tokens"] = value + 0.25 * np.arange(5 * length).reshape(length, 5).astype(np.float16)
     if hidden:

@@ -7,12 +7,14 @@ from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as log_loss_of_scikit_learn
 
 from sentifuse.metrics import calibration
-from sentifuse.metrics.scores import Array, Labels
+from sentifuse.metrics.scores import ClassIndices, Floats
 
 Logits = NDArray[np.float32]
 
 
-def calibrated(samples: int, temperature: float = 1.0, seed: int = 0) -> tuple[Logits, Labels]:
+def calibrated(
+    samples: int, temperature: float = 1.0, seed: int = 0
+) -> tuple[Logits, ClassIndices]:
     """Logits of which softmax(logits / temperature) is the distribution of the targets."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, size=(samples, 3)).astype(np.float32)
@@ -179,7 +181,7 @@ def test_equal_confidences_are_kept_or_left_out_together() -> None:
     assert found["min_confidence"].tolist() == [0.9, 0.5]
 
 
-def simulated(samples: int, digits: int) -> tuple[Array, NDArray[np.bool_]]:
+def simulated(samples: int, digits: int) -> tuple[Floats, NDArray[np.bool_]]:
     rng = np.random.default_rng(3)
     confidence = rng.uniform(0.3, 1.0, size=samples).round(digits)
     return confidence, rng.random(samples) < confidence

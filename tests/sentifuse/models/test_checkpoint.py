@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Needs
 from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
@@ -48,7 +47,7 @@ def test_a_loaded_model_gives_the_same_logits_to_the_bit(
     assert loaded.info == info
     assert loaded.model.config == model.config
     assert not loaded.model.training
-    batch = make_parts(6, 0).train.batch(np.arange(6), Needs.of(model))
+    batch = make_parts(6, 0).train.batch(np.arange(6), model.needs)
     with torch.no_grad():
         assert torch.equal(loaded.model(batch), model.eval()(batch))
 
@@ -153,7 +152,7 @@ def test_an_ensemble_keeps_its_members_and_is_no_single_model(tmp_path: Path) ->
     model = Ensemble([make_model(seed).eval() for seed in (0, 1)])
     checkpoint.save(tmp_path, model, {})
     loaded = checkpoint.load(tmp_path)
-    batch = make_parts(6, 0).train.batch(np.arange(6), Needs.of(model))
+    batch = make_parts(6, 0).train.batch(np.arange(6), model.needs)
     with torch.inference_mode():
         assert torch.equal(loaded.model(batch), model(batch))
     with pytest.raises(UserError, match="ensemble"):

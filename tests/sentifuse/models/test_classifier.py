@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sentifuse.errors import UserError
-from sentifuse.models.classifier import Batch, Classifier
+from sentifuse.features.batches import Batch
+from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.fusion import FUSIONS
 from tests.synthetic import (

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sentifuse.config import recipe
-from sentifuse.models.classifier import Batch, Classifier
+from sentifuse.features.batches import Batch
+from sentifuse.models.classifier import Classifier
 from sentifuse.models.fusion import (
     FUSIONS,
     Concat,

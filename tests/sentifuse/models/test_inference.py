@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Dataset, Needs, ViewChoice
-from sentifuse.models.classifier import Batch, Classifier
+from sentifuse.features.batches import Batch, Dataset, ViewChoice
+from sentifuse.models.classifier import Classifier
 from sentifuse.models.inference import predict, predict_without
 from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, make_parts, model_config
 
@@ -97,7 +97,7 @@ def test_predictions_without_modalities_stand_one_above_the_other(views: ViewCho
     assert found.shape == (4, 300, 3)
     assert torch.equal(found[0], predict(model, data, views))
     for logits, absent in zip(found, absences, strict=True):
-        batch = data.batch(np.arange(300), Needs.of(model), views)
+        batch = data.batch(np.arange(300), model.needs, views)
         torch.testing.assert_close(logits, model(batch, absent).detach())
     assert torch.equal(found[3], found[3][:1].expand(300, -1))
 

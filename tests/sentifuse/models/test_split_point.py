@@ -21,7 +21,8 @@ from transformers import AutoTokenizer, BertModel, CLIPModel
 
 from sentifuse.encoders import registry
 from sentifuse.encoders.interface import Backbone, TailSpec
-from sentifuse.models.classifier import Batch, Classifier, ModelConfig
+from sentifuse.features.batches import Batch
+from sentifuse.models.classifier import Classifier, ModelConfig
 from tests.clip_folder import make_clip_folder
 
 TEXTS = ["the good day", "", "bad", "so bad, the day was as bad as the food", "good! \U0001f600"]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sentifuse.features.batches import Needs
-from sentifuse.models.classifier import Batch, Classifier
+from sentifuse.features.batches import Batch, Needs
+from sentifuse.models.classifier import Classifier
 from sentifuse.models.fusion import FUSIONS
 from sentifuse.training.data_parallel import DataParallel
 from sentifuse.training.losses import Criterion
@@ -55,7 +55,7 @@ def test_the_shards_gradients_add_up_to_that_of_the_batch(fusion: str, threads: 
     model = classifier(fusion=fusion)
     found = Backward(model, threads)
     model.zero_grad()
-    batch = PARTS.train.batch(INDEX, Needs.of(model), "mean")
+    batch = PARTS.train.batch(INDEX, model.needs, "mean")
     loss = WEIGHTED(model(batch), PARTS.train.targets[INDEX])
     loss.backward()
     assert found.loss == pytest.approx(loss.item(), rel=1e-6)

@@ -9,7 +9,7 @@ from sentifuse.errors import UserError
 from sentifuse.features.store import contents, space_record
 from sentifuse.features.store import lock as store_lock
 from sentifuse.features.store.contents import Contents
-from sentifuse.features.store.space import Row, Space
+from sentifuse.features.store.space import EncodedRow, Space
 from sentifuse.features.store.space_record import SpaceRecord
 
 DAY = 24 * 3600.0
@@ -25,7 +25,7 @@ PARTS = {
 }
 
 
-def row(value: int) -> Row:
+def row(value: int) -> EncodedRow:
     return {"embedding": np.full((1, 4), value, dtype=np.float32)}
 
 

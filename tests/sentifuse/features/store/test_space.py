@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sentifuse.features.key_table import KeyTable
-from sentifuse.features.store.space import Row, Space, default_root
+from sentifuse.features.store.space import EncodedRow, Space, default_root
 
 
-def row(value: int, length: int = 2) -> Row:
+def row(value: int, length: int = 2) -> EncodedRow:
     """An embedding, and tokens of which each row may have another number."""
     return {
         "embedding": np.full((1, 4), value, dtype=np.float32),
@@ -15,7 +15,7 @@ def row(value: int, length: int = 2) -> Row:
     }
 
 
-def rows(space: Space, *keys: str) -> dict[str, Row]:
+def rows(space: Space, *keys: str) -> dict[str, EncodedRow]:
     """Those of `keys` that the space has, in the order of its shards."""
     return {keys[places[0]]: found for places, found in space.rows(KeyTable(keys))}
 
@@ -25,7 +25,7 @@ def space(tmp_path: Path) -> Space:
     return Space(tmp_path / "store", "image-abc")
 
 
-def assert_same(found: Row, expected: Row) -> None:
+def assert_same(found: EncodedRow, expected: EncodedRow) -> None:
     assert set(found) == set(expected)
     for name, array in expected.items():
         assert found[name].dtype == array.dtype
