@@ -1,4 +1,4 @@
-"""The README's commands, run as they are written on a copy of the tiny project.
+"""The commands of the README and of docs/how-to.md, run as they are written on a copy of the tiny project.
 
 A command that is neither run here nor listed with the reason why not fails the test: a new one cannot go
 untested by mistake.
@@ -14,10 +14,16 @@ import pytest
 from tests.pipeline.project import Project
 from tests.places import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "docs" / "how-to.md"]
 
-# Language, empty for commands and file layouts, and content.
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+# Language, empty for commands, and content.
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(
+        r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+]
 
 # Run in this order, in one project.
 RUN = (
@@ -44,14 +50,14 @@ NOT_RUN = {
     "dvc exp run -S data.root=data/mvsa": "the real data are not part of the repository",
     "dvc exp run --queue -S 'fusion=gated,film' -S 'stage1.lr_head=0.001,0.003' && dvc queue start"
     " --jobs 2": "test_experiments runs a larger grid",
-    "python -m sentifuse check data/mine": "tests/sentifuse/test_check_command.py",
+    "python -m sentifuse check data/mine": "tests/sentifuse/cli/test_check.py",
     "dvc exp run -S data.root=data/mine": "test_experiments runs it on ignored and on added data",
     "dvc exp run -S data.root=data/mine $(python -m sentifuse recipe recipes/submission.yaml)":
         "test_the_submission_recipe_runs, below",
     "dvc exp run -S backbone.name=openai/clip-vit-base-patch32 -S backbone.revision=main":
         "needs the hub; the tiny project's backbone is a CLIP folder",
     "pip install -r requirements-serve.txt && python -m sentifuse serve":
-        "serves until it is stopped; tests/sentifuse/serving",
+        "serves until it is stopped; tests/sentifuse/deploy/serving",
     "dvc exp push origin gated": "test_remotes",
     "pip install .": "test_install",
     "python -m benchmarks": "takes ten minutes; tests/benchmarks runs the short form of each topic",
@@ -61,7 +67,7 @@ NOT_RUN = {
 
 
 def commands() -> Iterator[str]:
-    """The lines of the README's plain code blocks that are commands, without comments."""
+    """The lines of the plain code blocks that are commands, without comments."""
     for language, block in BLOCKS:
         if language:
             continue

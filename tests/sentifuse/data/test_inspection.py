@@ -12,7 +12,7 @@ from sentifuse.data.inspection import Inspected
 from sentifuse.errors import UserError
 from tests.raw_files import bomb, encoded, noise, sample_files
 
-# In a process of its own Pillow's warning is switched off (`tests/sentifuse/test_images.py`).
+# In a process of its own Pillow's warning is switched off (`tests/sentifuse/data/test_images.py`).
 pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 
 CUT = encoded(Image.fromarray(noise(0, 64)), "JPEG")

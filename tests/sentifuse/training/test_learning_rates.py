@@ -1,4 +1,4 @@
-"""Tests of which parameter learns how fast; `test_training.py` sees how rates change with the steps."""
+"""Tests of which parameter learns how fast; `test_loop.py` sees how rates change with the steps."""
 
 import pytest
 
