@@ -8,8 +8,8 @@ Copies of one picture do not always get an equal hash, for a coefficient may lie
 that differ in two bits at most count as one. Of 400 pictures of MVSA-Single, saved again at JPEG quality 60
 or scaled to .8 or .5, 86 to 92 % have an equal hash, and over 99 % one that close. Among its 4,000 labelled
 pictures 137 pairs are that close, 134 of them equal: just the pairs whose 32 x 32 grey values correlate
-above .98. Variants of one product's picture differ in 4 or 6 bits, other pictures in 8 or more. dHash tells
-worse apart: different pictures differ in 3 bits; pHash of 100 bits finds fewer copies.
+above .98. Variants of one product's picture differ in 4 or 6 bits, other pictures in 8 or more. dHash is
+worse: different pictures differ in 3 bits by it; pHash of 100 bits finds fewer copies.
 """
 
 from collections.abc import Sequence

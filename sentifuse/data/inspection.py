@@ -159,7 +159,7 @@ def _sample(files: _Root, guid: str) -> tuple[tuple[str, ...], list[Problem], li
         found.append(file)
     image, words = found
     if words.path and not words.key:
-        # A tweet of a link and a picture is common, and the picture is enough. Alone it is nothing.
+        # A tweet of only a link and a picture is common: the picture is enough. Without it nothing is left.
         empty = Problem(guid, words.path, "text empty after cleaning")
         (notes if image.path else problems).append(empty)
         words = words if image.path else _File()

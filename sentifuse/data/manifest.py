@@ -1,4 +1,4 @@
-"""The manifest: the files of every sample that is worked with, and their hashes.
+"""The manifest: the files of every sample in use, and their hashes.
 
 It is sorted by guid and knows neither labels nor splits: it changes only when the files do. A sample that
 lacks a modality has an empty path and an empty hash there.
@@ -45,7 +45,7 @@ def missing(manifest: pd.DataFrame) -> dict[str, str]:
 
 
 def incomplete(samples: Iterable[Sample]) -> dict[str, str]:
-    """The same of those samples only that lack something."""
+    """The same as `missing`, of those samples only that lack something."""
     return {
         sample.guid: kind for sample in samples if (kind := _missing(sample.image, sample.text))
     }
