@@ -17,7 +17,6 @@ import pandas as pd
 from sentifuse.errors import UserError
 from sentifuse.runtime.files import csv_rows, write_text
 
-COLUMNS = ["guid", "label", "split", "group"]
 PARTS = ("train", "val", "test", "predict", "no_input")
 # Those without labels.
 UNLABELLED_PARTS = ("predict", "no_input")
@@ -32,12 +31,15 @@ class LabelRow:
 
 
 class SplitRow(NamedTuple):
-    """One row of the split table: `COLUMNS`."""
+    """One row of the split table."""
 
     guid: str
     label: str
     split: str
     group: str
+
+
+COLUMNS = list(SplitRow._fields)
 
 
 @dataclass(frozen=True)
