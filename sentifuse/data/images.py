@@ -113,8 +113,7 @@ def decode(image: Image.Image) -> Image.Image:
     """Decodes what `open_image` opened: to RGB, upright as the EXIF orientation says.
 
     Raises:
-        ImageError: it is damaged or cut off, or has 32 bits a pixel of which it cannot be told how bright
-            they are.
+        ImageError: it is damaged or cut off, or has 32 bits per pixel in a range that is none of the usual.
     """
     with decoding():
         upright = ImageOps.exif_transpose(image)

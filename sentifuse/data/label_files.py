@@ -107,8 +107,8 @@ def read_rows(path: Path) -> tuple[list[LabelRow], dict[int, Problem]]:
     """Reads one label file.
 
     Returns:
-        The rows in file order; and, by their places, what is wrong with those that have not two fields:
-        their first field is taken for the guid, the tag is empty.
+        The rows in file order; and place -> what is wrong, for the rows that do not have two fields. Of
+        these the first field is taken for the guid, and the tag is empty.
 
     Raises:
         UserError: the file is missing, is not text, lacks the header, or is no CSV.
@@ -159,7 +159,7 @@ def _predict_problems(rows: list[LabelRow], path: Path) -> Iterator[Problem]:
 def _labelled_reasons(
     rows: list[LabelRow], to_predict: Collection[str], labels: tuple[str, ...]
 ) -> Iterator[tuple[str, str]]:
-    """Why each row is left out, with a detail; both empty for a sound row."""
+    """For each row the reason to leave it out, and a detail; both are empty for a sound row."""
     tags: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
         tags[row.guid].add(row.tag)

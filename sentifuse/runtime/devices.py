@@ -14,7 +14,7 @@ def kind() -> str:
 
 
 def of_workers(kind: str, workers: int) -> list[str]:
-    """The device of each worker process: every GPU in turn, as often as its free memory has room.
+    """The device of each worker process: every GPU in turn, as often as its free memory allows.
 
     Args:
         kind: `cpu` or `cuda`.
@@ -43,7 +43,7 @@ def of_workers(kind: str, workers: int) -> list[str]:
 
 
 def prepare(device: str) -> None:
-    """Makes this process compute on `device` what its precision promises, and the same every time."""
+    """Makes this process compute on `device` in the precision asked for, and the same every time."""
     if device == "cpu":
         return
     import torch

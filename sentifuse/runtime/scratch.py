@@ -1,4 +1,4 @@
-"""`.sentifuse/`: what a run leaves for the runs after it. DVC does not track it; deleting it costs time only.
+"""`.sentifuse/`: what a run leaves for later runs. DVC does not track it; deleting it costs time only.
 
 Under `dvc exp run --temp` and in DVC's queue the working folder is a throw-away copy; DVC names the main
 repository in `DVC_ROOT`, so that all runs share one folder.
