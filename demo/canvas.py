@@ -81,16 +81,14 @@ class Canvas:
         thick = max(1, round(width * self._unit))
         self._draw.line(self._px(points), fill=fill, width=thick, joint="curve")
 
-    def arc(
-        self, x: float, y: float, r: float, start: float, end: float, fill: Colour, width: float
-    ) -> None:
-        """Draws a circular arc; the angles are in degrees, clockwise from the right."""
+    def arc(self, x: float, y: float, r: float, angles: Point, fill: Colour, width: float) -> None:
+        """Draws a circular arc between two angles in degrees, clockwise from the right."""
         box = self._px([(x - r, y - r), (x + r, y + r)])
-        self._draw.arc(box, start, end, fill=fill, width=max(1, round(width * self._unit)))
+        self._draw.arc(box, *angles, fill=fill, width=max(1, round(width * self._unit)))
 
-    def pie(self, x: float, y: float, r: float, start: float, end: float, fill: Colour) -> None:
-        """Fills a slice of a disc; the angles are in degrees, clockwise from the right."""
-        self._draw.pieslice(self._px([(x - r, y - r), (x + r, y + r)]), start, end, fill=fill)
+    def pie(self, x: float, y: float, r: float, angles: Point, fill: Colour) -> None:
+        """Fills a slice of a disc between two angles in degrees, clockwise from the right."""
+        self._draw.pieslice(self._px([(x - r, y - r), (x + r, y + r)]), *angles, fill=fill)
 
     def text(self, x: float, y: float, text: str, size: float, fill: Colour) -> None:
         """Writes a line of text around (x, y)."""

@@ -62,7 +62,7 @@ def face(canvas: Canvas, x: float, y: float, r: float, mood: float, rng: Random)
     canvas.rect(x - r * 0.32, y + r * 0.7, x + r * 0.32, y + r * 1.6, shade(skin, 0.88))
     canvas.ellipse(x, y - r * 0.35, r * 1.1, r * 1.05, hair)
     canvas.ellipse(x, y, r, r * 1.18, skin)
-    canvas.pie(x, y - r * 0.35, r * 1.04, 190, 350, hair)
+    canvas.pie(x, y - r * 0.35, r * 1.04, (190, 350), hair)
     _eyes(canvas, x, y, r, mood, rng)
     canvas.line(
         [(x, y + r * 0.12), (x + r * 0.08, y + r * 0.36), (x - r * 0.03, y + r * 0.38)],
@@ -76,5 +76,5 @@ def face(canvas: Canvas, x: float, y: float, r: float, mood: float, rng: Random)
             canvas.ellipse(tear_x, tear_y, r * 0.1, r * 0.18, (120, 190, 240))
     if rng.random() < 0.2:
         for side in (-1, 1):
-            canvas.arc(x + side * r * 0.36, y, r * 0.25, 0, 360, BLACK, r * 0.045)
+            canvas.arc(x + side * r * 0.36, y, r * 0.25, (0, 360), BLACK, r * 0.045)
         canvas.line([(x - r * 0.11, y), (x + r * 0.11, y)], BLACK, r * 0.045)

@@ -38,7 +38,7 @@ def desk(c: Canvas, rng: Random) -> None:
     if rng.random() < 0.7:
         mug = vary(rng.choice(BRIGHT + MUTED), rng)
         mug_x = x + size / 2 + 0.09
-        c.arc(mug_x + 0.05, y - 0.05, 0.035, 0, 360, mug, 0.012)
+        c.arc(mug_x + 0.05, y - 0.05, 0.035, (0, 360), mug, 0.012)
         c.rounded(mug_x - 0.05, y - 0.11, mug_x + 0.05, y + 0.01, 0.01, mug)
 
 
@@ -78,7 +78,7 @@ def chart(c: Canvas, rng: Random) -> None:
     if kind == "slices":
         cuts = [0, *sorted(rng.sample(range(30, 340, 10), 4)), 360]
         for start, end, fill in zip(cuts, cuts[1:], palette, strict=False):
-            c.pie(c.w / 2, c.h / 2, 0.34, start, end, fill)
+            c.pie(c.w / 2, c.h / 2, 0.34, (start, end), fill)
         return
     c.line([(0.12, 0.1), (0.12, c.h - 0.12), (c.w - 0.08, c.h - 0.12)], GREY, 0.008)
     count = rng.randint(4, 8)

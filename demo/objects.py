@@ -3,42 +3,21 @@
 from random import Random
 
 from demo.canvas import Canvas
-from demo.colours import BLACK, BRIGHT, MUTED, WHITE, shade, vary
+from demo.colours import BLACK, BRIGHT, MUTED, WHITE, Colour, shade, vary
 from demo.nature import blob
 
 
 def car(canvas: Canvas, x: float, y: float, size: float, rng: Random, wrecked: bool) -> None:
     """Draws a car of that length from the side, whole or crashed."""
     paint = vary(rng.choice(BRIGHT + MUTED), rng)
-    glass = (185, 215, 230)
     tall, body = size * 0.2, y - size * 0.08
-    if wrecked:
-        canvas.polygon(
-            [
-                (x - size * 0.5, body), (x - size * 0.5, body - tall),
-                (x - size * 0.3, body - tall), (x - size * 0.2, body - tall * 1.75),
-                (x + size * 0.08, body - tall * 1.55), (x + size * 0.2, body - tall * 0.95),
-                (x + size * 0.3, body - tall * 1.15), (x + size * 0.34, body - tall * 0.5),
-                (x + size * 0.42, body - tall * 0.65), (x + size * 0.38, body),
-            ],
-            paint,
-        )  # fmt: skip
-        glass = (70, 75, 80)
-    else:
-        canvas.rounded(x - size / 2, body - tall, x + size / 2, body, size * 0.05, paint)
-        canvas.polygon(
-            [
-                (x - size * 0.34, body - tall), (x - size * 0.22, body - tall * 1.9),
-                (x + size * 0.14, body - tall * 1.9), (x + size * 0.3, body - tall),
-            ],
-            paint,
-        )  # fmt: skip
+    _body(canvas, x, body, size, paint, wrecked)
     canvas.polygon(
         [
             (x - size * 0.26, body - tall), (x - size * 0.18, body - tall * 1.5),
             (x - size * 0.03, body - tall * 1.5), (x - size * 0.03, body - tall),
         ],
-        glass,
+        (70, 75, 80) if wrecked else (185, 215, 230),
     )  # fmt: skip
     for at, sunk in ((-0.28, 0.0), (0.28, 0.02 if wrecked else 0.0)):
         squash = 0.75 if sunk else 1.0
@@ -51,6 +30,26 @@ def car(canvas: Canvas, x: float, y: float, size: float, rng: Random, wrecked: b
         for i in range(3):
             blob(canvas, x + size * 0.3, y - size * (0.35 + 0.17 * i), size * (0.1 + 0.04 * i),
                  (110, 110, 115, 110), rng)  # fmt: skip
+
+
+def _body(canvas: Canvas, x: float, y: float, size: float, paint: Colour, wrecked: bool) -> None:
+    """Draws the sheet metal of a car whose lower edge is at y."""
+    tall = size * 0.2
+    if wrecked:
+        points = [
+            (x - size * 0.5, y), (x - size * 0.5, y - tall),
+            (x - size * 0.3, y - tall), (x - size * 0.2, y - tall * 1.75),
+            (x + size * 0.08, y - tall * 1.55), (x + size * 0.2, y - tall * 0.95),
+            (x + size * 0.3, y - tall * 1.15), (x + size * 0.34, y - tall * 0.5),
+            (x + size * 0.42, y - tall * 0.65), (x + size * 0.38, y),
+        ]  # fmt: skip
+    else:
+        canvas.rounded(x - size / 2, y - tall, x + size / 2, y, size * 0.05, paint)
+        points = [
+            (x - size * 0.34, y - tall), (x - size * 0.22, y - tall * 1.9),
+            (x + size * 0.14, y - tall * 1.9), (x + size * 0.3, y - tall),
+        ]  # fmt: skip
+    canvas.polygon(points, paint)
 
 
 def flame(canvas: Canvas, x: float, y: float, size: float, rng: Random) -> None:
@@ -78,7 +77,7 @@ def tombstone(canvas: Canvas, x: float, y: float, size: float, rng: Random) -> N
         return
     half = size * 0.3
     canvas.rect(x - half, y - size + half, x + half, y, stone)
-    canvas.pie(x, y - size + half, half, 180, 360, stone)
+    canvas.pie(x, y - size + half, half, (180, 360), stone)
     canvas.text(x, y - size * 0.6, "R.I.P.", size * 0.17, shade(stone, 0.5))
 
 
@@ -88,7 +87,7 @@ def umbrella(canvas: Canvas, x: float, y: float, size: float, rng: Random) -> No
     stripe, r = rng.choice(BRIGHT), size * 0.5
     for i in range(6):
         fill = stripe if i % 2 else WHITE
-        canvas.pie(x, y - size * 0.55, r, 180 + 30 * i, 210 + 30 * i, fill)
+        canvas.pie(x, y - size * 0.55, r, (180 + 30 * i, 210 + 30 * i), fill)
 
 
 def pot(canvas: Canvas, x: float, y: float, size: float, rng: Random) -> None:

@@ -85,7 +85,7 @@ def rainbow(c: Canvas, rng: Random) -> None:
     backdrops.sky(c, rng, "day", "overcast", "morning")
     x, y, r = c.w * rng.uniform(0.3, 0.7), c.h * 0.75, rng.uniform(0.5, 0.62)
     for i, fill in enumerate(_RAINBOW):
-        c.arc(x, y, r - 0.025 * i, 180, 360, (*fill, 210), 0.028)
+        c.arc(x, y, r - 0.025 * i, (180, 360), (*fill, 210), 0.028)
     y = backdrops.ground(c, rng)
     if rng.random() < 0.5:
         house(c, rng.uniform(0.2, c.w - 0.2), y + 0.12, 0.25, rng, ruined=False)

@@ -8,13 +8,17 @@ that share a picture or a text), `data/bad_samples.csv` (what is wrong, where `d
 `error`) and `metrics/data.json` (counts of all three).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentifuse.config import params, recipe
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.process import run_stage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANIFEST = Path("data/manifest.csv")
 SPLITS = Path("data/splits.csv")
@@ -41,15 +45,17 @@ def main(p: Params) -> None:
     root = Path(p.data.root)
     raw = raw_data.read(root, p.labels)
     data = raw_data.usable(raw, root, p.labels, p.data.on_bad_sample)
-    split = partial(
-        splits.make,
-        data.labelled,
-        data.predict,
-        seed=p.split.seed,
-        val_size=p.split.val_size,
-        test_size=p.split.test_size,
-        no_input=data.no_input,
-    )
+
+    def split(groups: Mapping[str, str]) -> "pd.DataFrame":
+        parts = splits.assign(
+            data.labelled,
+            groups,
+            seed=p.split.seed,
+            val_size=p.split.val_size,
+            test_size=p.split.test_size,
+        )
+        return splits.table(data.labelled, parts, data.predict, groups, data.no_input)
+
     ungrouped = split({})
     found = duplicates.find(data.samples)
     table = split(duplicates.groups(found)) if p.split.group_duplicates else ungrouped

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def as_text(found: "RawData") -> str:
-    """The report to read: a heading a reason, a line a sample."""
+    """The report to read: one heading per reason, one line per sample."""
     from sentifuse.data.bad_samples import by_reason
 
     labels = found.labels

@@ -83,7 +83,7 @@ def parse(kind: type[Params], values: dict[str, Any], source: str) -> Params:
 def _describe(error: ValidationError) -> str:
     errors = error.errors()
     start = _key(errors[0]["loc"])
-    # Of a union's branches, the one that fits the value furthest says what is wrong.
+    # The branch of a union that the value fits furthest says what is wrong.
     of_first = [each for each in errors if _key(each["loc"]).startswith(start)]
     first = max(of_first, key=lambda each: len(_path(each["loc"])))
     key, value = _key(first["loc"]), first["input"]

@@ -1,6 +1,6 @@
 """Reads YAML as DVC does: by version 1.2, where `5e-06` is a number and `no` is text.
 
-PyYAML follows version 1.1, and `dvc exp run -S stage2.lr_clip=5e-6` writes `5e-06`.
+PyYAML follows version 1.1, in which neither holds; `dvc exp run -S stage2.lr_clip=5e-6` writes `5e-06`.
 """
 
 import re

@@ -3,8 +3,17 @@
 Two samples are linked if their image files are equal, if their pictures are nearly identical (close
 perceptual hashes), or if their cleaned texts are equal. Groups are the connected components. The work is
 linear in the number of samples: only equal keys are looked for.
+
+Copies of one picture do not always get an equal hash, for a coefficient may lie close to the median: hashes
+that differ in two bits at most count as one. Of 400 pictures of MVSA-Single, saved again at JPEG quality 60
+or scaled to .8 or .5, 86 to 92 % have an equal hash, and over 99 % one that close. Among its 4,000 labelled
+pictures 137 pairs are that close, 134 of them equal: just the pairs whose 32 x 32 grey values correlate
+above .98. Variants of one product's picture differ in 4 or 6 bits, other pictures in 8 or more. dHash is
+worse: different pictures differ in 3 bits by it; pHash of 100 bits finds fewer copies.
 """
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sentifuse.data.perceptual_hash import merge_close
+MAX_DISTANCE = 2  # bits
 
 # Kind of link -> the column whose equal values make it; an empty value links nothing.
 LINKS = {"image_file": "image_sha256", "near_identical_image": "image_hash", "text": "clean_text"}
@@ -27,12 +36,48 @@ def find(samples: pd.DataFrame) -> pd.DataFrame:
         samples: with the columns of `inspection.COLUMNS`; the order of its rows changes no group.
 
     Returns:
-        A row a sample, in the same order: `guid`, `group` (the smallest guid in it, in string order),
+        One row per sample, in the same order: `guid`, `group` (the smallest guid in it, in string order),
         `image`, and the columns of `LINKS`, where near-identical pictures have one `image_hash`.
     """
     found = samples[["guid", "image", *LINKS.values()]].reset_index(drop=True)
     found["image_hash"] = merge_close(list(found["image_hash"]))
-    return found.assign(group=found.groupby(_components(found))["guid"].transform("min"))
+    row = pd.Series(np.arange(len(found)))
+    links = []
+    for column in LINKS.values():
+        keys = found.loc[found[column] != "", column]
+        # Every row is linked to the first one with its key.
+        first = row[keys.index].groupby(keys).transform("min")
+        links.append(np.column_stack([first.index, first]))
+    group = _components(np.concatenate(links), len(found))
+    return found.assign(group=found.groupby(group)["guid"].transform("min"))
+
+
+def merge_close(hashes: Sequence[str]) -> list[str]:
+    """Replaces hashes that are `MAX_DISTANCE` bits or less apart, directly or by a chain, by one of them.
+
+    Two hashes of 64 bits that differ in two at most agree in two of their four blocks of 16, so it is
+    enough to compare those that agree in two blocks: linear in the number of hashes as long as few do
+    (multi-index hashing, Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing").
+
+    Args:
+        hashes: 16 hexadecimal digits each, or empty.
+
+    Returns:
+        For each hash the smallest of its cluster; an empty one stays empty.
+    """
+    names = sorted(set(hashes) - {""})
+    bits = np.array([int(name, 16) for name in names], dtype=np.uint64)
+    blocks = [bits >> np.uint64(shift) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48)]
+    links = []
+    for first, second in combinations(blocks, 2):
+        table = pd.DataFrame({"key": first << np.uint64(16) | second, "row": np.arange(len(bits))})
+        pairs = table.merge(table, on="key")[["row_x", "row_y"]].to_numpy()
+        distance = np.bitwise_count(bits[pairs[:, 0]] ^ bits[pairs[:, 1]])
+        links.append(pairs[distance <= MAX_DISTANCE])
+    clusters = _components(np.concatenate(links), len(bits))
+    smallest = pd.Series(names, dtype=str).groupby(clusters).transform("min")
+    merged = dict(zip(names, smallest, strict=True))
+    return [merged.get(name, "") for name in hashes]
 
 
 def groups(found: pd.DataFrame) -> dict[str, str]:
@@ -99,16 +144,9 @@ def summary(report: dict[str, Any]) -> str:
     )
 
 
-def _components(found: pd.DataFrame) -> NDArray[np.int32]:
-    """The number of each row's connected component: every row is tied to the first with its key."""
-    row = pd.Series(np.arange(len(found)))
-    ties = []
-    for column in LINKS.values():
-        keys = found.loc[found[column] != "", column]
-        ties.append(row[keys.index].groupby(keys).transform("min"))
-    tied = pd.concat(ties)
-    edges = (np.ones(len(tied), dtype=np.int8), (tied.index.to_numpy(), tied.to_numpy()))
-    graph = coo_array(edges, shape=(len(found), len(found)))
+def _components(links: NDArray[np.intp], count: int) -> NDArray[np.int32]:
+    """The number of the connected component of each of `count` rows; `links` (L, 2) holds pairs of rows."""
+    graph = coo_array((np.ones(len(links)), links.T), shape=(count, count))
     numbers: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return numbers
 

@@ -97,8 +97,8 @@ def open_image(raw: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         image = Image.open(io.BytesIO(raw), formats=FORMATS)
     except Image.DecompressionBombError:
         raise ImageError("too many pixels", f"more than {max_pixels} pixels") from None
-    except Exception as error:  # whatever a damaged header leads Pillow's readers to
-        # Some of them take in the whole file at once.
+    except Exception as error:  # a damaged header causes any error in Pillow's readers
+        # Some of them read the whole file at once.
         reason = "image cut off or damaged" if raw.startswith(_STARTS) else "not an image"
         unknown = isinstance(error, UnidentifiedImageError)
         detail = f"none of {', '.join(FORMATS)}" if unknown else str(error)
@@ -113,8 +113,7 @@ def decode(image: Image.Image) -> Image.Image:
     """Decodes what `open_image` opened: to RGB, upright as the EXIF orientation says.
 
     Raises:
-        ImageError: it is damaged or cut off, or has 32 bits a pixel of which it cannot be told how bright
-            they are.
+        ImageError: it is damaged or cut off, or has 32 bits per pixel in a range that is none of the usual.
     """
     with decoding():
         upright = ImageOps.exif_transpose(image)
@@ -137,18 +136,18 @@ def from_array(array: ArrayLike) -> Image.Image:
     values = np.asarray(array)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
-    if not values.size or not (
-        values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))
-    ):
+    if not values.size or values.ndim < 2 or values.shape[2:] not in ((), (3,), (4,)):
         found = f"an array of shape {values.shape}"
         raise ImageError("not an image", f"{found}: expected (H, W), (H, W, 3) or (H, W, 4)")
     return Image.fromarray(_eight_bits(values))
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values of any number of bits as 0..255: the smallest usual range that holds all is the full one."""
-    if values.dtype in (np.uint8, np.bool_):
-        return values.astype(np.uint8) * (1 if values.dtype == np.uint8 else 255)
+    """Values of any number of bits as 0..255. The smallest usual range that holds all is taken for theirs."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values * np.uint8(255)
     if values.dtype.kind not in "iuf":
         raise ImageError("not an image", f"pixels of type {values.dtype}: expected numbers")
     low, high = float(values.min()), float(values.max())
@@ -169,7 +168,7 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Turns whatever a damaged file leads Pillow's readers to into an `ImageError`."""
+    """Turns any error that a damaged file causes in Pillow's readers into an `ImageError`."""
     try:
         yield
     except ImageError:

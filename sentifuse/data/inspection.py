@@ -1,16 +1,17 @@
-"""Reads the files of every sample once: hashes, what duplicates are told by, and what is wrong.
+"""Reads the files of every sample once: their hashes, the keys of duplicates, and what is wrong.
 
-Images are decoded in whole, for a file that is cut off shows in nothing else; the perceptual hash is made
+Images are decoded in whole, for nothing else shows that a file is cut off; the perceptual hash is made
 of the same decoding. Nothing outside the data set is opened, and nothing larger than the limits is read.
 """
 
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -22,19 +23,20 @@ from sentifuse.runtime import threads
 from sentifuse.runtime.files import sha256
 from sentifuse.runtime.progress import progress
 
-# In upper or lower case: cameras and Windows write `1.JPG`.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_TEXT_SUFFIXES = (".txt",)
-COLUMNS = ["guid", "image", "text", "image_sha256", "text_sha256", "image_hash", "clean_text"]
-
-# MPO is what two-lens cameras and phones make: JPEG files with further pictures behind the first.
+# Suffix -> Pillow's formats. MPO is what two-lens cameras and phones make: JPEG files with further
+# pictures behind the first.
 _FORMATS = {
     ".jpg": ("JPEG", "MPO"),
     ".jpeg": ("JPEG", "MPO"),
     ".png": ("PNG",),
     ".webp": ("WEBP",),
 }
-_CHUNK = 256  # samples a task
+_TEXT_SUFFIX = ".txt"
+COLUMNS = ["guid", "image", "text", "image_sha256", "text_sha256", "image_hash", "clean_text"]
+
+_CHUNK = 256  # samples per task
+
+_Notes = list[tuple[str, str]]  # reason and detail of what is odd about a file
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Inspected:
     """What the files hold.
 
     Attributes:
-        samples: a row a sample, sorted by guid, with `COLUMNS`; all that is of an image or a text that
+        samples: one row per sample, sorted by guid, with `COLUMNS`; what belongs to an image or a text that
             is not usable is empty. Paths are relative to the working folder.
         problems: what makes an image or a text not usable.
         notes: what is odd and usable all the same.
@@ -53,18 +55,16 @@ class Inspected:
     notes: list[Problem]
 
 
-@dataclass(frozen=True)
-class _Image:
+class _File(NamedTuple):
+    """A usable image or text: its path, the hash of its bytes, and what its duplicates share."""
+
     path: str = ""
     sha256: str = ""
-    hash: str = ""
+    key: str = ""
 
 
-@dataclass(frozen=True)
-class _Text:
-    path: str = ""
-    sha256: str = ""
-    clean: str = ""
+class _BadFileError(Exception):
+    """A file that is not read: its path, the reason and what was found."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class _Root:
     Attributes:
         data: `ROOT/data`.
         inside: ROOT itself, without links: no link may lead out of it.
-        odd: names in `data` whose suffix is not in lower case, and those that differ in that only, by the
-            name in lower case.
+        odd: name with its suffix in lower case -> the files of that name, where they are several, or one that
+            is written otherwise.
     """
 
     data: Path
@@ -88,18 +88,13 @@ class _Root:
             path = self.data / f"{guid}{suffix}"
             names = self.odd.get(path.name, ())
             if len(names) > 1:
-                raise _BadFileError(
-                    path.as_posix(),
-                    "files that differ in case only",
-                    f"{', '.join(names)}: keep one",
-                )
-            if names or os.path.lexists(path):
-                return path.with_name(names[0]) if names else path
+                detail = f"{', '.join(names)}: keep one"
+                raise _BadFileError(path.as_posix(), "files that differ in case only", detail)
+            if names:
+                return path.with_name(names[0])
+            if os.path.lexists(path):
+                return path
         return None
-
-
-class _BadFileError(Exception):
-    """A file that is not read: its path, the reason and what was found."""
 
 
 def inspect(root: Path, guids: Sequence[str]) -> Inspected:
@@ -137,90 +132,73 @@ def inspect(root: Path, guids: Sequence[str]) -> Inspected:
 
 
 def _odd_names(folder: Path) -> dict[str, list[str]]:
-    """What `_Root.odd` is. It is listed twice, so that of the usual names none is held."""
-    try:
-        odd = {_lower(name) for name in _names(folder) if name != _lower(name)}
-    except OSError:
-        return {}  # no such folder, or no right to list it: each sample tells what it lacks
+    """What `_Root.odd` is: cameras and Windows write `1.JPG`."""
     found = defaultdict(list)
-    for name in _names(folder) if odd else ():
-        if _lower(name) in odd:
-            found[_lower(name)].append(name)
-    return {name: sorted(names) for name, names in found.items()}
-
-
-def _names(folder: Path) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        yield from (entry.name for entry in entries)
-
-
-def _lower(name: str) -> str:
-    """`name` with its suffix in lower case, if it is one that is read."""
-    stem, suffix = os.path.splitext(name)
-    return stem + suffix.lower() if suffix.lower() in IMAGE_SUFFIXES + _TEXT_SUFFIXES else name
+    try:
+        for name in os.listdir(folder):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in (*_FORMATS, _TEXT_SUFFIX):
+                found[stem + suffix.lower()].append(name)
+    except OSError:  # no such folder, or no right to list it: each sample tells what it lacks
+        return {}
+    return {lower: sorted(names) for lower, names in found.items() if names != [lower]}
 
 
 def _sample(files: _Root, guid: str) -> tuple[tuple[str, ...], list[Problem], list[Problem]]:
     """The row of one sample, what is wrong with it, and what is odd."""
     problems: list[Problem] = []
     notes: list[Problem] = []
-    image, words = _Image(), _Text()
-    try:
-        image, odd = _image(files, guid)
-        notes += [Problem(guid, image.path, *each) for each in odd]
-    except _BadFileError as error:
-        problems.append(Problem(guid, *error.args))
-    try:
-        words, doubt = _text(files, guid)
-        if doubt:
-            notes.append(Problem(guid, words.path, "encoding in doubt", doubt))
-        if not words.clean:
-            # A tweet of a link and a picture is common, and the picture is enough. Alone it is nothing.
-            empty = Problem(guid, words.path, "text empty after cleaning")
-            (notes if image.path else problems).append(empty)
-            words = words if image.path else _Text()
-    except _BadFileError as error:
-        problems.append(Problem(guid, *error.args))
-    row = (
-        guid, image.path, words.path, image.sha256, words.sha256, image.hash, words.clean,
-    )  # fmt: skip
+    found = []
+    for read in (_image, _text):
+        file = _File()
+        try:
+            file, odd = read(files, guid)
+            notes += [Problem(guid, file.path, *each) for each in odd]
+        except _BadFileError as error:
+            problems.append(Problem(guid, *error.args))
+        found.append(file)
+    image, words = found
+    if words.path and not words.key:
+        # A tweet of only a link and a picture is common: the picture is enough. Without it nothing is left.
+        empty = Problem(guid, words.path, "text empty after cleaning")
+        (notes if image.path else problems).append(empty)
+        words = words if image.path else _File()
+    row = (guid, image.path, words.path, image.sha256, words.sha256, image.key, words.key)
     return row, problems, notes
 
 
-def _image(files: _Root, guid: str) -> tuple[_Image, list[tuple[str, str]]]:
-    """The image; reason and detail of what is odd about it."""
-    path = files.find(guid, IMAGE_SUFFIXES)
+def _image(files: _Root, guid: str) -> tuple[_File, _Notes]:
+    path = files.find(guid, tuple(_FORMATS))
     if path is None:
         where = (files.data / guid).as_posix()
-        raise _BadFileError(where, "no image file", ", ".join(IMAGE_SUFFIXES))
+        raise _BadFileError(where, "no image file", ", ".join(_FORMATS))
     raw = _bytes(path, files.inside, images.MAX_BYTES, "image")
     try:
         opened = images.open_image(raw)
         kind, mode = opened.format or "", opened.mode
-        found = _Image(path.as_posix(), sha256(raw), perceptual_hash(opened))
+        found = _File(path.as_posix(), sha256(raw), perceptual_hash(opened))
     except images.ImageError as error:
         raise _BadFileError(path.as_posix(), error.reason, str(error)) from None
-    odd = []
+    odd: _Notes = []
     if kind not in _FORMATS[path.suffix.lower()]:
         odd.append(("another format than the name says", kind))
     if mode in images.DEEP_MODES:
-        odd.append(
-            ("image of 32 bits a pixel", "white is 1, 255 or 65535, whichever its values fit")
-        )
+        detail = "white is 1, 255 or 65535, whichever its values fit"
+        odd.append(("image of 32 bits a pixel", detail))
     return found, odd
 
 
-def _text(files: _Root, guid: str) -> tuple[_Text, str]:
-    """The text, and how it reads if there is more than one good way."""
-    path = files.find(guid, _TEXT_SUFFIXES)
+def _text(files: _Root, guid: str) -> tuple[_File, _Notes]:
+    path = files.find(guid, (_TEXT_SUFFIX,))
     if path is None:
-        raise _BadFileError((files.data / f"{guid}.txt").as_posix(), "no text file")
+        raise _BadFileError((files.data / f"{guid}{_TEXT_SUFFIX}").as_posix(), "no text file")
     raw = _bytes(path, files.inside, text.MAX_BYTES, "text")
     try:
-        found = _Text(path.as_posix(), sha256(raw), text.clean(text.read(raw)))
+        found = _File(path.as_posix(), sha256(raw), text.clean(text.read(raw)))
     except text.TextError as error:
         raise _BadFileError(path.as_posix(), error.reason, str(error)) from None
-    return found, _doubt(text.readings(raw))
+    doubt = _doubt(text.readings(raw))
+    return found, [("encoding in doubt", doubt)] if doubt else []
 
 
 def _doubt(readings: Sequence[str]) -> str:
@@ -235,24 +213,22 @@ def _doubt(readings: Sequence[str]) -> str:
 
 def _bytes(path: Path, inside: Path, limit: int, what: str) -> bytes:
     """The bytes of a regular file of the data set that is neither empty nor longer than `limit`."""
+    where = path.as_posix()
     try:
         # A link may lead about in the data set, not out of it.
         if path.is_symlink() and not path.resolve().is_relative_to(inside):
-            raise _BadFileError(path.as_posix(), "link out of the data set", str(path.resolve()))
+            raise _BadFileError(where, "link out of the data set", str(path.resolve()))
         status = path.stat()
-        # A pipe would be waited on for ever.
+        # Reading a pipe would wait for ever.
         if not stat.S_ISREG(status.st_mode):
-            raise _BadFileError(path.as_posix(), f"no {what} file", "not a regular file")
+            raise _BadFileError(where, f"no {what} file", "not a regular file")
         if status.st_size > limit:
             found = f"{status.st_size} bytes, more than {limit}"
-            raise _BadFileError(path.as_posix(), f"{what} too long", found)
+            raise _BadFileError(where, f"{what} too long", found)
         raw = path.read_bytes()
     except (OSError, RuntimeError) as error:
-        raise _BadFileError(
-            path.as_posix(),
-            f"{what} file cannot be read",
-            getattr(error, "strerror", None) or str(error),
-        ) from None
+        told = getattr(error, "strerror", None) or str(error)
+        raise _BadFileError(where, f"{what} file cannot be read", told) from None
     if not raw:
-        raise _BadFileError(path.as_posix(), f"{what} empty", "0 bytes")
+        raise _BadFileError(where, f"{what} empty", "0 bytes")
     return raw

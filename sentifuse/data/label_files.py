@@ -8,6 +8,8 @@ otherwise is refused as a whole; a bad row is listed, and the others are read.
 import csv
 import io
 import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +24,9 @@ HEADER = ["guid", "tag"]
 
 # A guid names a file: nothing that could lead out of ROOT/data.
 _GUID = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]*")
-# Does not come back from the CSV files of the stages behind.
-_NUL = "\0"
-# What a file system takes for a name, with the longest suffix.
+# A file system takes no longer name, with the longest suffix.
 _MAX_GUID = 250
+_UNSAFE = ("guid is not a plain file name", "letters, digits, `_`, `-` and `.` are")
 
 
 @dataclass(frozen=True)
@@ -76,25 +77,15 @@ def read(root: Path, labels: tuple[str, ...]) -> LabelTable:
     predict: list[LabelRow] = []
     if predict_path.exists():
         predict, more = read_rows(predict_path)
-        problems += more.values()
-        seen: set[str] = set()
-        for row in predict:
-            problems += _predict_problems(row, predict_path, seen)
-            seen.add(row.guid)
-    tags: dict[str, set[str]] = {}
-    for row in train:
-        tags.setdefault(row.guid, set()).add(row.tag)
-    to_predict = {row.guid for row in predict}
-    labelled: dict[str, LabelRow] = {}
-    for index, row in enumerate(train):
-        if index in malformed:
-            continue
-        reason, detail = _labelled_problem(row, labels, tags, to_predict, labelled)
-        if reason:
+        problems += [*more.values(), *_predict_problems(predict, predict_path)]
+    labelled: list[LabelRow] = []
+    reasons = _labelled_reasons(train, {row.guid for row in predict}, labels)
+    for place, (row, (reason, detail)) in enumerate(zip(train, reasons, strict=True)):
+        if not reason:
+            labelled.append(row)
+        elif place not in malformed:
             problems.append(Problem(row.guid, str(train_path), reason, detail))
-        else:
-            labelled[row.guid] = row
-    return LabelTable(len(train), list(labelled.values()), predict, problems)
+    return LabelTable(len(train), labelled, predict, problems)
 
 
 def check_labels(root: Path, rows: list[LabelRow], labels: tuple[str, ...]) -> None:
@@ -116,8 +107,8 @@ def read_rows(path: Path) -> tuple[list[LabelRow], dict[int, Problem]]:
     """Reads one label file.
 
     Returns:
-        The rows in file order; and, by their places, what is wrong with those that have not two fields:
-        their first field is taken for the guid, the tag is empty.
+        The rows in file order; and place -> what is wrong, for the rows that do not have two fields. Of
+        these the first field is taken for the guid, and the tag is empty.
 
     Raises:
         UserError: the file is missing, is not text, lacks the header, or is no CSV.
@@ -150,45 +141,42 @@ def read_rows(path: Path) -> tuple[list[LabelRow], dict[int, Problem]]:
     return rows, malformed
 
 
-def _predict_problems(row: LabelRow, path: Path, seen: set[str]) -> list[Problem]:
-    if _NUL in row.guid:  # left out, it would make the submission one row shorter than the file
-        raise UserError(f"{path}: guid {row.guid!r}: a NUL character; remove it")
-    found = []
-    if not is_safe(row.guid):
-        found.append(Problem(row.guid, str(path), *_unsafe(row.guid)))
-    if row.guid in seen:
-        found.append(Problem(row.guid, str(path), "guid stands twice"))
-    if row.tag not in (UNLABELLED, ""):
-        found.append(
-            Problem(
-                row.guid, str(path), "tag in a row to predict", f"{row.tag!r}, not {UNLABELLED}"
-            )
-        )
-    return found
+def _predict_problems(rows: list[LabelRow], path: Path) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for row in rows:
+        if "\0" in row.guid:  # left out, it would make the submission one row shorter than the file
+            raise UserError(f"{path}: guid {row.guid!r}: a NUL character; remove it")
+        if not is_safe(row.guid):
+            yield Problem(row.guid, str(path), *_UNSAFE)
+        if row.guid in seen:
+            yield Problem(row.guid, str(path), "guid stands twice")
+        if row.tag not in (UNLABELLED, ""):
+            detail = f"{row.tag!r}, not {UNLABELLED}"
+            yield Problem(row.guid, str(path), "tag in a row to predict", detail)
+        seen.add(row.guid)
 
 
-def _labelled_problem(
-    row: LabelRow,
-    labels: tuple[str, ...],
-    tags: dict[str, set[str]],
-    to_predict: set[str],
-    earlier: dict[str, LabelRow],
-) -> tuple[str, str]:
-    """Reason and detail; both empty for a sound row."""
-    if not is_safe(row.guid):
-        return _unsafe(row.guid)
-    if row.guid in to_predict:
-        return "guid stands in both label files", ""
-    if len(tags[row.guid]) > 1:
-        return "guid stands twice with different tags", f"{row.tag!r}"
-    if row.guid in earlier:
-        return "guid stands twice", ""
-    if row.tag in (UNLABELLED, "") and row.tag not in labels:
-        return "no tag", f"{row.tag!r}: expected one of {', '.join(labels)}"
-    if row.tag not in labels:
-        return "unknown tag", f"{row.tag[:100]!r} is not one of {', '.join(labels)}"
-    return "", ""
-
-
-def _unsafe(guid: str) -> tuple[str, str]:
-    return "guid is not a plain file name", "letters, digits, `_`, `-` and `.` are"
+def _labelled_reasons(
+    rows: list[LabelRow], to_predict: Collection[str], labels: tuple[str, ...]
+) -> Iterator[tuple[str, str]]:
+    """For each row the reason to leave it out, and a detail; both are empty for a sound row."""
+    tags: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        tags[row.guid].add(row.tag)
+    sound: set[str] = set()
+    for row in rows:
+        if not is_safe(row.guid):
+            yield _UNSAFE
+        elif row.guid in to_predict:
+            yield "guid stands in both label files", ""
+        elif len(tags[row.guid]) > 1:
+            yield "guid stands twice with different tags", f"{row.tag!r}"
+        elif row.guid in sound:
+            yield "guid stands twice", ""
+        elif row.tag in labels:
+            sound.add(row.guid)
+            yield "", ""
+        elif row.tag in (UNLABELLED, ""):
+            yield "no tag", f"{row.tag!r}: expected one of {', '.join(labels)}"
+        else:
+            yield "unknown tag", f"{row.tag[:100]!r} is not one of {', '.join(labels)}"

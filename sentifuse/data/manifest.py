@@ -1,4 +1,4 @@
-"""The manifest: the files of every sample that is worked with, and their hashes.
+"""The manifest: the files of every sample in use, and their hashes.
 
 It is sorted by guid and knows neither labels nor splits: it changes only when the files do. A sample that
 lacks a modality has an empty path and an empty hash there.
@@ -13,8 +13,6 @@ import pandas as pd
 
 from sentifuse.runtime.files import csv_rows, write_text
 
-COLUMNS = ["guid", "image", "text", "image_sha256", "text_sha256"]
-
 
 class Sample(NamedTuple):
     """One row."""
@@ -24,6 +22,14 @@ class Sample(NamedTuple):
     text: str
     image_sha256: str
     text_sha256: str
+
+    @property
+    def missing(self) -> str:
+        """What the sample lacks: nothing, `image`, `text` or `image+text`."""
+        return "+".join(name for name in ("image", "text") if not getattr(self, name))
+
+
+COLUMNS = list(Sample._fields)
 
 
 @dataclass(frozen=True)
@@ -38,17 +44,13 @@ class Samples:
 
 def missing(manifest: pd.DataFrame) -> dict[str, str]:
     """Guid -> what the sample lacks: nothing, `image`, `text` or `image+text`."""
-    return {
-        guid: _missing(image, text)
-        for guid, image, text in manifest[["guid", "image", "text"]].itertuples(index=False)
-    }
+    samples = map(Sample._make, manifest[COLUMNS].itertuples(index=False))
+    return {sample.guid: sample.missing for sample in samples}
 
 
 def incomplete(samples: Iterable[Sample]) -> dict[str, str]:
-    """The same of those samples only that lack something."""
-    return {
-        sample.guid: kind for sample in samples if (kind := _missing(sample.image, sample.text))
-    }
+    """The same as `missing`, of those samples only that lack something."""
+    return {sample.guid: sample.missing for sample in samples if sample.missing}
 
 
 def write(samples: pd.DataFrame, path: Path) -> None:
@@ -59,7 +61,3 @@ def write(samples: pd.DataFrame, path: Path) -> None:
 def read(path: Path) -> pd.DataFrame:
     """Reads what `write` wrote; every column is a string."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
-def _missing(image: str, text: str) -> str:
-    return "+".join(name for name, path in (("image", image), ("text", text)) if not path)

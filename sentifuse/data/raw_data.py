@@ -5,20 +5,21 @@ The raw layout is that of the course's data: `ROOT/data/{guid}.jpg|.jpeg|.png|.w
 Suffixes may be in upper case.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from sentifuse.data import bad_samples, inspection, label_files, manifest
-from sentifuse.data.bad_samples import Policy, Problem
+from sentifuse.data.bad_samples import Problem
 from sentifuse.data.splits import LabelRow
 
 
 @dataclass(frozen=True)
 class RawData:
-    """All there is.
+    """All that there is.
 
     Attributes:
         labels: what the label files say.
@@ -69,13 +70,18 @@ def read(root: Path, labels: tuple[str, ...]) -> RawData:
     return RawData(found, files.samples, [*found.problems, *files.problems], files.notes)
 
 
-def usable(data: RawData, root: Path, labels: tuple[str, ...], policy: Policy) -> Usable:
-    """Applies the policy for bad samples.
+def usable(
+    data: RawData, root: Path, labels: tuple[str, ...], policy: Literal["error", "skip"]
+) -> Usable:
+    """Applies the policy for bad samples, `data.on_bad_sample`.
+
+    `error` stops with the list. `skip` leaves bad labelled rows out of training and evaluation; rows to
+    predict stay, and are predicted from what they have.
 
     Raises:
         UserError: a bad sample with the policy `error`; a label without a usable row.
     """
-    # Before the bad rows: with a wrong list of labels most rows are.
+    # Before the bad rows: with a wrong list of labels most rows are bad.
     label_files.check_labels(root, data.labels.labelled, labels)
     if policy == "error":
         bad_samples.refuse(root, data.problems)
@@ -86,15 +92,18 @@ def usable(data: RawData, root: Path, labels: tuple[str, ...], policy: Policy) -
     missing = {row.guid: lacks.get(row.guid, "image+text") for row in predict}
     no_input = frozenset(guid for guid, kind in missing.items() if kind == "image+text")
     kept = {row.guid for row in labelled} | (set(missing) - no_input)
+    predicted_without = Counter(missing[row.guid] for row in predict)
     return Usable(
         labelled=labelled,
         predict=predict,
         samples=data.samples[data.samples["guid"].isin(kept)].reset_index(drop=True),
         no_input=no_input,
-        report=bad_samples.report(
-            data.problems,
-            data.notes,
-            left_out=data.labels.train_rows - len(labelled),
-            missing=[missing[row.guid] for row in predict],
-        ),
+        report={
+            "labelled_left_out": data.labels.train_rows - len(labelled),
+            "predicted_without": {
+                kind: predicted_without[kind] for kind in ("image", "text", "image+text")
+            },
+            "reasons": bad_samples.counts(data.problems),
+            "notes": bad_samples.counts(data.notes),
+        },
     )

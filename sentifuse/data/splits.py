@@ -1,9 +1,8 @@
 """Which sample is for what: `train`, `val`, `test`, or `predict` where the label is unknown.
 
-A row to predict of which nothing is usable is `no_input`: it has no features, and is answered all the same.
-
-Samples of one group, such as copies of one picture, go to one part: a model could repeat in the test what
-it has learnt by heart from a twin in train.
+A row to predict without a usable image or text is `no_input`: it has no features, and gets an answer all
+the same. Samples of one group, such as copies of one picture, go to one part: in the test a model could
+repeat what it has learnt by heart from a twin in train.
 """
 
 import math
@@ -18,7 +17,6 @@ import pandas as pd
 from sentifuse.errors import UserError
 from sentifuse.runtime.files import csv_rows, write_text
 
-COLUMNS = ["guid", "label", "split", "group"]
 PARTS = ("train", "val", "test", "predict", "no_input")
 # Those without labels.
 UNLABELLED_PARTS = ("predict", "no_input")
@@ -33,7 +31,7 @@ class LabelRow:
 
 
 class SplitRow(NamedTuple):
-    """One row of the split table: `COLUMNS`."""
+    """One row of the split table."""
 
     guid: str
     label: str
@@ -41,9 +39,12 @@ class SplitRow(NamedTuple):
     group: str
 
 
+COLUMNS = list(SplitRow._fields)
+
+
 @dataclass(frozen=True)
 class SplitRows:
-    """The split table, read from its file a row at a time, each time anew: none is held."""
+    """The split table, read from its file one row at a time, each time anew: none is held."""
 
     path: Path
 
@@ -70,24 +71,18 @@ def assign(
         rows: labelled rows, in file order.
         groups: guid -> name of its group; a guid that it lacks stands alone.
         seed: `random_state` of both splits.
-        val_size: share of the groups for validation; 0 for none.
+        val_size: share of the groups for validation; 0 for none. Both together are below 1.
         test_size: share of the groups for the test; 0 for none.
 
     Returns:
         The part of each row: `train`, `val` or `test`.
 
     Raises:
-        UserError: the shares leave nothing to train on, or a label has too few groups for them.
+        UserError: a label has too few groups for these shares.
     """
-    # 0.1 + 0.2 is 0.30000000000000004, which would round up to one row too many.
-    held_out = round(val_size + test_size, 9)
-    if held_out >= 1:
-        raise UserError(
-            f"split: val_size {val_size} + test_size {test_size}: must be below 1, to leave rows to train on"
-        )
-    names = [groups.get(row.guid, row.guid) for row in rows]
-    if held_out == 0:
+    if val_size + test_size == 0:
         return ["train"] * len(rows)
+    names = [groups.get(row.guid, row.guid) for row in rows]
     tags = _tags(rows, names)
     try:
         val, test = _held_out(tags, seed, val_size, test_size)
@@ -131,7 +126,7 @@ def _held_out(
 
 
 def _too_few(tags: Mapping[str, str], seed: int, val_size: float, test_size: float) -> str:
-    """Which label has too few for which part, how many it takes, and which shares do."""
+    """Says which label has too few for which part, how many it needs, and which shares would do."""
     counts = Counter(tags.values())
     label, fewest = min(counts.items(), key=lambda item: (item[1], item[0]))
     parts = {"train": 1 - val_size - test_size, "val": val_size, "test": test_size}
@@ -140,20 +135,18 @@ def _too_few(tags: Mapping[str, str], seed: int, val_size: float, test_size: flo
         f"every part needs one of each label, and {part}'s {share:.2g} of the {fewest} of {label!r} is "
         f"{share * fewest:.2g}: with these shares a label needs {math.ceil(round(1 / share, 6))}"
     )
-    found = _shares_that_do(tags, seed, val_size, test_size) if fewest > 1 else None
+    found = _sufficient_shares(tags, seed, val_size, test_size) if fewest > 1 else None
     return f"{told}; val_size {found[0]} and test_size {found[1]} would do" if found else told
 
 
-def _shares_that_do(
+def _sufficient_shares(
     tags: Mapping[str, str], seed: int, val_size: float, test_size: float
 ) -> tuple[float, float] | None:
     """The smallest shares, in hundredths and not below those asked for, that can be split; if any."""
-    shares = [val_size, test_size]
-    # Each part takes a name of each label; all that is held out, two of each.
+    # Each part needs a name of each label.
     least = len(set(tags.values())) / len(tags)
-    for place, size in enumerate(shares):
-        if 0 < size < least:
-            shares[place] = math.ceil(round(100 * least, 6)) / 100
+    rounded = math.ceil(round(100 * least, 6)) / 100
+    shares = [rounded if 0 < size < least else size for size in (val_size, test_size)]
     while sum(shares) < 0.99:
         try:
             _held_out(tags, seed, *shares)
@@ -163,21 +156,6 @@ def _shares_that_do(
         else:
             return shares[0], shares[1]
     return None
-
-
-def make(
-    labelled: list[LabelRow],
-    predict: list[LabelRow],
-    groups: Mapping[str, str],
-    *,
-    seed: int,
-    val_size: float,
-    test_size: float,
-    no_input: Collection[str] = (),
-) -> pd.DataFrame:
-    """The split table of these rows: `table` of what `assign` says."""
-    parts = assign(labelled, groups, seed=seed, val_size=val_size, test_size=test_size)
-    return table(labelled, parts, predict, groups, no_input)
 
 
 def table(

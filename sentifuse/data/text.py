@@ -47,13 +47,13 @@ _DOUBT, _SURE = 0.75, 0.5
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 
 _ENTITY = re.compile("&(#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
-# A link ends before what links have not, such as Chinese, emoji and quotation marks, and before the `!` or
-# `?` of its sentence. Tweets that were cut off end in half a link with an ellipsis.
+# A link ends before characters that links do not have, such as Chinese, emoji and quotation marks, and before
+# the `!` or `?` of its sentence. Tweets that were cut off end in half a link with an ellipsis.
 _URL = re.compile(
     r"(?:https?://|\bwww\.(?=[a-z0-9]))(?:[\w\-.~:/?#\[\]@!$&'()*+,;=%]*[\w\-.~:/#\[\]@$&()*+,;=%])?…?",
     re.IGNORECASE | re.ASCII,
 )
-# Nor does the name of a mention go over from Latin letters to Chinese.
+# The name of a mention does not run on from Latin letters into Chinese.
 _MENTION = re.compile("(?<!\\w)@(?:[^\\W\u2e80-\U0010ffff]+|\\w+)")
 _HASHTAG = re.compile(r"#(?=\w)")
 
@@ -99,12 +99,13 @@ def decode(raw: bytes) -> str:
 def readings(raw: bytes) -> list[str]:
     """How `raw` can be read, without its byte order mark: the best first, then those that are nearly as good.
 
-    UTF-16 is told by its mark, and UTF-8 by its rules, which other texts hardly ever keep. Else GB18030
-    (which GBK is a part of), Windows-1252 and Big5 are tried, and the best is the one with the largest share
-    of usual characters. What none of them decodes is Latin-1, so this never fails. On the short texts of
+    UTF-16 has its mark, and UTF-8 has rules which other texts hardly ever keep. Else GB18030 (which GBK is
+    a part of), Windows-1252 and Big5 are tried, and the best is the one with the largest share of usual
+    characters. What none of them decodes is read as Latin-1, so this never fails. On the short texts of
     `tests/encoded_texts.py` it is right more often than charset-normalizer and chardet.
     """
-    for encoding in ("utf-16", "utf-8") if raw.startswith(_UTF16_MARKS) else ("utf-8",):
+    marked = raw.startswith(_UTF16_MARKS)
+    for encoding in ("utf-16", "utf-8") if marked else ("utf-8",):
         try:
             return [raw.decode(encoding).removeprefix("\ufeff")]
         except UnicodeDecodeError:
@@ -119,12 +120,11 @@ def readings(raw: bytes) -> list[str]:
         share = sum(good for _, good in found) / max(1, sum(size for size, _ in found))
         scores[text] = _WEIGHTS[encoding] * share * (0.5 if _PRIVATE.search(text) else 1)
     scores.setdefault(raw.decode("latin-1"), 0.0)
-    best = max(scores.values())
+    # The sort is stable: of equal scores, the encoding that was tried first stays first.
+    ranked = sorted(scores, key=lambda text: -scores[text])
+    best = scores[ranked[0]]
     least = _DOUBT * best if best >= _SURE else 0.0
-    # Of equals, the first that was tried.
-    return sorted(
-        (text for text in scores if scores[text] >= least), key=lambda text: -scores[text]
-    )
+    return [text for text in ranked if scores[text] >= least]
 
 
 def clean(text: str) -> str:

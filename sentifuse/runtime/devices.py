@@ -2,8 +2,8 @@
 
 from sentifuse.errors import UserError
 
-# Of a GPU, for each worker process: CUDA's context, the encoders (ViT-L/14 in float32: 1.7 GB), a batch.
-_GPU_BYTES_A_WORKER = 4 * 2**30
+# What each worker process takes: CUDA's context, the encoders (ViT-L/14 in float32: 1.7 GB), a batch.
+_BYTES_PER_WORKER = 4 * 2**30
 
 
 def kind() -> str:
@@ -14,7 +14,7 @@ def kind() -> str:
 
 
 def of_workers(kind: str, workers: int) -> list[str]:
-    """The device of each worker process: every GPU in turn, as often as its free memory has room.
+    """The device of each worker process: every GPU in turn, as often as its free memory allows.
 
     Args:
         kind: `cpu` or `cuda`.
@@ -32,18 +32,18 @@ def of_workers(kind: str, workers: int) -> list[str]:
 
     free = [torch.cuda.mem_get_info(gpu)[0] for gpu in range(torch.cuda.device_count())]
     places = sorted(
-        (turn, gpu) for gpu, room in enumerate(free) for turn in range(room // _GPU_BYTES_A_WORKER)
+        (turn, gpu) for gpu, room in enumerate(free) for turn in range(room // _BYTES_PER_WORKER)
     )
     if not places:
         raise UserError(
             f"GPU: {max(free, default=0) / 2**30:.1f} GiB are free, a worker takes "
-            f"{_GPU_BYTES_A_WORKER / 2**30:.0f}: end what uses it, or set CUDA_VISIBLE_DEVICES= to do without"
+            f"{_BYTES_PER_WORKER / 2**30:.0f}: end what uses it, or set CUDA_VISIBLE_DEVICES= to do without"
         )
     return [f"cuda:{gpu}" for _, gpu in places[:workers]]
 
 
 def prepare(device: str) -> None:
-    """Makes this process compute on `device` what its precision promises, and the same every time."""
+    """Makes this process compute on `device` in the precision asked for, and the same every time."""
     if device == "cpu":
         return
     import torch

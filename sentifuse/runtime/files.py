@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Gives an `OSError` of the block that tells no file, such as a full disk's, the name of `path`."""
+    """Adds the name of `path` to an `OSError` that names no file, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -28,25 +28,16 @@ def named(path: Path) -> Iterator[None]:
         raise
 
 
-def csv_rows(path: Path) -> Iterator[list[str]]:
-    """The rows of a CSV file below its header, one at a time."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        next(rows, None)
-        yield from rows
-
-
 def check_output(option: str, path: Path, inputs: Iterable[Path] = ()) -> None:
     """Refuses, before any work, an output that would replace an input or that cannot be written.
 
     Args:
-        option: of the command line, for the message.
+        option: the option of the command line, for the message.
         path: what is to be written.
         inputs: files that are read; a link and a hard link are the same file.
 
     Raises:
-        UserError: it is one of `inputs`; a folder, a pipe or a device is there; or no file can be made
-            there.
+        UserError: `path` is one of `inputs`, or a folder, a pipe or a device; or no file can be made there.
     """
     told = f"{option} {path}"
     for each in inputs:
@@ -76,42 +67,43 @@ def _partial(path: Path, unique: str = "") -> Path:
     return path.with_name(f".{path.name}.{unique}part")
 
 
-def write_bytes(path: Path, raw: bytes, unique: str = "", sync: bool = False) -> None:
-    """Writes `raw`; makes the folder; replaces atomically.
-
-    Args:
-        path: what appears.
-        raw: its bytes.
-        unique: part of the partial file's name, where several processes may write `path` at a time.
-            Else that name is fixed, so that what a killed run leaves is written over by the next.
-        sync: whether the bytes are on the disk before the name is, so that even a power cut leaves
-            no half file.
-    """
+@contextmanager
+def _replacing(path: Path, unique: str = "") -> Iterator[Path]:
+    """A partial file to write, which becomes `path` at the end, if nothing was raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path, unique)
     try:
-        with named(path), partial.open("wb") as file:
-            file.write(raw)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
+        with named(path):
+            yield partial
         os.replace(partial, path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_bytes(path: Path, raw: bytes, unique: str = "", sync: bool = False) -> None:
+    """Writes `raw` atomically; makes the folder.
+
+    Args:
+        path: the file that appears.
+        raw: its bytes.
+        unique: part of the partial file's name, where several processes may write `path` at a time.
+            Without it that name is fixed, so that the next run writes over what a killed one leaves.
+        sync: whether the bytes are on the disk before the name is, so that even a power cut leaves
+            no half file.
+    """
+    with _replacing(path, unique) as partial, partial.open("wb") as file:
+        file.write(raw)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[TextIO]:
     """A UTF-8 file with `\\n` line ends that becomes `path` at the end, if nothing was raised."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    try:
-        with named(path), partial.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
 
 
 def write_text(path: Path, text: str) -> None:
@@ -138,12 +130,31 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
     """The floats in a JSON value, each with its place, such as `test.accuracy` or `rows.2`."""
     if isinstance(value, float):
         yield key, value
-    elif isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _numbers(each, f"{key}.{name}" if key else str(name))
+        return
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        items = value.items()
     elif isinstance(value, list | tuple):
-        for place, each in enumerate(value):
-            yield from _numbers(each, f"{key}.{place}" if key else str(place))
+        items = enumerate(value)
+    for name, each in items:
+        yield from _numbers(each, f"{key}.{name}" if key else str(name))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        UserError: no such file, or not a JSON object.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: run `dvc repro`") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}): delete it and run `dvc repro`") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: not a JSON object: delete it and run `dvc repro`")
+    return document
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
@@ -165,21 +176,12 @@ def read_csv(path: Path, text: Sequence[str]) -> "pd.DataFrame":
     return pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-        UserError: no such file, or not a JSON object.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: run `dvc repro`") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}): delete it and run `dvc repro`") from None
-    if not isinstance(document, dict):
-        raise UserError(f"{path}: not a JSON object: delete it and run `dvc repro`")
-    return document
+def csv_rows(path: Path) -> Iterator[list[str]]:
+    """The rows of a CSV file below its header, one at a time."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        next(rows, None)
+        yield from rows
 
 
 def sha256(raw: bytes) -> str:

@@ -1,7 +1,7 @@
-"""Numbers that have to be numbers: NaN and infinity are refused where they are born.
+"""Refuses NaN and infinity where they are computed.
 
 NaN is neither above nor below anything, so that a comparison lets it pass, and the largest of some
-probabilities that are NaN is the first one. So what is computed is checked once, as soon as it is there.
+probabilities that are NaN is the first one. So results are checked once, as soon as they are there.
 """
 
 from collections.abc import Sequence

@@ -1,18 +1,15 @@
 """Processes that end when the one that started them does, however that ends.
 
 A killed process does not take its children with it: the workers of a pool would wait for ever, and a
-stage would go on writing behind the back of the next run.
+stage would go on writing while the next run is at work already.
 """
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -31,24 +28,21 @@ def end_with_dvc() -> None:
     if "DVC_STAGE" not in os.environ:
         return
     parent = os.getppid()
-    # DVC and its stages are one process group; whoever takes in orphans is in another.
+    # DVC and its stages are one process group; the process that takes in orphans is in another.
     _end_with(parent if _group(parent) == os.getpgrp() else None)
 
 
 def _end_with(parent: int | None) -> None:
-    """Lets SIGKILL end this process as soon as `parent` is not its parent any more."""
-    if parent is not None and sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    elif parent is not None:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
+    """Kills this process as soon as `parent` is not its parent any more."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
         os.kill(os.getpid(), signal.SIGKILL)
 
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    os.kill(os.getpid(), signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _group(process: int) -> int | None:

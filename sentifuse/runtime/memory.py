@@ -1,5 +1,5 @@
-"""Makes glibc keep freed memory: large tensors come and go in every batch, and handing their pages back
-to the kernel each time costs as much as the arithmetic (measured: 8.7 -> 21 images a second)."""
+"""Makes glibc keep freed memory: large tensors come and go in every batch, and the kernel has to clear the
+pages of each one anew. Measured: CLIP ViT-B/32 encodes images 9 % faster with it in fp32, 4 % in bf16."""
 
 import ctypes
 import sys

@@ -21,15 +21,13 @@ def module(distribution: str) -> str:
 
 
 def warn_if_other(path: Path = FILE) -> None:
-    """Says on stderr which libraries this process has used in another version than `path` pins, if any."""
+    """Names on stderr the libraries that this process has used in another version than `path` pins."""
     if not path.exists():
         return
-    pinned = {str(name): str(version) for name, version in yaml_file.read(path).items()}
-    used = {name: version for name, version in pinned.items() if module(name) in sys.modules}
     other = [
         f"{name} {_installed(name)} (pinned: {version})"
-        for name, version in used.items()
-        if _installed(name) != version
+        for name, version in yaml_file.read(path).items()
+        if module(name) in sys.modules and _installed(name) != version
     ]
     if other:
         print(

@@ -3,7 +3,9 @@
 A program that uses the library keeps its own threads, allocator and environment.
 """
 
+import atexit
 import errno
+import gc
 import io
 import os
 import select
@@ -14,20 +16,20 @@ from typing import Protocol, TypeVar
 
 from sentifuse.config import params
 from sentifuse.errors import UserError
-from sentifuse.runtime import garbage, lifeline, memory, numerics, pins
+from sentifuse.runtime import lifeline, memory, numerics, pins
 from sentifuse.runtime.numerics import Numerics
 
-# What the machine refuses -> what to do.
+# What the machine refuses -> what to do before the next `dvc repro`.
 _REMEDIES = {
-    errno.ENOSPC: "free some space and run `dvc repro` again",
-    errno.EDQUOT: "free some space and run `dvc repro` again",
-    errno.EFBIG: "raise the limit (`ulimit -f`) and run `dvc repro` again",
-    errno.EACCES: "give yourself the right to it and run `dvc repro` again",
-    errno.EPERM: "give yourself the right to it and run `dvc repro` again",
-    errno.EROFS: "make it writable and run `dvc repro` again",
-    errno.EISDIR: "move the folder away and run `dvc repro` again",
-    errno.ENOTDIR: "move the file away and run `dvc repro` again",
-    errno.EIO: "check the disk and run `dvc repro` again",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit (`ulimit -f`)",
+    errno.EACCES: "give yourself the right to it",
+    errno.EPERM: "give yourself the right to it",
+    errno.EROFS: "make it writable",
+    errno.EISDIR: "move the folder away",
+    errno.ENOTDIR: "move the file away",
+    errno.EIO: "check the disk",
 }
 
 
@@ -63,9 +65,11 @@ def run_stage(main: Callable[[P], None], kind: type[P]) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a stage or a command; a `UserError`, or the machine's refusal to read or write a file, becomes one
-    line on stderr and exit status 1. What the terminal cannot show is escaped, and a reader of stdout that
-    has left, such as `head`, is nothing to tell."""
+    """Runs a stage or a command; an error that the user can mend becomes one line and exit status 1.
+
+    That is a `UserError`, or a file that the machine refuses to read or write. What the terminal cannot show
+    is escaped. If the reader of stdout has left, as `head` does, the process ends without a message.
+    """
     start()
     try:
         main()
@@ -78,7 +82,8 @@ def run(main: Callable[[], None]) -> None:
         if error.errno not in _REMEDIES:
             raise
         where = error.filename2 or error.filename or "a file"  # of a rename, where it leads
-        sys.exit(f"error: {where}: {error.strerror}: {_REMEDIES[error.errno]}")
+        remedy = f"{_REMEDIES[error.errno]} and run `dvc repro` again"
+        sys.exit(f"error: {where}: {error.strerror}: {remedy}")
     finally:
         _flush()
 
@@ -89,14 +94,17 @@ def start() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     lifeline.end_with_dvc()
     one_thread()
-    garbage.collect_rarely()
+    # Importing torch makes a million objects that stay. By default the collector looks through them again and
+    # again meanwhile, and once more at the end of the process: half a second, in which it finds nothing.
+    gc.set_threshold(50_000)
+    atexit.register(gc.freeze)
     set_up()
 
 
 def set_up() -> None:
-    """What stages and their workers have in common."""
+    """Does what stages and their workers have in common."""
     memory.keep_freed()
-    # Where Pillow warns of a large image, `images.open_image` refuses it.
+    # Pillow warns of a large image where `images.open_image` refuses it.
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
 
 
@@ -110,7 +118,7 @@ def one_thread() -> None:
 
 
 def _reader_left() -> bool:
-    """Whether nobody reads stdout any more: then a broken pipe is nothing to tell, else it is a worker's."""
+    """Whether nobody reads stdout any more; else a broken pipe is that of a worker."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
@@ -120,7 +128,7 @@ def _reader_left() -> bool:
 
 
 def _flush() -> None:
-    """Writes out what is left of stdout; what cannot go out goes nowhere, or Python would tell it again."""
+    """Writes out what is left of stdout, and drops what cannot be written: Python would report it again."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,61 +1,29 @@
-"""Progress of long work: a bar on a terminal, a line now and then in a log."""
+"""Progress of long work, by tqdm: a bar on a terminal; in a log it is drawn every ten seconds only."""
 
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tqdm import tqdm
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS_IN_A_LOG = 10.0
 
 
-class Progress:
-    """Counts work done; `advance` draws the bar or, in a log, prints a line every ten seconds."""
-
-    def __init__(self, what: str, total: int, unit: str) -> None:
-        self.what, self.total, self.unit = what, total, unit
-        self.done = 0
-        self._start = self._last = time.monotonic()
-        self._bar = None
-        if sys.stderr.isatty():
-            self._bar = tqdm(total=total, desc=what, unit=f" {unit}", leave=False)
+class Progress(tqdm):  # type: ignore[misc]
+    """A bar that is closed at the end of its `with` block; what stays is one line with the overall rate."""
 
     def advance(self, count: int, note: str = "") -> None:
-        """`count` more units are done; `note` is shown behind the rate."""
-        self.done += count
-        if self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(count)
-        elif time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            print(self._line(note), file=sys.stderr, flush=True)
-
-    def _line(self, note: str) -> str:
-        elapsed = time.monotonic() - self._start
-        rate = self.done / elapsed
-        left = (self.total - self.done) / rate if rate else float("inf")
-        line = f"{self.what}: {self.done}/{self.total} {self.unit}, {rate:.1f}/s, {left:.0f} s left"
-        return f"{line}, {note}" if note else line
-
-    def close(self) -> None:
-        """Ends the bar; prints one closing line with the overall rate."""
-        if self._bar is not None:
-            self._bar.close()
-        elapsed = max(time.monotonic() - self._start, 1e-9)
-        rate = self.done / elapsed
-        print(
-            f"{self.what}: {self.done} {self.unit} in {elapsed:.1f} s ({rate:.1f}/s)",
-            file=sys.stderr,
-            flush=True,
-        )
+        """Counts `count` more units as done; `note` is shown behind the rate."""
+        self.set_postfix_str(note, refresh=False)
+        self.update(count)
 
 
-@contextmanager
-def progress(what: str, total: int, unit: str) -> Iterator[Progress]:
-    """A `Progress` that is closed at the end of the block."""
-    shown = Progress(what, total, unit)
-    try:
-        yield shown
-    finally:
-        shown.close()
+def progress(what: str, total: int, unit: str) -> Progress:
+    """A `Progress` on stderr, from 0 to `total`; `unit` is a plural, such as `images`."""
+    seconds = 0.1 if sys.stderr.isatty() else SECONDS_IN_A_LOG
+    return Progress(
+        total=total,
+        desc=what,
+        unit=f" {unit}",
+        mininterval=seconds,
+        maxinterval=2 * seconds,
+        miniters=1,
+    )

@@ -1,4 +1,4 @@
-"""`.sentifuse/`: what a run leaves for the runs after it. DVC does not track it; deleting it costs time only.
+"""`.sentifuse/`: what a run leaves for later runs. DVC does not track it; deleting it costs time only.
 
 Under `dvc exp run --temp` and in DVC's queue the working folder is a throw-away copy; DVC names the main
 repository in `DVC_ROOT`, so that all runs share one folder.
@@ -9,7 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
-_SECONDS_A_DAY = 24 * 3600.0
+_SECONDS_PER_DAY = 24 * 3600.0
 
 
 def folder(name: str) -> Path:
@@ -22,7 +22,7 @@ def prune(pattern: str, where: Path, days: float) -> None:
 
     What another run is writing is younger than `days`; what a killed run left gets older.
     """
-    oldest = time.time() - days * _SECONDS_A_DAY
+    oldest = time.time() - days * _SECONDS_PER_DAY
     for path in where.glob(pattern):
         try:
             if path.stat().st_mtime >= oldest:

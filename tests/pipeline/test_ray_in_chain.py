@@ -38,8 +38,8 @@ def test_the_engine_changes_no_byte_of_the_features_and_says_nothing_else(
     shutil.rmtree(project.folder / "data" / "features")
     told = project.run(*STAGE)
     assert features(project) == features(finished)
-    lines = [line for line in told.splitlines() if " left" not in line]
-    assert [line.split(":")[0] for line in lines] == [
+    names = [line.split(":")[0] for line in told.splitlines() if line]
+    assert list(dict.fromkeys(names)) == [
         "backbone.fingerprint",
         "backbone.precision",
         "encode images",

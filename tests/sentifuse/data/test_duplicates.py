@@ -4,13 +4,15 @@ import random
 from pathlib import Path
 from typing import Any
 
+import networkx
 import pandas as pd
 import pytest
 from PIL import Image
 
 from sentifuse.data import duplicates, inspection, raw_data, splits
+from sentifuse.data.duplicates import MAX_DISTANCE, merge_close
 from tests.places import REAL_DATA
-from tests.sentifuse.data.test_perceptual_hash import encoded, scene
+from tests.sentifuse.data.test_perceptual_hash import distance, encoded, scene
 
 LABELS = ("negative", "neutral", "positive")
 SIZES = {"seed": 42, "val_size": 0.1, "test_size": 0.1}
@@ -209,8 +211,48 @@ def test_the_table_shows_the_groups_of_two_and_more_one_after_the_other() -> Non
 def test_a_chain_of_a_hundred_thousand_samples_is_one_group() -> None:
     # A chain: each sample shares a text with the one before or a picture with the one after.
     count = 100_000
-    found = made([(str(n), "", f"f{n}", f"h{n // 2}", f"t{(n + 1) // 2}") for n in range(count)])
-    assert set(duplicates._components(found)) == {0}
+    hashes = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(count)]
+    found = made([(str(n), "", f"f{n}", hashes[n // 2], f"t{(n + 1) // 2}") for n in range(count)])
+    assert set(duplicates.find(found)["group"]) == {"0"}
+
+
+def test_hashes_two_bits_apart_are_one_and_those_three_apart_are_not() -> None:
+    rng = random.Random(0)
+    for _ in range(60):
+        base = rng.getrandbits(64)
+        three = rng.sample(range(64), 3)
+        near = base ^ (1 << three[0]) ^ (1 << three[1])
+        far = base ^ sum(1 << bit for bit in three)
+        names = [f"{number:016x}" for number in (base, near, far)]
+        assert set(merge_close(names[:2])) == {min(names[:2])}
+        assert merge_close([names[0], names[2]]) == [names[0], names[2]]
+        # `near` and `far` are one bit apart: a chain.
+        assert merge_close(names) == [min(names)] * 3
+
+
+def test_merging_equals_comparing_all_with_all() -> None:
+    rng = random.Random(1)
+    seeds = [rng.getrandbits(64) for _ in range(20)]
+    hashes = [
+        f"{rng.choice(seeds) ^ (1 << rng.randrange(64)) ^ (1 << rng.randrange(64)):016x}"
+        for _ in range(150)
+    ]
+    graph = networkx.Graph()
+    graph.add_nodes_from(hashes)
+    graph.add_edges_from(
+        (one, other) for one in hashes for other in hashes if distance(one, other) <= MAX_DISTANCE
+    )
+    expected = {
+        name: min(cluster) for cluster in networkx.connected_components(graph) for name in cluster
+    }
+    assert len(set(expected.values())) not in (len(seeds), len(set(hashes)))
+    assert merge_close(hashes) == [expected[name] for name in hashes]
+
+
+def test_what_has_no_hash_is_merged_with_nothing() -> None:
+    assert merge_close([]) == []
+    assert merge_close(["", ""]) == ["", ""]
+    assert merge_close(["", "0" * 16, "f" * 16]) == ["", "0" * 16, "f" * 16]
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +261,10 @@ def real() -> dict[str, Any]:
     assert raw.problems == []
     labelled, predict = raw.labels.labelled, raw.labels.predict
     found = duplicates.find(raw.samples)
-    ungrouped = splits.make(labelled, predict, {}, **SIZES)
-    table = splits.make(labelled, predict, duplicates.groups(found), **SIZES)
+    ungrouped, table = (
+        splits.table(labelled, splits.assign(labelled, groups, **SIZES), predict, groups)
+        for groups in ({}, duplicates.groups(found))
+    )
     return {"found": found, "table": table, "ungrouped": ungrouped}
 
 

@@ -3,13 +3,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import networkx
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from sentifuse.data import images, perceptual_hash
-from sentifuse.data.perceptual_hash import MAX_DISTANCE, merge_close
+from sentifuse.data.duplicates import MAX_DISTANCE, merge_close
 from tests.places import REAL_DATA
 
 REAL_IMAGES = REAL_DATA / "data"
@@ -170,42 +169,3 @@ def test_decoding_at_a_fraction_of_the_size_notices_what_decoding_in_whole_notic
         assert whole == hashed_whole, cut
         outcomes.append(whole)
     assert not all(outcomes)
-
-
-def test_hashes_two_bits_apart_are_one_and_those_three_apart_are_not() -> None:
-    rng = random.Random(0)
-    for _ in range(60):
-        base = rng.getrandbits(64)
-        three = rng.sample(range(64), 3)
-        near = base ^ (1 << three[0]) ^ (1 << three[1])
-        far = base ^ sum(1 << bit for bit in three)
-        names = [f"{number:016x}" for number in (base, near, far)]
-        assert set(merge_close(names[:2])) == {min(names[:2])}
-        assert merge_close([names[0], names[2]]) == [names[0], names[2]]
-        # `near` and `far` are one bit apart: a chain.
-        assert merge_close(names) == [min(names)] * 3
-
-
-def test_merging_equals_comparing_all_with_all() -> None:
-    rng = random.Random(1)
-    seeds = [rng.getrandbits(64) for _ in range(20)]
-    hashes = [
-        f"{rng.choice(seeds) ^ (1 << rng.randrange(64)) ^ (1 << rng.randrange(64)):016x}"
-        for _ in range(150)
-    ]
-    graph = networkx.Graph()
-    graph.add_nodes_from(hashes)
-    graph.add_edges_from(
-        (one, other) for one in hashes for other in hashes if distance(one, other) <= MAX_DISTANCE
-    )
-    expected = {
-        name: min(cluster) for cluster in networkx.connected_components(graph) for name in cluster
-    }
-    assert len(set(expected.values())) not in (len(seeds), len(set(hashes)))
-    assert merge_close(hashes) == [expected[name] for name in hashes]
-
-
-def test_what_has_no_hash_is_merged_with_nothing() -> None:
-    assert merge_close([]) == []
-    assert merge_close(["", ""]) == ["", ""]
-    assert merge_close(["", "0" * 16, "f" * 16]) == ["", "0" * 16, "f" * 16]

@@ -66,8 +66,15 @@ def test_or_are_left_out_of_training_and_predicted_from_what_they_have(root: Pat
     assert (rows.loc["x", "image"], rows.loc["y", "text"]) == ("", "")
     assert rows.loc["x", "text"]
     assert rows.loc["y", "image"]
-    assert found.report["labelled_left_out"] == 1
-    assert found.report["predicted_without"] == {"image": 1, "text": 1, "image+text": 2}
+    assert found.report == {
+        "labelled_left_out": 1,
+        "predicted_without": {"image": 1, "text": 1, "image+text": 2},
+        "reasons": {
+            "guid is not a plain file name": 1, "no image file": 2, "no text file": 1,
+            "not an image": 1, "text empty": 1,
+        },
+        "notes": {},
+    }  # fmt: skip
 
 
 def test_a_label_whose_every_row_is_bad_is_named(root: Path) -> None:

@@ -144,3 +144,27 @@ def test_output_that_finds_no_room_is_one_line() -> None:
 def test_a_file_that_is_missing_unexpectedly_keeps_its_traceback() -> None:
     with pytest.raises(FileNotFoundError):
         run(lambda: open("/nowhere/at/all").close())
+
+
+# Counts the collections of a stage, and tells what the collector would not look at when the process ends.
+_GARBAGE = """
+import atexit, gc
+seen = []
+atexit.register(lambda: print(len(seen), gc.get_freeze_count() > {objects}))
+def main():
+    gc.collect()
+    gc.callbacks.append(lambda phase, info: seen.append(phase))
+    global many
+    many = [[] for _ in range({objects})]
+run(main)
+"""
+
+
+@pytest.mark.parametrize(("objects", "collections"), [(20_000, 0), (200_000, 2)])
+def test_garbage_is_collected_when_it_piles_up_and_not_at_the_end(
+    objects: int, collections: int
+) -> None:
+    out, _ = python(_GARBAGE.format(objects=objects)).communicate()
+    seen, frozen = out.split()
+    assert (int(seen) >= collections, int(seen) > 0) == (True, collections > 0)
+    assert frozen == b"True"

@@ -132,9 +132,10 @@ def test_the_shards_are_those_of_the_local_engine_and_a_second_run_encodes_nothi
         ray.encode(cluster, str(backbone), None, SETTING, modality, items[modality], space)
         assert files(space) == expected[modality]
     told = capsys.readouterr()
-    # While it starts, there may be lines that tell how far it is.
-    lines = [line.split(" in ")[0] for line in told.err.splitlines() if " left" not in line]
-    assert lines == ["encode images: 200 images", "encode texts: 40 texts"]
+    # A bar is drawn over itself, and its line ends when the work does.
+    bars = [line.split("\r")[-1] for line in told.err.split("\n") if line]
+    assert [bar.split("|")[0] for bar in bars] == ["encode images: 100%", "encode texts: 100%"]
+    assert ["200/200" in bars[0], "40/40" in bars[1]] == [True, True]
     # Nothing to do needs no cluster.
     with Cluster("127.0.0.1:1") as nobody:
         for modality in items:
