@@ -29,7 +29,7 @@ from sentifuse.features.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.features.engines import local
 from sentifuse.features.store.space import Space
 from sentifuse.runtime import precision
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 _PART = "extraction"
 _BATCH = 32  # of the reference

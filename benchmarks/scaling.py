@@ -25,7 +25,7 @@ from benchmarks.measurement import Measurement
 from benchmarks.peak_memory import Run
 from sentifuse.features.schema import Meta
 from sentifuse.runtime.files import write_json, write_text
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES, SHORT_SIZES = (1_000, 10_000, 100_000), (60, 90)

@@ -7,7 +7,7 @@ from dvc_render.html import HTML
 
 from sentifuse.errors import UserError
 from sentifuse.experiments import offline_plots
-from tests.browser import Browser
+from tools.browser import Browser
 
 
 @pytest.fixture
