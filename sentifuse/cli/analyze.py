@@ -157,7 +157,7 @@ def _warn_of_other_data(ranked: Sequence[Experiment]) -> None:
 
 
 def _drawn_params(ranked: Sequence[Experiment], options: Options) -> Sequence[str]:
-    from sentifuse.experiments.parallel_coordinates import MOST
+    from sentifuse.experiments.search_figure import MOST
 
     keys = options.params or statistics.varying(ranked)
     if not 1 <= len(keys) <= MOST:
@@ -168,7 +168,7 @@ def _drawn_params(ranked: Sequence[Experiment], options: Options) -> Sequence[st
 
 
 def _draw(ranked: Sequence[Experiment], metric: str, keys: Sequence[str], path: Path) -> None:
-    from sentifuse.experiments.parallel_coordinates import draw
+    from sentifuse.experiments.search_figure import draw
 
     # A text for what an experiment lacks, since None is a value.
     columns = {key: [one.params.get(key, "-") for one in ranked] for key in keys}
