@@ -141,24 +141,33 @@ def _experiment(state: Any, baseline: str, root: Path, project: Path) -> Experim
     inside = project.relative_to(root)
     documents, files = (dict(_readable(data[kind], inside)) for kind in ("params", "metrics"))
     stale = set(files) & lockfile.stale_outputs(lockfile.read(_lock(project, rev)), documents)
-    metrics = {
-        f"{_prefix(path)}{key}": value
-        for path, document in files.items()
-        if path not in stale
-        for key, value in _flat(document)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
+    metrics = _numbers({path: files[path] for path in files if path not in stale})
     if not metrics:
         return "stale" if stale else "without metrics"
+    # DVC gives the local time without its zone; it has none for the workspace.
+    time = data["timestamp"] and datetime.fromisoformat(data["timestamp"]).astimezone(UTC)
     return Experiment(
         name=_name(state),
         rev=rev,
         baseline=baseline,
-        created=_utc(data["timestamp"]),
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ") if time else "",
         params={key: value for document in documents.values() for key, value in _flat(document)},
         metrics=metrics,
         stale=tuple(sorted(stale)),
     )
+
+
+def _numbers(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The finite numbers in files of metrics, by keys as in `Experiment`."""
+    found: dict[str, Any] = {}
+    for path, document in files.items():
+        stem = PurePath(path).stem
+        found |= _flat(document, "" if stem == "evaluate" else f"{stem}.")
+    return {
+        key: value
+        for key, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
 
 
 def _readable(files: Mapping[str, Any], inside: PurePath) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -185,18 +194,6 @@ def _lock(project: Path, rev: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _prefix(path: str) -> str:
-    stem = PurePath(path).stem
-    return "" if stem == "evaluate" else f"{stem}."
-
-
 def _name(state: Mapping[str, Any]) -> str:
     rev = str(state["rev"])
     return state["name"] or (rev if rev == "workspace" else rev[:7])
-
-
-def _utc(time: str | None) -> str:
-    """DVC gives the local time without its zone."""
-    return (
-        datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else ""
-    )

@@ -17,20 +17,6 @@ _LEAST_FOR_CORRELATION = 3
 
 
 @dataclass(frozen=True)
-class Group:
-    """The metric over the experiments that agree in some params, whose values are `values` as text.
-
-    `sd` is the sample standard deviation, None for a single experiment; `best` is the largest.
-    """
-
-    values: tuple[str, ...]
-    mean: float
-    sd: float | None
-    best: float
-    count: int
-
-
-@dataclass(frozen=True)
 class Correlation:
     """Pearson's r of a hyperparameter with the metric over `n` experiments.
 
@@ -113,17 +99,15 @@ def interval(experiment: Experiment, metric: str) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def group(experiments: Iterable[Experiment], metric: str, keys: Sequence[str]) -> list[Group]:
-    """Groups the experiments that have the metric by the values of `keys`, largest mean first."""
+def group(
+    experiments: Iterable[Experiment], metric: str, keys: Sequence[str]
+) -> dict[tuple[str, ...], list[float]]:
+    """Values of `keys` as text -> the metric of the experiments that have them, the largest mean first."""
     scores: dict[tuple[str, ...], list[float]] = {}
     for experiment in rank(experiments, metric):
         values = tuple(param_text(experiment, key) for key in keys)
         scores.setdefault(values, []).append(experiment.metrics[metric])
-    groups = []
-    for values, found in scores.items():
-        sd = statistics.stdev(found) if len(found) > 1 else None
-        groups.append(Group(values, statistics.fmean(found), sd, max(found), len(found)))
-    return sorted(groups, key=lambda one: (-one.mean, one.values))
+    return dict(sorted(scores.items(), key=lambda one: (-statistics.fmean(one[1]), one[0])))
 
 
 def correlate(experiments: Iterable[Experiment], metric: str) -> list[Correlation]:
