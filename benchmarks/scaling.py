@@ -1,8 +1,8 @@
 """Does it grow? Time and peak memory of the stages for 1k, 10k and 100k pairs, and training on a million.
 
-The pairs are small JPEG files and short texts, the backbone is a tiny CLIP with random weights: what is
-seen is what a pair costs beside its encoding. Each stage runs as DVC runs it, in a process of its own.
-Training is on cached embeddings that are drawn at random.
+The pairs are small JPEG files and short texts, the backbone is a tiny CLIP with random weights, so that the
+figures show what a pair costs apart from its encoding. Each stage runs as DVC runs it, in a process of its
+own. Training is on cached embeddings that are drawn at random.
 """
 
 import io

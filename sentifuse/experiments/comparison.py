@@ -4,6 +4,8 @@ import io
 from contextlib import nullcontext
 
 import pandas as pd
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 
 from sentifuse.errors import UserError
 from sentifuse.metrics.scores import COMPARED
@@ -18,9 +20,6 @@ def read_runs(rev: str) -> pd.DataFrame:
     Raises:
         UserError: no such revision, no runs in it, or runs of a version that did not record the splits.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
     try:
         # Not `dvc.api.read`: it looks from the root of the Git repository, where the project need not be.
         with Repo() as repo, nullcontext() if rev == "workspace" else repo.switch(rev):

@@ -5,13 +5,16 @@ and `{scripts}` (dvc_render/html.py). The last would be the tags that load Vega 
 """
 
 import re
-from importlib.metadata import version
 from pathlib import Path
 
+import vl_convert
+from dvc.config import Config
+from dvc.exceptions import NotDvcRepoError
+from dvc.repo import Repo
 from jinja2 import Template
 
 from sentifuse.errors import UserError
-from sentifuse.runtime.files import sha256, write_text
+from sentifuse.runtime.files import write_text
 
 # Beside the project's plot templates. DVC's config names it relative to `.dvc`.
 TEMPLATE = "plots/offline.html"
@@ -26,15 +29,11 @@ def install(folder: Path) -> Path:
     Git ignores both files: a clone without them draws its plots with DVC's own page.
 
     Returns:
-        Path of the page. It is not written again while neither it nor `vl-convert-python` has changed.
+        Path of the page.
 
     Raises:
         UserError: `folder` is in no DVC repository, or `plots.html_template` names another page.
     """
-    from dvc.config import Config
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.repo import Repo
-
     try:
         dvc_folder = Path(Repo.find_dvc_dir(str(folder)))
     except NotDvcRepoError:
@@ -47,30 +46,17 @@ def install(folder: Path) -> Path:
             "`dvc config --unset plots.html_template`, with --local, --global or --system where it is set"
         )
     page = dvc_folder / TEMPLATE
-    source, embed = (path.read_text(encoding="utf-8") for path in (_PAGE, _EMBED))
-    vega = f"vl-convert-python {version('vl-convert-python')}"
-    mark = f"page {sha256((source + embed).encode())[:16]}, Vega of {vega}"
-    if not _has_mark(page, mark):
-        text = Template(source, keep_trailing_newline=True).render(mark=mark, bundle=_bundle(embed))
-        write_text(page, text)
+    source = _PAGE.read_text(encoding="utf-8")
+    write_text(page, Template(source, keep_trailing_newline=True).render(bundle=_bundle()))
     if "html_template" not in config["plots"]:
         with config.edit("local") as local:
             local.setdefault("plots", {})["html_template"] = TEMPLATE
     return page
 
 
-def _has_mark(page: Path, mark: str) -> bool:
-    if not page.exists():
-        return False
-    with page.open(encoding="utf-8") as file:
-        return mark in file.read(200)  # the page has megabytes
-
-
-def _bundle(embed: str) -> str:
-    """Vega, Vega-Lite and `embed` as JavaScript that may stand in a `<script>` element."""
-    import vl_convert
-
-    return escape(vl_convert.javascript_bundle(embed))
+def _bundle() -> str:
+    """Vega, Vega-Lite and the function that DVC calls, as text that may stand in a `<script>` element."""
+    return escape(vl_convert.javascript_bundle(_EMBED.read_text(encoding="utf-8")))
 
 
 def escape(script: str) -> str:

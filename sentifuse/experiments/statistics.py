@@ -1,4 +1,4 @@
-"""Statistics over experiments: which is best, what groups of them reach, what correlates with the metric."""
+"""Statistics over experiments: ranks, groups, and correlations with the metric."""
 
 import difflib
 import json
@@ -63,7 +63,7 @@ def check_known(kind: str, names: Iterable[str], known: Sequence[str], note: str
 
 
 def select(experiments: Iterable[Experiment], where: Mapping[str, str]) -> list[Experiment]:
-    """Those whose params have these values, as `param_text` writes them."""
+    """The experiments whose params have these values, as `param_text` writes them."""
     return [
         experiment
         for experiment in experiments
@@ -81,12 +81,12 @@ def varying(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def of_other_data(keys: Iterable[str]) -> list[str]:
-    """Those of `keys` that change which samples the metric is of."""
+    """Those of `keys` that decide which samples the metric is computed on."""
     return [key for key in keys if key.split(".")[0] in DATA_KEYS]
 
 
 def rank(experiments: Iterable[Experiment], metric: str) -> list[Experiment]:
-    """Those that have the metric, the largest first; equal ones by name, then by commit."""
+    """The experiments that have the metric, the largest first; equal ones by name, then by commit."""
     having = [experiment for experiment in experiments if metric in experiment.metrics]
     return sorted(having, key=lambda one: (-one.metrics[metric], one.name, one.rev))
 
