@@ -33,7 +33,7 @@ deps: $(VENV)/installed
 	python -m tools.dependencies
 
 # Lets `dvc plots` work offline; where a page of the user's own is set, that stays.
-.dvc/plots/offline.html: $(VENV)/installed sentifuse/experiments/offline_plots.py
+.dvc/plots/offline.html: $(VENV)/installed $(wildcard sentifuse/experiments/offline_plots.*)
 	-python -m sentifuse offline-plots && touch $@
 
 $(VENV)/installed: requirements.txt constraints.txt pyproject.toml

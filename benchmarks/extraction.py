@@ -1,8 +1,8 @@
 """Extraction: files to embeddings with CLIP ViT-B/32, beside a plain serial loop over `CLIPModel`.
 
-Same files, same run. Both sides have loaded their model before the clock starts; what that takes is a line
-of its own. Images are JPEGs of 640 x 480 and some 45 KB of seeded noise on all scales; texts are of the
-tests' few words, drawn to be as long as tweets are: 4 to 60 tokens, 21 in the mean.
+Same files, same run. Both sides have loaded their model before the clock starts; loading is measured in a
+line of its own. Images are JPEGs of 640 x 480 and some 45 KB of seeded noise on all scales; texts consist of
+the few words of the tiny CLIP, drawn to be as long as tweets are: 4 to 60 tokens, 21 in the mean.
 """
 
 import os
@@ -29,7 +29,7 @@ from sentifuse.features.encoding import Item, Modality, Setting, encode_shard
 from sentifuse.features.engines import local
 from sentifuse.features.store.space import Space
 from sentifuse.runtime import precision
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 _PART = "extraction"
 _BATCH = 32  # of the reference

@@ -1,4 +1,4 @@
-"""What a benchmark tells: a figure of ours beside the reference's, and the table and the figure of many."""
+"""What a benchmark measured: our figure beside the reference's; a table and a chart of many such."""
 
 import importlib
 import statistics
@@ -25,7 +25,7 @@ class Measurement:
         theirs: the reference's, in the same unit.
         unit: of both.
         ratio: the figure that has the target.
-        target: None where the figure is told only.
+        target: None where the figure is only reported.
         better: whether `ratio` must be at least or at most `target`.
     """
 
@@ -106,7 +106,7 @@ def table(measurements: Sequence[Measurement]) -> str:
 
 
 def figure(measurements: Sequence[Measurement]) -> Figure:
-    """A bar a measurement of speed, on a logarithmic axis, with a tick at its target."""
+    """One bar per measurement of speed, on a logarithmic axis, with a tick at its target."""
     # What has no unit, as a cosine, is no speed.
     shown = [each for each in measurements if each.better == "more" and each.unit]
     drawn = Figure(figsize=(9.4, 0.9 + 0.48 * max(len(shown), 1)), layout="constrained")

@@ -28,7 +28,7 @@ from sentifuse.features.engines.registry import ENGINES
 from sentifuse.features.store.space import Space
 from sentifuse.features.store.space_names import space_name
 from sentifuse.runtime.files import read_json, sha256, write_json
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 _SETTING = Setting(0, 0, False, "float16", 16, 8, ViewSpec(1.0, False, 0.0))
 _PART = "ray"

@@ -1,8 +1,8 @@
 """Does it grow? Time and peak memory of the stages for 1k, 10k and 100k pairs, and training on a million.
 
-The pairs are small JPEG files and short texts, the backbone is a tiny CLIP with random weights: what is
-seen is what a pair costs beside its encoding. Each stage runs as DVC runs it, in a process of its own.
-Training is on cached embeddings that are drawn at random.
+The pairs are small JPEG files and short texts, the backbone is a tiny CLIP with random weights, so that the
+figures show what a pair costs apart from its encoding. Each stage runs as DVC runs it, in a process of its
+own. Training is on cached embeddings that are drawn at random.
 """
 
 import io
@@ -25,7 +25,7 @@ from benchmarks.measurement import Measurement
 from benchmarks.peak_memory import Run
 from sentifuse.features.schema import Meta
 from sentifuse.runtime.files import write_json, write_text
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES, SHORT_SIZES = (1_000, 10_000, 100_000), (60, 90)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.browser import Browser
+from tools.browser import Browser
 
 PAGE = Path("reports/report.html")
 OUT = Path("docs/images/report.png")

@@ -12,8 +12,8 @@ from sentifuse.features import encoding_record
 from sentifuse.features.encoding import Setting
 from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier, ModelConfig
-from tests.clip_folder import make_clip_folder
 from tests.synthetic import LABELS
+from tools.clip_folder import make_clip_folder
 
 PARAMS: dict[str, Any] = {
     "seed": 1,

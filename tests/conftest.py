@@ -12,12 +12,12 @@ process.one_thread()
 numerics.hold("native" if os.environ.get("SENTIFUSE_NATIVE") else "portable")
 
 if TYPE_CHECKING:
-    from tests.browser import Browser
+    from tools.browser import Browser
 
 
 @pytest.fixture(scope="session")
 def _chromium(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
-    from tests.browser import start  # selenium is for the few tests that ask for it
+    from tests.chromium import start  # selenium is for the few tests that ask for it
 
     browser = start(tmp_path_factory.mktemp("chromium"))
     yield browser
@@ -26,5 +26,5 @@ def _chromium(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
 
 @pytest.fixture
 def browser(_chromium: "Browser") -> "Browser":
-    """A headless Chromium, one a worker: `tests/browser.py`. Skips where there is none."""
+    """A headless Chromium, one per process of pytest-xdist: `tools/browser.py`. Skips where there is none."""
     return _chromium

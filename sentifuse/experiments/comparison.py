@@ -1,9 +1,11 @@
-"""Compares two experiments run by run: the paired difference over the splits that both have seen."""
+"""Compares two experiments run by run: the paired difference over the splits that both were run on."""
 
 import io
 from contextlib import nullcontext
 
 import pandas as pd
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 
 from sentifuse.errors import UserError
 from sentifuse.metrics.scores import COMPARED
@@ -13,14 +15,11 @@ RUNS = "plots/ablate_runs.csv"
 
 
 def read_runs(rev: str) -> pd.DataFrame:
-    """The runs that `ablate` wrote in experiment, branch or commit `rev`; `workspace` for here.
+    """The runs that `ablate` wrote in the experiment, branch or commit `rev`, or in the `workspace`.
 
     Raises:
-        UserError: no such revision, no runs in it, or runs of a version that did not note the splits.
+        UserError: no such revision, no runs in it, or runs of a version that did not record the splits.
     """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
     try:
         # Not `dvc.api.read`: it looks from the root of the Git repository, where the project need not be.
         with Repo() as repo, nullcontext() if rev == "workspace" else repo.switch(rev):
@@ -41,8 +40,8 @@ def compare(
     """The difference `first` - `second` of each score, paired by split, in points (hundredths).
 
     Args:
-        first: runs as of `ablation.table`, over splits of their own.
-        second: the same of another experiment.
+        first: runs as of `ablation.table`, each over a split of its own.
+        second: those of another experiment.
         variant: which variant to compare, such as `multimodal`.
         level: of the interval, 0..1.
 

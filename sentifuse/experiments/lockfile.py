@@ -1,6 +1,6 @@
-"""Tells from `dvc.lock` which outputs do not belong to the params that stand beside it.
+"""Tells from `dvc.lock` which outputs were made with other params than those that stand beside it.
 
-`dvc exp run evaluate` leaves the metrics of `ablate` as they were, made with other params.
+`dvc exp run evaluate` leaves the metrics of `ablate` as they were, made with the params before.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _MISSING = object()
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """In C, since there is a lock file an experiment; with the numbers of YAML 1.2 nonetheless."""
+    """Reads numbers as DVC does, and seven times as fast as Python's: there is one lock per experiment."""
 
 
 _Loader.yaml_implicit_resolvers = yaml_file._Loader.yaml_implicit_resolvers
@@ -29,8 +29,8 @@ def read(text: str) -> dict[str, Any]:
 def stale_outputs(stages: Mapping[str, Any], params: Mapping[str, Any]) -> set[str]:
     """The outputs of stages that `dvc repro` would run again for their params or inputs.
 
-    A stage is stale if one of its params has another value than in the lock, if an input has another
-    hash than the stage that writes it gave it, or if that stage is stale. Code is not looked at.
+    A stage is stale if one of its params has another value than in the lock, if one of its inputs has another
+    hash than the stage that writes it recorded, or if that stage is stale. Code is not looked at.
 
     Args:
         stages: of `read`.
@@ -48,11 +48,10 @@ def stale_outputs(stages: Mapping[str, Any], params: Mapping[str, Any]) -> set[s
 
     def is_stale(name: str) -> bool:
         if name not in found:
-            stage = stages[name]
-            found[name] = not _has_params(stage, params) or any(
+            inputs = [dep for dep in stages[name].get("deps", ()) if dep["path"] in writers]
+            found[name] = not _has_params(stages[name], params) or any(
                 is_stale(writers[dep["path"]][0]) or writers[dep["path"]][1] != dep.get("md5")
-                for dep in stage.get("deps", ())
-                if dep["path"] in writers
+                for dep in inputs
             )
         return found[name]
 

@@ -1,21 +1,24 @@
-"""What a killed DVC or a bad disk can leave behind that DVC itself does not get over.
+"""Removes what a killed DVC or a bad disk left behind, and DVC itself stops at.
 
-DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place: killed in that moment it leaves half a file, and
-stops at it. It takes an object of its cache for sound because it is there: a damaged one comes back with
-every checkout. Nothing that this removes is lost: what is missing is run again, or comes from the cache.
+DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place: killed in that moment, it leaves half a file that it
+cannot read. It trusts every object of its cache: a damaged one comes back with each checkout. Nothing is
+lost by the removal: what is missing is run again, or comes from the cache.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from voluptuous import Invalid
 
 
 def mend(root: Path, cache: Path, dvc: Path | None = None) -> list[Path]:
-    """Removes what DVC stumbles over; must not run beside DVC.
+    """Removes what DVC stops at; must not run beside DVC.
 
     Args:
         root: the folder of `dvc.lock`.
@@ -23,47 +26,37 @@ def mend(root: Path, cache: Path, dvc: Path | None = None) -> list[Path]:
         dvc: DVC's own folder, if it is not `ROOT/.dvc`: a pipeline may lie deeper in a repository.
 
     Returns:
-        What was removed. Where an object of the cache was, DVC will hash all outputs anew, since one of
-        them may be a copy of it.
+        What was removed. If an object of the cache was, DVC will hash all outputs anew, since one of them
+        may be a copy of it.
     """
-    broken = [path for path in ((dvc or root / ".dvc") / "tmp" / "rwlock",) if not _is_json(path)]
-    broken += [path for path in (root / "dvc.lock",) if not _is_lock(path)]
-    objects = [path for path in _objects(cache) if _md5(path) != path.parent.name + path.stem]
-    if objects and _is_lock(root / "dvc.lock"):
-        for path in _outputs(root):
+    rwlock, lock = (dvc or root / ".dvc") / "tmp" / "rwlock", root / "dvc.lock"
+    broken = [
+        path for path, read in ((rwlock, json.loads), (lock, _read_lock)) if _fails(read, path)
+    ]
+    # The objects that DVC 3 names by MD5; a folder's ends with `.dir`.
+    objects = sorted((cache / "files" / "md5").glob("[0-9a-f][0-9a-f]/*"))
+    damaged = [path for path in objects if _md5(path) != path.parent.name + path.stem]
+    if damaged and lock.exists() and lock not in broken:
+        for path in _outputs(root, _read_lock(lock.read_bytes())):
             os.utime(path)  # DVC trusts the hash that it noted beside the time of the last change
-    for path in [*broken, *objects]:
+    for path in [*broken, *damaged]:
         path.unlink()
-    return [*broken, *objects]
+    return [*broken, *damaged]
 
 
-def _is_json(path: Path) -> bool:
+def _fails(read: Callable[[bytes], Any], path: Path) -> bool:
     try:
-        json.loads(path.read_bytes())
+        read(path.read_bytes())
     except FileNotFoundError:
-        return True
-    except ValueError:
         return False
-    return True
-
-
-def _is_lock(path: Path) -> bool:
-    """Whether DVC will read it: half a file may well be YAML."""
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
-
-    try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(path.read_bytes()))
-    except FileNotFoundError:
-        return True
     except (ValueError, yaml.YAMLError, Invalid):
-        return False
-    return True
+        return True
+    return False
 
 
-def _objects(cache: Path) -> list[Path]:
-    """The objects that DVC 3 names by MD5; a folder's ends with `.dir`."""
-    return sorted((cache / "files" / "md5").glob("[0-9a-f][0-9a-f]/*"))
+def _read_lock(raw: bytes) -> Any:
+    """Fails where DVC does: half a file may well be YAML."""
+    return COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(raw))
 
 
 def _md5(path: Path) -> str:
@@ -71,10 +64,8 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _outputs(root: Path) -> Iterator[Path]:
-    lock = root / "dvc.lock"
-    document = yaml.safe_load(lock.read_bytes()) if lock.exists() else {}
-    for stage in document.get("stages", {}).values():
+def _outputs(root: Path, lock: Any) -> Iterator[Path]:
+    for stage in lock.get("stages", {}).values():
         for out in stage.get("outs", []):
             path = root / out["path"]
             yield from (each for each in [path, *path.rglob("*")] if each.is_file())

@@ -1,8 +1,16 @@
-"""Reads the experiments of the repository: the params and metrics of each, by dotted keys."""
+"""Reads the experiments of the repository: the params and metrics of each, by dotted keys.
 
+`dvc exp show --json` gives them. Which params each stage ran with is not in its JSON, and is needed to tell
+whether metrics belong to the params beside them: that is read from the `dvc.lock` in Git.
+"""
+
+import json
 import math
+import re
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
@@ -10,6 +18,9 @@ from typing import Any
 
 from sentifuse.errors import UserError
 from sentifuse.experiments import lockfile
+
+# Where DVC keeps an experiment in Git: below the commit that the experiment derives from.
+_REF = re.compile("refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/")
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ class Collected:
     """What was found.
 
     Attributes:
-        experiments: those that have params and metrics, first the experiments by time, then the commits
-            they derive from, then the workspace.
+        experiments: those that have metrics: first the experiments by time, then the commits that they
+            derive from, then the workspace.
         skipped: why others are not among them (`queued`, `running`, `failed`, `stale`, `unreadable`,
             `without metrics`) -> how many.
     """
@@ -56,107 +67,107 @@ class Collected:
 def read() -> Collected:
     """Reads all experiments, the commits that they derive from, `HEAD` and the workspace.
 
-    Metrics that were made with other params than those beside them are left out (`lockfile`); whoever
+    Metrics that were made with other params than those beside them are left out; an experiment that
     has no others is `stale`.
 
     Raises:
-        UserError: not in a DVC repository, or in one without Git.
+        UserError: not in a DVC repository, or in one without Git, or what DVC complains of.
     """
-    from dvc.exceptions import DvcException, NotDvcRepoError
-    from dvc.repo import Repo
+    root, project = _folders()
+    skipped: Counter[str] = Counter()
+    places: list[Experiment] = []
+    runs: list[Experiment] = []
+    for state in _show(root):
+        baseline = _name(state)
+        found = [(places, state, "success")]
+        for run in state["experiments"] or ():
+            executor = run["executor"] or {"state": "success"}
+            found.append((runs, run["revs"][0], executor["state"]))
+        for kept, each, status in found:
+            one = _experiment(each, baseline, root, project) if status == "success" else status
+            if isinstance(one, Experiment):
+                kept.append(one)
+            else:
+                skipped[one] += 1
+    runs.sort(key=lambda run: (run.created, run.name, run.rev))
+    places.sort(key=lambda place: (place.rev == "workspace", place.created, place.name))
+    return Collected(mark_repeats(runs + places), dict(sorted(skipped.items())))
 
-    try:
-        with Repo() as repo:
-            found, skipped = _collect(repo)
-    except NotDvcRepoError:
-        raise UserError("no DVC repository here: change into one, or `dvc init`") from None
-    except DvcException as error:
-        raise UserError(f"cannot read the experiments: {' '.join(str(error).split())}") from None
-    return Collected(mark_repeats(found), skipped)
 
-
-def mark_repeats(experiments: list[Experiment]) -> tuple[Experiment, ...]:
-    """Sets `same_as`: runs are a pure function of their params, so a repeat is not one more run."""
+def mark_repeats(experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:
+    """Sets `same_as`: results are a pure function of the params, so a repeat does not count again."""
     first: dict[str, str] = {}
     marked = []
     for experiment in experiments:
         content = repr((sorted(experiment.params.items()), sorted(experiment.metrics.items())))
-        if content in first:
-            marked.append(replace(experiment, same_as=first[content]))
-        else:
-            first[content] = experiment.name
-            marked.append(experiment)
+        marked.append(replace(experiment, same_as=first.get(content, "")))
+        first.setdefault(content, experiment.name)
     return tuple(marked)
 
 
-def _collect(repo: Any) -> tuple[list[Experiment], dict[str, int]]:
-    # `dvc.api.exp_show` would do, but turns every value into text ("None", "False", "[256, 64]"),
-    # dates into "12:45 AM", and looks at the first parents of one branch only.
-    from dvc.repo.experiments.utils import exp_refs
-    from dvc.scm import Git
+def _folders() -> tuple[Path, Path]:
+    """The root of DVC's repository, and the folder of `dvc.yaml`, which may lie deeper."""
+    above = [Path.cwd(), *Path.cwd().parents]
+    root = next((folder for folder in above if (folder / ".dvc").is_dir()), None)
+    if root is None:
+        raise UserError("no DVC repository here: change into one, or run `dvc init`")
+    project = next((folder for folder in above if (folder / "dvc.yaml").exists()), root)
+    return root, project if project.is_relative_to(root) else root
 
-    if not isinstance(repo.scm, Git):
+
+def _show(root: Path) -> list[dict[str, Any]]:
+    """The states that `dvc exp show` lists: of the workspace, of `HEAD`, of each commit with experiments."""
+    refs = _call(root, "git", "for-each-ref", "--format=%(refname)", "refs/exps")
+    if refs.returncode:
         raise UserError("DVC works without Git here: experiments need a Git repository")
-    if repo.scm.no_commits:
-        return [], {}
-    baselines = {repo.scm.get_rev()} | {ref.baseline_sha for ref in exp_refs(repo.scm)}
-    skipped: Counter[str] = Counter()
-    places, runs = [], []
-    for state in repo.experiments.show(revs=sorted(baselines)):
-        baseline = state.name or _short(state.rev)
-        if place := _experiment(repo, state, baseline, skipped):
-            places.append(place)
-        for run, status in _runs(state):
-            if status != "success":
-                skipped[status] += 1
-            elif experiment := _experiment(repo, run, baseline, skipped):
-                runs.append(experiment)
-    runs.sort(key=lambda run: (run.created, run.name, run.rev))
-    places.sort(key=lambda place: (place.rev == "workspace", place.created, place.name))
-    return runs + places, dict(sorted(skipped.items()))
+    commits = sorted({"".join(found) for found in _REF.findall(refs.stdout)})
+    chosen = [part for rev in ("HEAD", *commits) for part in ("--rev", rev)]
+    shown = _call(root, sys.executable, "-m", "dvc", "exp", "show", "--json", *chosen)
+    if shown.returncode:
+        reason = shown.stderr.strip().rpartition("\n")[2].removeprefix("ERROR: ")
+        raise UserError(f"cannot read the experiments: {reason}")
+    return list(json.loads(shown.stdout))
 
 
-def _runs(baseline: Any) -> Iterator[tuple[Any, str]]:
-    """The experiments of a commit, each with `success`, `queued`, `running` or `failed`."""
-    for candidate in baseline.experiments or ():
-        yield candidate.revs[0], candidate.executor.state if candidate.executor else "success"
+def _call(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False)
 
 
-def _experiment(repo: Any, state: Any, baseline: str, skipped: Counter[str]) -> Experiment | None:
-    from dvc.utils.flatten import flatten
+def _experiment(state: Any, baseline: str, root: Path, project: Path) -> Experiment | str:
+    """The experiment, or why it is none."""
+    data, rev = state["data"], state["rev"]
+    if data is None:
+        return "unreadable"
+    inside = project.relative_to(root)
+    documents, files = (dict(_readable(data[kind], inside)) for kind in ("params", "metrics"))
+    stale = set(files) & lockfile.stale_outputs(lockfile.read(_lock(project, rev)), documents)
+    metrics = _numbers({path: files[path] for path in files if path not in stale})
+    if not metrics:
+        return "stale" if stale else "without metrics"
+    # DVC gives the local time without its zone; it has none for the workspace.
+    time = data["timestamp"] and datetime.fromisoformat(data["timestamp"]).astimezone(UTC)
+    return Experiment(
+        name=_name(state),
+        rev=rev,
+        baseline=baseline,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ") if time else "",
+        params={key: value for document in documents.values() for key, value in _flat(document)},
+        metrics=metrics,
+        stale=tuple(sorted(stale)),
+    )
 
-    if state.data is None:
-        skipped["unreadable"] += 1
-        return None
-    inside = _project(repo)
-    documents = dict(_readable(state.data.params, inside))
-    files = dict(_readable(state.data.metrics, inside))
-    lock = lockfile.read(_lock(repo, state.rev, inside))
-    stale = set(files) & lockfile.stale_outputs(lock, documents)
-    metrics = {
-        f"{_prefix(path)}{key}": value
-        for path, document in files.items()
-        if path not in stale
-        for key, value in flatten(document).items()
+
+def _numbers(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The finite numbers in files of metrics, by keys as in `Experiment`."""
+    found: dict[str, Any] = {}
+    for path, document in files.items():
+        stem = PurePath(path).stem
+        found |= _flat(document, "" if stem == "evaluate" else f"{stem}.")
+    return {
+        key: value
+        for key, value in found.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
-    if not metrics:
-        skipped["stale" if stale else "without metrics"] += 1
-        return None
-    params = {
-        key: value for document in documents.values() for key, value in flatten(document).items()
-    }
-    name = state.name or _short(state.rev)
-    created = _utc(state.data.timestamp)
-    return Experiment(name, state.rev, baseline, created, params, metrics, tuple(sorted(stale)))
-
-
-def _project(repo: Any) -> PurePath:
-    """Where `dvc.yaml` is, from the root of DVC's repository: it may lie deeper."""
-    root, here = Path(repo.root_dir), Path.cwd()
-    above = (folder for folder in (here, *here.parents) if (folder / "dvc.yaml").exists())
-    found = next(above, root)
-    return found.relative_to(root) if found.is_relative_to(root) else PurePath()
 
 
 def _readable(files: Mapping[str, Any], inside: PurePath) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -166,20 +177,23 @@ def _readable(files: Mapping[str, Any], inside: PurePath) -> Iterator[tuple[str,
             yield PurePath(path).relative_to(inside).as_posix(), document
 
 
-def _lock(repo: Any, rev: str, inside: PurePath) -> str:
-    with repo.switch(rev):
-        path = repo.fs.join(repo.root_dir, *inside.parts, "dvc.lock")
-        return str(repo.fs.read_text(path, encoding="utf-8")) if repo.fs.exists(path) else ""
+def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values."""
+    for key, value in document.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
-def _prefix(path: str) -> str:
-    stem = PurePath(path).stem
-    return "" if stem == "evaluate" else f"{stem}."
+def _lock(project: Path, rev: str) -> str:
+    """The text of `dvc.lock` in a commit or in the workspace; empty if there is none."""
+    path = project / "dvc.lock"
+    if rev != "workspace":
+        return _call(project, "git", "show", f"{rev}:./{path.name}").stdout
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _short(rev: str) -> str:
-    return rev if rev == "workspace" else rev[:7]
-
-
-def _utc(time: datetime | None) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else ""
+def _name(state: Mapping[str, Any]) -> str:
+    rev = str(state["rev"])
+    return state["name"] or (rev if rev == "workspace" else rev[:7])

@@ -4,6 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 
 from sentifuse.experiments import statistics
 from sentifuse.experiments.read import Experiment
@@ -52,39 +53,30 @@ def top_table(ranked: Sequence[Experiment], metric: str, top: int, params: Seque
     """The first `top` experiments with their `params`, or else with all that differ among them."""
     shown = ranked[:top]
     keys = params or statistics.varying(shown)
+    columns = {
+        "rank": [str(number) for number in range(1, len(shown) + 1)],
+        "experiment": [one.name for one in shown],
+        metric: [_figure(one.metrics[metric]) for one in shown],
+    }
     ends = [statistics.interval(one, metric) for one in shown]
-    intervals = [f"{_figure(end[0])} to {_figure(end[1])}" if end else "" for end in ends]
-    has_interval = any(intervals)
-    columns = ["rank", "experiment", metric, *(["interval"] * has_interval), *keys]
-    rows = [
-        [
-            str(number),
-            one.name,
-            _figure(one.metrics[metric]),
-            *([interval] * has_interval),
-            *(statistics.param_text(one, key) for key in keys),
-        ]
-        for number, (one, interval) in enumerate(zip(shown, intervals, strict=True), start=1)
-    ]
-    numeric = {
+    if any(ends):
+        columns["interval"] = [" to ".join(map(_figure, end)) if end else "" for end in ends]
+    for key in keys:
+        columns[key] = [statistics.param_text(one, key) for one in shown]
+    numbers = {
         key for key in keys if all(statistics.is_number(one.params.get(key)) for one in shown)
     }
-    return Table(columns, rows, frozenset({"rank", metric} | numeric))
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return Table(list(columns), rows, frozenset({"rank", metric} | numbers))
 
 
 def group_table(ranked: Sequence[Experiment], metric: str, keys: Sequence[str]) -> Table:
-    """Mean, standard deviation, best and count of each group; a single one has no deviation."""
+    """Mean, sample standard deviation, best and count of each group; one alone has no deviation."""
     figures = ("mean", "sd", "best", "count")
-    rows = [
-        [
-            *one.values,
-            _figure(one.mean),
-            "" if one.sd is None else _figure(one.sd),
-            _figure(one.best),
-            str(one.count),
-        ]
-        for one in statistics.group(ranked, metric, keys)
-    ]
+    rows = []
+    for values, found in statistics.group(ranked, metric, keys).items():
+        sd = _figure(stdev(found)) if len(found) > 1 else ""
+        rows.append([*values, _figure(fmean(found)), sd, _figure(max(found)), str(len(found))])
     return Table([*keys, *figures], rows, frozenset(figures))
 
 
@@ -115,7 +107,7 @@ def correlations(ranked: Sequence[Experiment], metric: str) -> str:
 
 
 def as_csv(chosen: Sequence[Experiment], metric: str) -> str:
-    """A row an experiment, by rank, with the params that differ and all metrics.
+    """One row per experiment, by rank, with the params that differ and all metrics.
 
     Params stand as text or JSON, and are empty where an experiment lacks them. A metric named like a
     param follows `metrics:`.

@@ -1,7 +1,7 @@
-"""Shares the run-cache: which outputs each run of a stage had, for given params and dependencies.
+"""Shares the run-cache: which outputs each run of a stage gave for its params and dependencies.
 
 `dvc push --run-cache` uploads these records, but of the outputs only those of the workspace, and never
-the small files that git tracks (`cache: false`); without all of its outputs DVC runs a stage again.
+the small files that Git tracks (`cache: false`); without all of its outputs, DVC runs a stage again.
 """
 
 import logging
@@ -13,18 +13,18 @@ from sentifuse.errors import UserError
 
 
 def push(remote: str | None = None) -> int:
-    """Uploads the records of all runs in the cache at hand, and their outputs as far as they are there.
+    """Uploads the records of all runs in the local cache, and those of their outputs that are in it.
 
     Args:
         remote: the name of a remote; None for the default one.
 
     Returns:
-        How many runs of a stage the remote has got.
+        How many runs of a stage the remote has.
 
     Raises:
         UserError: no repository, no such remote, one that keeps no run-cache (HTTP), a failed upload.
     """
-    # `dvc gc` removes outputs but not records; what it left is worth pushing, without a word on the rest.
+    # `dvc gc` removes outputs but not records: what it left is pushed, without a warning for the rest.
     logging.getLogger("dvc").setLevel(logging.ERROR)
     try:
         with Repo() as repo:

@@ -1,4 +1,4 @@
-"""Statistics over experiments: which is best, what groups of them reach, what goes with the metric."""
+"""Statistics over experiments: ranks, groups, and correlations with the metric."""
 
 import difflib
 import json
@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 from sentifuse.errors import UserError
 from sentifuse.experiments.read import Experiment
@@ -16,33 +17,10 @@ _LEAST_FOR_CORRELATION = 3
 
 
 @dataclass(frozen=True)
-class Group:
-    """The metric over the experiments that agree in some params.
-
-    Attributes:
-        values: of these params, as text.
-        mean: of the metric.
-        sd: sample standard deviation; None for a single experiment.
-        best: the largest.
-        count: how many experiments.
-    """
-
-    values: tuple[str, ...]
-    mean: float
-    sd: float | None
-    best: float
-    count: int
-
-
-@dataclass(frozen=True)
 class Correlation:
-    """Pearson's r of a hyperparameter with the metric.
+    """Pearson's r of a hyperparameter with the metric over `n` experiments.
 
-    Attributes:
-        name: the key, or `log10(key)`.
-        r: -1..1.
-        p: two-sided, under independent normal errors.
-        n: how many experiments have a number there.
+    `name` is the key, or `log10(key)`; `p` is two-sided, under independent normal errors.
     """
 
     name: str
@@ -52,16 +30,14 @@ class Correlation:
 
 
 def is_test(metric: str) -> bool:
-    """Whether the metric is of the test part; all that `ablate` writes and all `baselines` are."""
+    """Whether the metric is of the test part, as all of `ablate` and `baselines` are."""
     parts = metric.split(".")
     return "test" in parts or parts[0] in ("ablate", "baselines")
 
 
 def param_text(experiment: Experiment, key: str) -> str:
     """A param as text: text as it is, anything else as JSON; empty where the experiment lacks it."""
-    if key not in experiment.params:
-        return ""
-    found = experiment.params[key]
+    found = experiment.params.get(key, "")
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
 
@@ -87,7 +63,7 @@ def check_known(kind: str, names: Iterable[str], known: Sequence[str], note: str
 
 
 def select(experiments: Iterable[Experiment], where: Mapping[str, str]) -> list[Experiment]:
-    """Those whose params have these values, as `param_text` writes them."""
+    """The experiments whose params have these values, as `param_text` writes them."""
     return [
         experiment
         for experiment in experiments
@@ -105,12 +81,12 @@ def varying(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def of_other_data(keys: Iterable[str]) -> list[str]:
-    """Those of `keys` that change which samples the metric is of."""
+    """Those of `keys` that decide which samples the metric is computed on."""
     return [key for key in keys if key.split(".")[0] in DATA_KEYS]
 
 
 def rank(experiments: Iterable[Experiment], metric: str) -> list[Experiment]:
-    """Those that have the metric, the largest first; equal ones by name, then by commit."""
+    """The experiments that have the metric, the largest first; equal ones by name, then by commit."""
     having = [experiment for experiment in experiments if metric in experiment.metrics]
     return sorted(having, key=lambda one: (-one.metrics[metric], one.name, one.rev))
 
@@ -118,59 +94,46 @@ def rank(experiments: Iterable[Experiment], metric: str) -> list[Experiment]:
 def interval(experiment: Experiment, metric: str) -> tuple[float, float] | None:
     """The interval that `evaluate` gives for `part.score` as `part.interval.score.low` and `.high`."""
     part, _, score = metric.partition(".")
-    ends = [experiment.metrics.get(f"{part}.interval.{score}.{end}") for end in ("low", "high")]
-    low, high = ends
+    low = experiment.metrics.get(f"{part}.interval.{score}.low")
+    high = experiment.metrics.get(f"{part}.interval.{score}.high")
     return None if low is None or high is None else (low, high)
 
 
-def group(experiments: Iterable[Experiment], metric: str, keys: Sequence[str]) -> list[Group]:
-    """Groups the experiments that have the metric by the values of `keys`, largest mean first."""
+def group(
+    experiments: Iterable[Experiment], metric: str, keys: Sequence[str]
+) -> dict[tuple[str, ...], list[float]]:
+    """Values of `keys` as text -> the metric of the experiments that have them, the largest mean first."""
     scores: dict[tuple[str, ...], list[float]] = {}
     for experiment in rank(experiments, metric):
         values = tuple(param_text(experiment, key) for key in keys)
         scores.setdefault(values, []).append(experiment.metrics[metric])
-    groups = [
-        Group(
-            values=values,
-            mean=statistics.fmean(found),
-            sd=statistics.stdev(found) if len(found) > 1 else None,
-            best=max(found),
-            count=len(found),
-        )
-        for values, found in scores.items()
-    ]
-    return sorted(groups, key=lambda one: (-one.mean, one.values))
+    return dict(sorted(scores.items(), key=lambda one: (-statistics.fmean(one[1]), one[0])))
 
 
 def correlate(experiments: Iterable[Experiment], metric: str) -> list[Correlation]:
     """Correlates each numeric hyperparameter with the metric, the strongest first.
 
-    Left out are seeds, which name a draw and measure nothing, constants, and whatever fewer than three
-    experiments have as a number. A positive one that spans at least a decade is tried on a logarithmic
-    scale too, since rates are chosen by factors.
+    Left out are seeds, which measure nothing, constants, and whatever fewer than three experiments have as
+    a number. One that spans a decade is tried on a logarithmic scale too, since rates are chosen by factors.
     """
     having = rank(experiments, metric)
     found = []
     for key in param_names(having):
-        pairs = [
-            (float(experiment.params[key]), experiment.metrics[metric])
-            for experiment in having
-            if is_number(experiment.params.get(key))
-        ]
-        if key.split(".")[-1] == "seed" or len(pairs) < _LEAST_FOR_CORRELATION:
+        those = [one for one in having if is_number(one.params.get(key))]
+        if key.split(".")[-1] == "seed" or len(those) < _LEAST_FOR_CORRELATION:
             continue
-        numbers, scores = zip(*pairs, strict=True)
+        numbers = [float(one.params[key]) for one in those]
+        scores = [one.metrics[metric] for one in those]
         if min(numbers) == max(numbers) or min(scores) == max(scores):
             continue
         found.append(_pearson(key, numbers, scores))
         # On two values, any scale gives the same r.
         if spans_decade(numbers) and len(set(numbers)) > 2:
-            logarithms = [math.log10(number) for number in numbers]
-            found.append(_pearson(f"log10({key})", logarithms, scores))
+            found.append(_pearson(f"log10({key})", list(map(math.log10, numbers)), scores))
     return sorted(found, key=lambda one: (-abs(one.r), one.name))
 
 
-def is_number(found: object) -> bool:
+def is_number(found: Any) -> TypeGuard[float]:
     """Whether a param is a number; true and false are none."""
     return isinstance(found, int | float) and not isinstance(found, bool)
 

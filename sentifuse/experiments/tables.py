@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_NONE = "-"
 _LATEX = {
+    **{sign: f"\\{sign}" for sign in "_%&#${}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -16,7 +16,7 @@ _LATEX = {
     # After a line's end they would be read as its argument.
     "[": "{[}",
     "*": "{*}",
-} | {sign: f"\\{sign}" for sign in "_%&#${}"}
+}
 
 
 @dataclass(frozen=True)
@@ -35,40 +35,31 @@ class Table:
 
     def text(self) -> str:
         """Columns two spaces apart, without a line end at the end."""
-        lines = [self.columns, *([cell or _NONE for cell in row] for row in self.rows)]
-        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if name in self.numbers else cell.ljust(width)
-                for name, cell, width in zip(self.columns, line, widths, strict=True)
-            ).rstrip()
-            for line in lines
-        )
+        lines = [self.columns, *self._filled_rows()]
+        columns = []
+        for name, cells in zip(self.columns, zip(*lines, strict=True), strict=True):
+            adjust = str.rjust if name in self.numbers else str.ljust
+            width = max(map(len, cells))
+            columns.append([adjust(cell, width) for cell in cells])
+        return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
     def latex(self) -> str:
         r"""A `tabular` in the style of booktabs, for `\input` in a float of one's own."""
+        import pandas as pd
+
         kinds = "".join("r" if name in self.numbers else "l" for name in self.columns)
-        rows = [[cell or _NONE for cell in row] for row in self.rows]
-        return "\n".join(
-            [
-                r"% needs \usepackage{booktabs}",
-                rf"\begin{{tabular}}{{{kinds}}}",
-                r"\toprule",
-                _latex_row(self.columns),
-                r"\midrule",
-                *map(_latex_row, rows),
-                r"\bottomrule",
-                r"\end{tabular}",
-                "",
-            ]
-        )
+        head, *rows = [
+            [escape(cell) for cell in line] for line in (self.columns, *self._filled_rows())
+        ]
+        table = pd.DataFrame(rows, columns=head)
+        latex = table.to_latex(index=False, escape=False, column_format=kinds)
+        return f"% needs \\usepackage{{booktabs}}\n{latex}"
+
+    def _filled_rows(self) -> list[list[str]]:
+        return [[cell or "-" for cell in row] for row in self.rows]
 
 
 def escape(text: str) -> str:
     """`text` such that LaTeX prints it as it is, on one line."""
     escaped = "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
     return re.sub("-(?=-)", "-{}", escaped)  # two hyphens would become a dash
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(escape, cells)) + r" \\"

@@ -19,8 +19,8 @@ import yaml
 from PIL import Image
 
 from sentifuse.config import params
-from tests.clip_folder import make_clip_folder
 from tests.places import ROOT
+from tools.clip_folder import make_clip_folder
 
 LABELS = ("negative", "neutral", "positive")
 STAGES = (

@@ -17,10 +17,10 @@ from sentifuse.data import manifest
 from sentifuse.features.encoding import Item
 from sentifuse.features.engines import local
 from sentifuse.features.store.space import Space
-from tests.clip_folder import make_clip_folder
 from tests.pipeline.project import Project, call, environment, stages_run
 from tests.pipeline.test_determinism import features, samples_of
 from tests.serial_pool import SerialPool
+from tools.clip_folder import make_clip_folder
 
 
 @pytest.fixture

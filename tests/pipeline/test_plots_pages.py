@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.browser import Browser
 from tests.pipeline.project import Project, lay_out
 from tests.places import ROOT
+from tools.browser import Browser
 
 # The width and height in pixels that the lines, bars and points of each plot take up, legends left out.
 _SPANS = """

@@ -16,7 +16,7 @@ from sentifuse.errors import UserError
 from sentifuse.features import encoding
 from sentifuse.features.store import space_names
 from tests.bundles import make_bundle
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 # Of several lengths, scripts and none.
 TEXTS = ("good day", "the day", "so bad #Monday", "天气", "the the the good good day", "http://x.y")

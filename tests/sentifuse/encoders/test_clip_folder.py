@@ -15,7 +15,7 @@ from transformers import CLIPModel, CLIPProcessor
 from sentifuse.encoders import registry
 from sentifuse.encoders.clip_folder import PREPROCESSOR, PROCESSOR
 from sentifuse.errors import UserError
-from tests.clip_folder import edit_config, make_clip_folder
+from tools.clip_folder import edit_config, make_clip_folder
 
 Change = Callable[[Path], object]
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 605\n"

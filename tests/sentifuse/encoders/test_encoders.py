@@ -20,7 +20,7 @@ from sentifuse.encoders.bundled import EfficientNetLite0, MiniLM
 from sentifuse.encoders.interface import Backbone, fingerprint
 from sentifuse.errors import UserError
 from sentifuse.features.encoding import normalise
-from tests.clip_folder import edit_config, make_clip_folder
+from tools.clip_folder import edit_config, make_clip_folder
 
 TEXTS = [
     "the good day",

@@ -12,7 +12,7 @@ from transformers import CLIPModel
 
 from sentifuse.encoders import fast_clip, registry
 from sentifuse.encoders.interface import Backbone, Encoded
-from tests.clip_folder import edit_config, make_clip_folder
+from tools.clip_folder import edit_config, make_clip_folder
 
 LENGTHS = (2, 5, 17, 77)
 PRECISIONS = ["bf16", "fp16"]

@@ -15,7 +15,7 @@ from sentifuse.evaluation import evaluate, report
 from sentifuse.evaluation.gallery import Answer, SampleCard
 from sentifuse.evaluation.report import Findings
 from sentifuse.metrics import calibration
-from tests.browser import Browser
+from tools.browser import Browser
 
 LABELS = ("negative", "neutral", "positive")
 # One transparent pixel.

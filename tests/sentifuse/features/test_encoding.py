@@ -18,7 +18,7 @@ from sentifuse.encoders.interface import Backbone, Encoded, TextEncoder
 from sentifuse.errors import UserError
 from sentifuse.features.encoding import Item, Modality, Setting, encode_shard, item_key
 from sentifuse.features.store.space import EncodedRow
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 SETTING = Setting(
     image_split=2,

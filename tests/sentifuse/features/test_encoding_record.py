@@ -9,7 +9,7 @@ from sentifuse.errors import UserError
 from sentifuse.features import encoding, encoding_record
 from sentifuse.features.encoding import Setting
 from sentifuse.features.encoding_record import EncodingRecord
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 SETTING = Setting(0, 1, True, "float16", 4, 2, ViewSpec(0.5, True, 0.0))
 

@@ -11,7 +11,7 @@ from sentifuse.encoders.interface import Backbone
 from sentifuse.errors import UserError
 from sentifuse.features import fidelity
 from sentifuse.features.encoding import Item, Setting, encode_shard
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 SETTING = Setting(0, 1, True, "float16", 4, 2, ViewSpec(0.5, True, 0.0), precision="bf16")
 TEXTS = ("good day", "the bad day", "so bad", "the food")

@@ -12,8 +12,8 @@ from sentifuse.errors import UserError
 from sentifuse.features import encoding_record, preprocessing, schema
 from sentifuse.features.encoding import Setting
 from sentifuse.features.engines import local
-from tests.clip_folder import make_clip_folder
 from tests.serial_pool import SerialPool
+from tools.clip_folder import make_clip_folder
 
 
 class ReachedError(Exception):

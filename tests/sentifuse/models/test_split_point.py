@@ -23,7 +23,7 @@ from sentifuse.encoders import registry
 from sentifuse.encoders.interface import Backbone, TailSpec
 from sentifuse.features.batches import Batch
 from sentifuse.models.classifier import Classifier, ModelConfig
-from tests.clip_folder import make_clip_folder
+from tools.clip_folder import make_clip_folder
 
 TEXTS = ["the good day", "", "bad", "so bad, the day was as bad as the food", "good! \U0001f600"]
 TARGETS = torch.tensor([2, 1, 0, 0, 2])

@@ -18,7 +18,7 @@ from sentifuse.deploy.serving.limits import Limits
 from tests.bundles import make_bundle
 
 if TYPE_CHECKING:
-    from tests.browser import Browser
+    from tools.browser import Browser
 
 LIMITS = Limits(
     upload_bytes=50_000, pixels=10_000, text_characters=200, seconds=20, workers=1, queue=8

@@ -15,8 +15,8 @@ from sentifuse.features.engines import local
 from sentifuse.features.key_table import KeyTable
 from sentifuse.features.store.space import Space
 from sentifuse.runtime import devices
-from tests.clip_folder import make_clip_folder
 from tests.serial_pool import SerialPool
+from tools.clip_folder import make_clip_folder
 
 SETTING = Setting(0, 0, False, "float16", 4, 2, ViewSpec(0.5, True, 0.0))
 

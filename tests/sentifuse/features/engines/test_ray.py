@@ -27,8 +27,8 @@ from sentifuse.features.store.space_names import space_name
 from sentifuse.runtime.files import sha256
 from sentifuse.runtime.numerics import Numerics
 from tests.bundles import make_bundle
-from tests.clip_folder import make_clip_folder
 from tests.toy_work import Toy
+from tools.clip_folder import make_clip_folder
 
 pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
 

@@ -12,8 +12,8 @@ from sentifuse.features import encoding
 from sentifuse.features.encoding import Setting
 from sentifuse.features.store import space_names
 from sentifuse.features.store.space_names import space_name
-from tests.clip_folder import make_clip_folder
 from tests.sentifuse.features.test_encoding import PRECISIONS, SETTING
+from tools.clip_folder import make_clip_folder
 
 
 @pytest.fixture(scope="module")

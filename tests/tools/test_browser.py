@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests import browser as browser_module
-from tests.browser import Browser, start
+from tests.chromium import REQUIRED, start
+from tools.browser import Browser
 
 CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens
 
@@ -102,9 +102,9 @@ def test_no_chromium_skips_and_fails_where_it_is_required(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv(browser_module.REQUIRED, raising=False)
+    monkeypatch.delenv(REQUIRED, raising=False)
     with pytest.raises(pytest.skip.Exception, match="no chromium: apt-get install"):
         start(tmp_path)
-    monkeypatch.setenv(browser_module.REQUIRED, "1")
+    monkeypatch.setenv(REQUIRED, "1")
     with pytest.raises(pytest.fail.Exception, match="no chromium: apt-get install"):
         start(tmp_path)

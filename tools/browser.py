@@ -1,29 +1,25 @@
-"""A page in a real headless Chromium: what it shows, what it asks of the network, what it complains of.
+"""A page in a real headless Chromium: what it shows, what it requests, and which errors it logs.
 
-    def test_page(browser: Browser, tmp_path: Path) -> None:   # the fixture is in tests/conftest.py
-        browser.open(tmp_path / "page.html")                   # or an http:// address
-        assert len(browser.find(".card")) == 8
-        assert browser.network_requests() == []
-        assert browser.console_errors() == []
+    browser = Browser(profile)              # a test uses the fixture `browser` of tests/conftest.py instead
+    browser.open(folder / "page.html")      # or an http:// address
+    assert len(browser.find(".card")) == 8
+    assert browser.network_requests() == []
+    assert browser.console_errors() == []
 
-Needs Debian's `chromium` and `chromium-driver`. All tests of a worker share one Chromium, and so its cookies
-and local storage; a server on a port of its own is an origin of its own.
+Needs Debian's `chromium` and `chromium-driver`. Tests that run in one process share one Chromium, with its
+cookies and its local storage; a server on another port is another origin.
 """
 
 import base64
 import json
-import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-
-REQUIRED = "SENTIFUSE_REQUIRE_BROWSER"
 
 # Schemes that read from this machine or from the page itself.
 _LOCAL = ("file:", "data:", "blob:", "about:")
@@ -131,7 +127,7 @@ class Browser:
         return [message for found, message in self._console if found == level]
 
     def _devtools(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        return self.driver.execute_cdp_cmd(command, arguments)
+        return dict(self.driver.execute_cdp_cmd(command, arguments))
 
     def _read_logs(self) -> None:
         """Moves what chromedriver has kept, which it hands out once, to the lists."""
@@ -143,16 +139,6 @@ class Browser:
                 self._requests.append(event["params"]["url"])
         for entry in self.driver.get_log("browser"):
             self._console.append((entry["level"], entry["message"]))
-
-
-def start(profile: Path) -> Browser:
-    """A `Browser`; skips the test where there is no Chromium, unless `$SENTIFUSE_REQUIRE_BROWSER`."""
-    try:
-        return Browser(profile)
-    except FileNotFoundError as error:
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{error} ({REQUIRED} is set)")
-        pytest.skip(str(error))
 
 
 def _program(name: str) -> str:
