@@ -17,6 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import safetensors.numpy
+
 from sentifuse.deploy import model_card
 from sentifuse.errors import UserError
 from sentifuse.runtime.files import read_json, sha256, write_bytes, write_text
@@ -54,7 +57,7 @@ def save(folder: Path, trained: Path, provenance: Provenance, name: str, licence
         licence: the short name on the hub of the licence, for the card.
 
     Raises:
-        UserError: there is no such checkpoint, or it is damaged.
+        UserError: there is no such checkpoint, it is damaged, or a weight is NaN or infinite.
     """
     document = read_json(trained / CONFIG)
     weights = _weights(trained)
@@ -63,6 +66,12 @@ def save(folder: Path, trained: Path, provenance: Provenance, name: str, licence
             f"{trained}: not a checkpoint: {WEIGHTS} is damaged, or does not belong to {CONFIG}: delete "
             "the folder and run `dvc repro`"
         )
+    for key, weight in safetensors.numpy.load(weights).items():
+        if not np.isfinite(weight).all():
+            raise UserError(
+                f"{trained}: the weight {key!r} has numbers that are NaN or infinite: train again with "
+                "lower learning rates, or with precision fp32, in stage1 and stage2"
+            )
     config = {"format": FORMAT, **document, **asdict(provenance)}
     shutil.rmtree(folder, ignore_errors=True)
     write_bytes(folder / WEIGHTS, weights)
