@@ -2,7 +2,7 @@
 
     python -m stages.package
 
-Reads `models/stage2/`, `data/features/`, `data/splits.csv` and `metrics/evaluate.json`; writes
+Reads `models/stage2/`, `data/features/encoding.json`, `data/splits.csv` and `metrics/evaluate.json`; writes
 `models/bundle/`, which `python -m sentifuse predict` and `dvc artifacts get` use.
 """
 
@@ -17,7 +17,7 @@ from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.process import run_stage
 
 MODEL = Path("models/stage2")
-FEATURES = Path("data/features")
+ENCODING = Path("data/features/encoding.json")
 SPLITS = Path("data/splits.csv")
 METRICS = Path("metrics/evaluate.json")
 OUT = Path("models/bundle")
@@ -34,7 +34,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Params:
-    """What this stage reads of `params.yaml`; training's sections are put on record as they stand."""
+    """What this stage reads of `params.yaml`; the sections of training go into the config unchanged."""
 
     numerics: Numerics
     seed: params.Seed
@@ -55,28 +55,25 @@ def main(p: Params) -> None:
     """Writes the bundle."""
     from sentifuse.data import splits
     from sentifuse.deploy import bundle
-    from sentifuse.features import encoding_record
     from sentifuse.runtime import files
 
     recorded = params.read(Params)
     del recorded["package"], recorded["data"]
     counts = splits.counts(splits.read(SPLITS))
     data = {
-        # The folder's name: where it lay is nobody's business.
+        # The name of the folder alone: its path tells about somebody's machine.
         "name": Path(p.data.root).name,
         "samples": {
             part: rows for part, rows in counts.items() if part not in splits.UNLABELLED_PARTS
         },
     }
-    bundle.save(
-        OUT,
-        MODEL,
-        encoding=encoding_record.read(FEATURES),
+    provenance = bundle.Provenance(
+        encoding=files.read_json(ENCODING),
         data=data,
         params=recorded,
         metrics=files.read_json(METRICS),
-        card=bundle.CardFacts(p.package.name, p.package.license),
     )
+    bundle.save(OUT, MODEL, provenance, p.package.name, p.package.license)
     print(f"{OUT}: {p.package.name}")
 
 

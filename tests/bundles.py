@@ -1,5 +1,6 @@
 """A bundle around a tiny CLIP model, with random weights instead of trained ones."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,13 @@ def make_bundle(
     bundle.save(
         folder / "bundle",
         folder / "trained",
-        encoding=encoding_record.of(backbone, str(clip), None, setting, views),
-        data={"name": "pairs", "samples": SAMPLES},
-        params=PARAMS,
-        metrics={"test": scores()} if metrics is None else metrics,
-        card=bundle.CardFacts("tiny", "mit"),
+        bundle.Provenance(
+            encoding=asdict(encoding_record.of(backbone, str(clip), None, setting, views)),
+            data={"name": "pairs", "samples": SAMPLES},
+            params=PARAMS,
+            metrics={"test": scores()} if metrics is None else metrics,
+        ),
+        name="tiny",
+        licence="mit",
     )
     return folder / "bundle"

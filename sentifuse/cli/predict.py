@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from sentifuse.deploy.predict_csv import Predicts
     from sentifuse.deploy.predictor import Prediction
 
-MODEL = Path("models/bundle")
+
+def add_bundle_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which model."""
+    add = parser.add_argument
+    folder = Path("models/bundle")
+    add("--model", type=Path, default=folder, metavar="DIR", help="a bundle (default: %(default)s)")
+    add("--backbone", metavar="NAME", help="where its backbone is: a folder or a hub id")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    add = parser.add_argument
-    add("--model", type=Path, default=MODEL, metavar="DIR", help="a bundle (default: %(default)s)")
-    add("--backbone", metavar="NAME", help="where its backbone is: a folder or a hub id")
+    add_bundle_options(parser)
     one = parser.add_argument_group("one pair")
     one.add_argument("--image", type=Path, metavar="FILE")
     one.add_argument("--text")
@@ -64,37 +68,23 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("expected --image and --text, or one of them, or else --csv and --out")
     numerics.hold_as_trained(arguments.model)
     if arguments.csv:
-        from sentifuse.deploy import predict_csv
-
-        # Before the model takes seconds to load.
-        if not arguments.csv.is_file():
-            raise UserError(f"{arguments.csv}: no such file")
-        predict_csv.check_files(arguments.csv, arguments.out, arguments.model.glob("*"))
-        with _predictor(arguments) as predictor:
-            done, passed = predict_csv.predict(
-                predictor, arguments.csv, arguments.out, skip=arguments.on_bad_row == "skip"
-            )
-        print(f"{arguments.out}: {done} rows" + (f", {passed} passed over" if passed else ""))
-        return
-    from sentifuse.deploy.predictor import Predictor
-
-    found = Predictor.load(arguments.model, arguments.backbone).predict(
-        arguments.image, arguments.text or None
-    )
-    if arguments.json:
-        told = json.dumps(asdict(found), ensure_ascii=False)
-        print(told if _shown(told) else json.dumps(asdict(found)))
+        _predict_csv(arguments)
     else:
-        print(_told(found))
+        _predict_pair(arguments)
 
 
-def _shown(text: str) -> bool:
-    """Whether the terminal's encoding has all letters of `text`."""
-    try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _predict_csv(arguments: argparse.Namespace) -> None:
+    from sentifuse.deploy import predict_csv
+
+    # Wrong paths are told before the model takes seconds to load.
+    if not arguments.csv.is_file():
+        raise UserError(f"{arguments.csv}: no such file")
+    predict_csv.check_files(arguments.csv, arguments.out, arguments.model.glob("*"))
+    with _predictor(arguments) as predictor:
+        done, skipped = predict_csv.predict(
+            predictor, arguments.csv, arguments.out, skip=arguments.on_bad_row == "skip"
+        )
+    print(f"{arguments.out}: {done} rows" + (f", {skipped} passed over" if skipped else ""))
 
 
 @contextmanager
@@ -111,10 +101,31 @@ def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
         yield RayPredictor(cluster, arguments.model, arguments.backbone)
 
 
+def _predict_pair(arguments: argparse.Namespace) -> None:
+    from sentifuse.deploy.predictor import Predictor
+
+    predictor = Predictor.load(arguments.model, arguments.backbone)
+    found = predictor.predict(arguments.image, arguments.text or None)
+    if not arguments.json:
+        print(_told(found))
+        return
+    told = json.dumps(asdict(found), ensure_ascii=False)
+    print(told if _can_show(told) else json.dumps(asdict(found)))
+
+
+def _can_show(text: str) -> bool:
+    """Whether the terminal's encoding has all letters of `text`."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _told(found: "Prediction") -> str:
     """`found` for people: the classes as bars, then what each modality added."""
     width = max(map(len, found.probabilities))
-    block = "█" if _shown("█") else "#"
+    block = "█" if _can_show("█") else "#"
     lines = [
         f"{label:<{width}} {100 * share:5.1f} % {block * round(30 * share)}".rstrip()
         for label, share in found.probabilities.items()

@@ -4,18 +4,16 @@ import argparse
 import ipaddress
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from sentifuse.cli.predict import MODEL
+from sentifuse.cli.predict import add_bundle_options
 from sentifuse.errors import UserError
 from sentifuse.runtime import numerics
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
+    add_bundle_options(parser)
     add = parser.add_argument
-    add("--model", type=Path, default=MODEL, metavar="DIR", help="a bundle (default: %(default)s)")
-    add("--backbone", metavar="NAME", help="where its backbone is: a folder or a hub id")
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     add("--port", type=_port, default=8000, help="0 for any free one (default: %(default)s)")
     add(
@@ -58,7 +56,8 @@ def run(arguments: argparse.Namespace) -> None:
     from sentifuse.deploy.serving.app import create_app
     from sentifuse.deploy.serving.limits import Limits
 
-    if not _is_loopback(arguments.host):
+    local = _is_loopback(arguments.host)
+    if not local:
         print(
             f"warning: --host {arguments.host}: whoever reaches this machine can use the page; there "
             "is no password and no encryption",
@@ -73,9 +72,9 @@ def run(arguments: argparse.Namespace) -> None:
         queue=arguments.queue,
     )
     predictor = Predictor.load(arguments.model, arguments.backbone, limits.pixels)
-    # Who opens the server to others knows by which names they ask; with --allow-host it says so.
+    # A server that is open to others may have any name, unless --allow-host lists its names.
     hosts = {"localhost", "127.0.0.1", "::1", arguments.host, *arguments.allow_host}
-    named = _is_loopback(arguments.host) or arguments.allow_host
+    named = local or arguments.allow_host
     uvicorn.run(
         create_app(predictor, limits, hosts if named else None),
         host=arguments.host,

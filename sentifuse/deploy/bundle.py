@@ -1,4 +1,4 @@
-"""A trained model as a folder that can be handed on: weights, all that prediction takes, a model card.
+"""The files of a bundle: a trained model as a folder that can be handed on.
 
 | file | what |
 | --- | --- |
@@ -7,7 +7,8 @@
 | `README.md` | a model card in the hub's format |
 
 The frozen layers of the encoders are not in it: the bundle names the backbone and knows its fingerprints.
-Nothing in the folder can run code.
+Nothing in the folder can run code. This module copies and checks files and needs no torch; `loading` makes
+a model of them.
 """
 
 import json
@@ -16,14 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import safetensors.numpy
+
 from sentifuse.deploy import model_card
 from sentifuse.errors import UserError
-from sentifuse.features import encoding_record
-from sentifuse.features.encoding_record import EncodingRecord
-from sentifuse.models import checkpoint
-from sentifuse.models.classifier import Classifier
-from sentifuse.models.ensemble import Ensemble
-from sentifuse.runtime.files import sha256, write_bytes, write_text
+from sentifuse.runtime.files import read_json, sha256, write_bytes, write_text
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -31,95 +30,60 @@ _AGAIN = "fetch it again, or run `dvc repro package`"
 
 
 @dataclass(frozen=True)
-class CardFacts:
-    """What the model card says beside the config.
+class Provenance:
+    """How a model came about.
 
     Attributes:
-        name: of the model.
-        license: its short name on the hub.
-    """
-
-    name: str
-    license: str
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """What `load` read.
-
-    Attributes:
-        model: in eval mode.
-        predict_views: which views of an image the model sees: `plain` or `mean`.
-        temperature: of the probabilities.
-        encoding: how inputs are encoded.
+        encoding: how the features that it was trained on were encoded: the fields of an `EncodingRecord`.
+        data: `name` of the data, and `samples`: part -> label -> how many.
         params: the sections of `params.yaml` that it was trained with.
-        metrics: of `metrics/evaluate.json`.
+        metrics: what `evaluate` found.
     """
 
-    model: Classifier | Ensemble
-    predict_views: Any
-    temperature: float
-    encoding: EncodingRecord
+    encoding: dict[str, Any]
+    data: dict[str, Any]
     params: dict[str, Any]
     metrics: dict[str, Any]
 
 
-def save(
-    folder: Path,
-    trained: Path,
-    encoding: EncodingRecord,
-    data: dict[str, Any],
-    params: dict[str, Any],
-    metrics: dict[str, Any],
-    card: CardFacts,
-) -> None:
-    """Writes weights, config and card; what else stood in `folder` is gone.
+def save(folder: Path, trained: Path, provenance: Provenance, name: str, licence: str) -> None:
+    """Writes weights, config and card; whatever else stood in `folder` is removed.
 
     Args:
         folder: the bundle.
         trained: the checkpoint.
-        encoding: how the features that it was trained on were encoded.
-        data: `name` of the data, and `samples`: part -> label -> how many.
-        params: the sections of `params.yaml` that it was trained with.
-        metrics: what `evaluate` found.
-        card: what the model card says besides.
+        provenance: how the model came about.
+        name: of the model, for its card.
+        licence: the short name on the hub of the licence, for the card.
 
     Raises:
-        UserError: there is no such checkpoint, or it is damaged.
+        UserError: there is no such checkpoint, it is damaged, or a weight is NaN or infinite.
     """
-    checkpoint.load(trained)
+    document = read_json(trained / CONFIG)
+    weights = _weights(trained)
+    if sha256(weights) != document.get("weights_sha256"):
+        raise UserError(
+            f"{trained}: not a checkpoint: {WEIGHTS} is damaged, or does not belong to {CONFIG}: delete "
+            "the folder and run `dvc repro`"
+        )
+    for key, weight in safetensors.numpy.load(weights).items():
+        if not np.isfinite(weight).all():
+            raise UserError(
+                f"{trained}: the weight {key!r} has numbers that are NaN or infinite: train again with "
+                "lower learning rates, or with precision fp32, in stage1 and stage2"
+            )
+    config = {"format": FORMAT, **document, **asdict(provenance)}
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    weights = (trained / WEIGHTS).read_bytes()
     write_bytes(folder / WEIGHTS, weights)
-    config = {
-        "format": FORMAT,
-        **json.loads((trained / CONFIG).read_text(encoding="utf-8")),
-        "encoding": asdict(encoding),
-        "data": data,
-        "params": params,
-        "metrics": metrics,
-    }
     write_text(folder / CONFIG, _sealed(config))
-    write_text(folder / CARD, model_card.render(config, card.name, card.license))
+    write_text(folder / CARD, model_card.render(config, name, licence))
 
 
-def load(folder: Path) -> Bundle:
-    """Reads what `save` wrote, after `verify`.
-
-    Raises:
-        UserError: as of `verify`.
-    """
-    config = verify(folder)
-    loaded = checkpoint.load(folder)
-    return Bundle(
-        model=loaded.model,
-        predict_views=loaded.info["predict_views"],
-        temperature=loaded.info["temperature"],
-        encoding=encoding_record.parse(config["encoding"], f"{folder / CONFIG}: encoding"),
-        params=config["params"],
-        metrics=config["metrics"],
-    )
+def _weights(trained: Path) -> bytes:
+    try:
+        return (trained / WEIGHTS).read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: no such checkpoint file: run `dvc repro`") from None
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -143,22 +107,22 @@ def verify(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: format {config['format']}, but this version reads format {FORMAT}: {_AGAIN}"
         )
-    found = sha256(weights)
-    if found != config["weights_sha256"]:
-        if sha256(weights.replace(b"\r\n", b"\n")) == config["weights_sha256"]:
-            raise UserError(
-                f"{folder / WEIGHTS}: line ends were changed (git's core.autocrlf?): put `*.safetensors "
-                "binary` into .gitattributes and check it out again"
-            )
+    found, expected = sha256(weights), config["weights_sha256"]
+    if found != expected and sha256(weights.replace(b"\r\n", b"\n")) == expected:
         raise UserError(
-            f"{folder / WEIGHTS}: SHA-256 {found}, expected {config['weights_sha256']}: damaged, or "
-            f"from another bundle: {_AGAIN}"
+            f"{folder / WEIGHTS}: line ends were changed (git's core.autocrlf?): put `*.safetensors "
+            "binary` into .gitattributes and check it out again"
+        )
+    if found != expected:
+        raise UserError(
+            f"{folder / WEIGHTS}: SHA-256 {found}, expected {expected}: damaged, or from another "
+            f"bundle: {_AGAIN}"
         )
     return config
 
 
 def _sealed(config: dict[str, Any]) -> str:
-    """The config as JSON that knows the SHA-256 that it has while that one is left empty."""
+    """The config as JSON with the SHA-256 of itself, which is computed while that field is empty."""
     blank = json.dumps({"sha256": "", **config}, indent=2, ensure_ascii=False, allow_nan=False)
     return blank.replace('"sha256": ""', f'"sha256": "{sha256(blank.encode())}"', 1) + "\n"
 
@@ -170,5 +134,5 @@ def _unsealed(raw: bytes) -> dict[str, Any] | None:
         del config["sha256"]
     except (ValueError, KeyError, TypeError):
         return None
-    # On Windows git may have changed them; what they part is the same.
+    # Git may have changed the line ends on Windows, which changes no value.
     return config if _sealed(config).encode() == raw.replace(b"\r\n", b"\n") else None

@@ -1,9 +1,9 @@
-"""A CSV of pairs -> a CSV of predictions, a batch of rows in memory at a time."""
+"""A CSV of pairs -> a CSV of predictions; one batch of rows is in memory at a time."""
 
 import csv
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,7 +23,7 @@ class CsvRow:
     """A row of the input.
 
     Attributes:
-        line: where it ends in the file, from 1.
+        line: the line of the file in which it ends, from 1.
         guid: as given; empty without that column.
         found: what to predict, or what is wrong with the row.
     """
@@ -34,7 +34,7 @@ class CsvRow:
 
 
 class Predicts(Protocol):
-    """A `Predictor`, or what stands for one: an answer a pair, in their order."""
+    """A `Predictor`, or another object that gives one answer per pair, in their order."""
 
     @property
     def labels(self) -> Sequence[str]: ...
@@ -55,7 +55,7 @@ def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[i
         predictor: the model.
         source: columns as in `COLUMNS`; paths are relative to its folder.
         out: the predictions, in the order of the rows.
-        skip: whether a bad row is passed over and told in its `problem`, or stops everything.
+        skip: whether a bad row is marked in its `problem`, or stops everything.
 
     Returns:
         How many rows were predicted, and how many were passed over.
@@ -64,25 +64,24 @@ def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[i
         UserError: not such a CSV file; or bad rows, listed with their lines, unless `skip`.
     """
     if not skip:
-        # What can be seen without a prediction is told before the first one.
-        _raise_bad(source, _seen_bad(predictor, read(source)))
-    bad: list[CsvRow] = []
+        # Mistakes that show without a prediction are told before the first one.
+        checked = _answered(predictor.check_many, read(source))
+        _raise_bad(source, [_told(row, problem) for row, problem in checked if problem is not None])
+    figures = [f"p_{label}" for label in predictor.labels]
+    figures += ["confidence", "text_contribution", "image_contribution"]
+    bad: list[str] = []
     done = 0
     with writing(out) as file:
         writer = csv.writer(file, lineterminator="\n")
-        probabilities = [f"p_{label}" for label in predictor.labels]
-        contributions = ["text_contribution", "image_contribution"]
-        writer.writerow(
-            ["line", "guid", "tag", *probabilities, "confidence", *contributions, "problem"]
-        )
+        writer.writerow(["line", "guid", "tag", *figures, "problem"])
         for row, found in _answered(predictor.try_many, read(source)):
             if isinstance(found, UserError):
-                bad.append(CsvRow(row.line, row.guid, found))
-                blanks = [""] * (len(probabilities) + 4)
-                writer.writerow([row.line, row.guid, *blanks, found])
+                bad.append(_told(row, found))
+                cells = ["", *[""] * len(figures), str(found)]
             else:
                 done += 1
-                writer.writerow([row.line, row.guid, *_cells(found), ""])
+                cells = [*_cells(found), ""]
+            writer.writerow([row.line, row.guid, *cells])
         if not skip:
             _raise_bad(source, bad)
     return done, len(bad)
@@ -108,7 +107,7 @@ def check_files(source: Path, out: Path, more: Iterable[Path]) -> None:
 
 
 def read(source: Path) -> Iterator[CsvRow]:
-    """The rows of `source`, one at a time; their images are not opened.
+    """The rows of `source`, one at a time; images are not opened.
 
     Raises:
         UserError: no such file, not UTF-8, not CSV, or without the columns.
@@ -118,7 +117,7 @@ def read(source: Path) -> Iterator[CsvRow]:
 
 
 def _records(source: Path) -> Iterator[tuple[int, dict[str | Any, str | Any]]]:
-    """The rows with the lines that they end in, as `read` raises."""
+    """Each row with the line in which it ends; raises what `read` raises."""
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -165,33 +164,14 @@ def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> CsvRow:
     return CsvRow(line, guid, pair)
 
 
-def _seen_bad(predictor: Predicts, rows: Iterable[CsvRow]) -> Iterator[CsvRow]:
-    for row, problem in _answered(predictor.check_many, rows):
-        if problem is not None:
-            yield CsvRow(row.line, row.guid, problem)
-
-
 def _answered(
     ask: Callable[[Iterator[Pair]], Iterator[T]], rows: Iterable[CsvRow]
 ) -> Iterator[tuple[CsvRow, T | UserError]]:
-    """Each row with what came of it, in order."""
-    waiting: deque[CsvRow] = deque()
-
-    def pairs() -> Iterator[Pair]:
-        for row in rows:
-            waiting.append(row)
-            if isinstance(row.found, Pair):
-                yield row.found
-
-    def bad_ones() -> Iterator[tuple[CsvRow, UserError]]:
-        while waiting and isinstance(waiting[0].found, UserError):
-            row = waiting.popleft()
-            yield row, UserError(str(row.found))
-
-    for found in ask(pairs()):
-        yield from bad_ones()
-        yield waiting.popleft(), found
-    yield from bad_ones()
+    """Each row with its answer, in order; only those that hold a pair are asked about."""
+    rows, ahead = tee(rows)
+    answers = ask(row.found for row in ahead if isinstance(row.found, Pair))
+    for row in rows:
+        yield row, next(answers) if isinstance(row.found, Pair) else row.found
 
 
 def _cells(found: Prediction) -> list[str]:
@@ -204,7 +184,10 @@ def _cells(found: Prediction) -> list[str]:
     return [found.label, *(f"{figure:.6f}" for figure in figures)]
 
 
-def _raise_bad(source: Path, rows: Iterable[CsvRow]) -> None:
-    told = [f"line {row.line}: {row.found}" for row in rows]
+def _told(row: CsvRow, problem: UserError) -> str:
+    return f"line {row.line}: {problem}"
+
+
+def _raise_bad(source: Path, told: Sequence[str]) -> None:
     if told:
         raise UserError(f"{source}: {len(told)} bad rows: {listed(told)}")

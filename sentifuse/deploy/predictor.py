@@ -4,18 +4,17 @@
     predictor = Predictor.load("models/bundle")
     print(predictor.predict(image="a.jpg", text="what a day"))
 
-Pairs take the way that `preprocess` and `infer` take, through the same functions and with the same random
-views, so that the figures are the same.
+Pairs go through the same functions as in `preprocess` and `infer`, and random views are drawn alike, so
+that the figures are the same.
 """
 
 import io
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -24,26 +23,22 @@ from PIL import Image
 
 from sentifuse.data import images
 from sentifuse.data.text import clean
-from sentifuse.deploy import bundle
-from sentifuse.deploy.bundle import Bundle
-from sentifuse.encoders import registry
+from sentifuse.deploy import loading
+from sentifuse.deploy.loading import Bundle
 from sentifuse.encoders.interface import Backbone
 from sentifuse.errors import UserError
 from sentifuse.evaluation import attribution
 from sentifuse.evaluation.attribution import Attribution
-from sentifuse.features import encoding, online
+from sentifuse.features import online
 from sentifuse.features.batches import Dataset
 from sentifuse.features.encoding import Modality
-from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.online import Source
 from sentifuse.features.schema import Features, Meta
-from sentifuse.features.store import space_names
 from sentifuse.models.classifier import INPUT_MODES
-from sentifuse.runtime import devices
 
 PAIRS_A_BATCH = 32
 
-# A file, its content, a file that is open, a picture of Pillow, or an array as of `images.from_array`.
+# A path, the bytes of a file, an open file, a picture of Pillow, or an array as `images.from_array` takes.
 ImageLike = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
 
 
@@ -52,10 +47,10 @@ class Pair:
     """What to predict; one of the two may be missing.
 
     Attributes:
-        image: see `ImageLike`; or None. Random views are drawn by a hash of the content, so those of a file
-            and of the same picture without it differ.
-        text: the text itself, or None. A text that cleaning leaves nothing of is one nevertheless: the
-            model has seen such in training.
+        image: see `ImageLike`; or None. Random views are drawn by a hash of the bytes, so a file and the
+            same picture without its file have other views.
+        text: the text itself, or None. A text of which cleaning leaves nothing is still a text, as it was
+            in training.
     """
 
     image: ImageLike | None = None
@@ -73,7 +68,7 @@ class Prediction:
         text_contribution: what the text adds to `confidence`, -1..1; 0 without one.
         image_contribution: the same for the image. The two and `base` sum to `confidence`.
         base: the probability of `label` for a model that sees neither.
-        used: the modalities that spoke, of `image` and `text`.
+        used: the modalities that the model read, of `image` and `text`.
     """
 
     label: str
@@ -89,11 +84,11 @@ class Predictor:
     """A model and its backbone, ready to predict."""
 
     def __init__(self, loaded: Bundle, backbone: Backbone, max_pixels: int) -> None:
-        """Takes over what `load` has checked."""
+        """Takes what `load` has checked."""
         self._bundle, self._backbone, self._max_pixels = loaded, backbone, max_pixels
         self._model = loaded.model.double()
         self._unread = INPUT_MODES[self._model.config.input_mode]
-        # The first call sets the tokenizer's truncation, which no other thread may be using then.
+        # The first call sets the tokenizer's truncation, and no other thread may use it meanwhile.
         backbone.text.tokenize(["warm"])
 
     @staticmethod
@@ -111,39 +106,9 @@ class Predictor:
             UserError: the bundle is damaged, its backbone is not here, or is not the one that it was
                 trained on.
         """
-        loaded = bundle.load(Path(folder))
-        record = loaded.encoding
-        if record.version != encoding.VERSION:
-            raise UserError(
-                f"{folder}: inputs were encoded by version {record.version}, this is version "
-                f"{encoding.VERSION}: use the release that made it, or train again with `dvc repro`"
-            )
-        name = record.backbone if backbone is None else backbone
-        setting = record.setting
-        device = setting.device if setting.device == devices.kind() else "cpu"
-        try:
-            found = registry.load(
-                name, record.revision if backbone is None else None, setting.precision, device
-            )
-        except UserError as error:
-            raise UserError(
-                f"{folder}: its backbone cannot be loaded; another place is told by `--backbone` "
-                f"(Predictor.load(..., backbone=...)): {error}"
-            ) from None
-        _check_backbone(Path(folder), name, found, record)
-        here = space_names.versions()
-        other = [
-            f"{library} {version} (here {here.get(library)})"
-            for library, version in record.libraries.items()
-            if here.get(library) != version
-        ]
-        if device != setting.device:
-            other.append(f"{setting.device} (here {device})")
-        if other:
-            warnings.warn(
-                f"{folder}: was trained with {', '.join(other)}: the last digits may differ",
-                stacklevel=2,
-            )
+        folder = Path(folder)
+        loaded = loading.load(folder)
+        found = loading.load_backbone(folder, loaded.encoding, backbone)
         return Predictor(loaded, found, max_pixels)
 
     @property
@@ -182,11 +147,11 @@ class Predictor:
             try:
                 yield from self._batch(batch)
             except UserError:
-                # Which one is it? A row does not depend on its batch, so one by one is the same.
+                # A prediction does not depend on its batch, so each pair alone gives the same.
                 yield from map(self._try, batch)
 
     def check_many(self, pairs: Iterable[Pair]) -> Iterator[UserError | None]:
-        """What is wrong with each pair, as far as it can be seen without decoding the image."""
+        """The error of each pair, or None, as far as it shows without decoding the image."""
         for pair in pairs:
             try:
                 self._content(pair)
@@ -202,23 +167,29 @@ class Predictor:
 
     def _batch(self, pairs: Sequence[Pair]) -> list[Prediction]:
         contents = [self._content(pair) for pair in pairs]
-        out: list[Prediction | None] = [None] * len(pairs)
         groups: dict[tuple[Modality, ...], list[int]] = {}
         for place, content in enumerate(contents):
             groups.setdefault(tuple(content), []).append(place)
+        found: dict[int, Prediction] = {}
         for used, places in groups.items():
-            features = self._features([contents[place] for place in places])
-            rows = np.arange(len(places))
-            found = attribution.attribute(
-                self._model,
-                Dataset(features, rows, torch.full((len(places),), -1), features.guids),
-                self._bundle.predict_views,
-                self._bundle.temperature,
-                absent={"image", "text"}.difference(used),
-            )
-            for row, place in enumerate(places):
-                out[place] = self._prediction(found, row, used)
-        return cast(list[Prediction], out)
+            answers = self._answer([contents[place] for place in places], used)
+            found |= dict(zip(places, answers, strict=True))
+        return [found[place] for place in range(len(pairs))]
+
+    def _answer(
+        self, samples: Sequence[Mapping[Modality, Source]], used: tuple[Modality, ...]
+    ) -> list[Prediction]:
+        """Predicts samples that all have the modalities `used`."""
+        features = self._features(samples)
+        count = len(samples)
+        found = attribution.attribute(
+            self._model,
+            Dataset(features, np.arange(count), torch.full((count,), -1), features.guids),
+            self._bundle.predict_views,
+            self._bundle.temperature,
+            absent={"image", "text"}.difference(used),
+        )
+        return [self._prediction(found, row, used) for row in range(count)]
 
     def _content(self, pair: Pair) -> dict[Modality, Source]:
         """Modality -> content, of those that the pair has and the model reads."""
@@ -226,9 +197,9 @@ class Predictor:
         if pair.image is not None and "image" not in self._unread:
             content["image"] = self._image(pair.image)
         if pair.text is not None and "text" not in self._unread:
-            # A lone surrogate is no character: it becomes a question mark.
+            # A lone surrogate is not a character: it becomes a question mark.
             content["text"] = Source(pair.text[:20], pair.text.encode("utf-8", "replace"))
-        # Without an image such a text would be all there is, and say nothing.
+        # Where the text is all there is, an empty one says nothing.
         if not content or (list(content) == ["text"] and not clean(pair.text or "")):
             reads = " and ".join(sorted({"image", "text"} - self._unread))
             raise UserError(
@@ -250,13 +221,12 @@ class Predictor:
 
     def _features(self, samples: Sequence[Mapping[Modality, Source]]) -> Features:
         config, record = self._model.config, self._bundle.encoding
-        views = record.views if self._bundle.predict_views == "mean" else 1
         meta = Meta(
             image_dim=config.image_dim,
             text_dim=config.text_dim,
             image_token_dim=config.image_token_dim,
             text_token_dim=config.text_token_dim,
-            views=views,
+            views=record.views if self._bundle.predict_views == "mean" else 1,
             image_tail=config.image_tail,
             text_tail=config.text_tail,
             image_fingerprint=record.image_fingerprint,
@@ -279,7 +249,7 @@ class Predictor:
 
 
 def _bytes(image: ImageLike) -> bytes:
-    """The content of a file; of what is none, a PNG file with the same pixels."""
+    """The bytes of a file; a picture or an array becomes a PNG file with the same pixels."""
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, str | os.PathLike):
@@ -292,22 +262,9 @@ def _bytes(image: ImageLike) -> bytes:
         return _bytes(images.from_array(image))
     if hasattr(image, "read"):
         if image.seekable():
-            image.seek(0)  # whoever has just written it stands at its end
+            image.seek(0)  # a file that was just written stands at its end
         return bytes(image.read())
-    found = (
-        f"{type(image).__name__}: expected a path, bytes, a binary file, a PIL image or an array"
+    kind = type(image).__name__
+    raise images.ImageError(
+        "not an image", f"{kind}: expected a path, bytes, a binary file, a PIL image or an array"
     )
-    raise images.ImageError("not an image", found)
-
-
-def _check_backbone(folder: Path, name: str, found: Backbone, record: EncodingRecord) -> None:
-    for modality, here, wanted in (
-        ("image", found.image.fingerprint, record.image_fingerprint),
-        ("text", found.text.fingerprint, record.text_fingerprint),
-    ):
-        if here != wanted:
-            raise UserError(
-                f"{folder}: trained on {record.backbone!r} with the {modality} encoder {wanted}, but "
-                f"{name!r} here is {here}: get the one that it was trained on and pass its folder as "
-                "`--backbone`, or train again with `dvc repro`"
-            )

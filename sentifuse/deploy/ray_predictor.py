@@ -1,6 +1,6 @@
-"""Bulk prediction on a Ray cluster: the bundle is loaded once a process, answers come in the rows' order.
+"""Bulk prediction on a Ray cluster: each process loads the bundle once, answers come in the pairs' order.
 
-Pairs go out in the batches in which a `Predictor` would take them, so that the figures are the same.
+Tasks hold whole batches of a `Predictor`, so that the figures are the same.
 """
 
 import json
@@ -17,19 +17,19 @@ from sentifuse.features.engines.cluster import Cluster
 from sentifuse.features.store import space_names
 from sentifuse.runtime import worker
 
-# Pairs a task: a batch each would keep the cluster's driver busy.
+# Pairs per task: with one batch per task the cluster's driver would be too busy.
 _PAIRS_A_TASK = 4 * PAIRS_A_BATCH
 
 
 class RayPredictor:
-    """What `predict_csv` asks of a predictor, by the processes of a cluster."""
+    """Predicts as `predict_csv.Predicts` asks, with the processes of a cluster."""
 
     def __init__(self, cluster: Cluster, folder: Path, backbone: str | None) -> None:
-        """Looks at the bundle.
+        """Checks the bundle.
 
         Args:
-            cluster: who predicts.
-            folder: the bundle; every node sees it.
+            cluster: its processes predict.
+            folder: the bundle, at a place that every node sees.
             backbone: where the backbone is, as in `Predictor.load`.
 
         Raises:
@@ -41,23 +41,23 @@ class RayPredictor:
             "backbone": backbone,
             "libraries": space_names.versions(),
         }
-        self.labels: Sequence[str] = bundle.load(folder).model.config.labels
+        self.labels: Sequence[str] = bundle.verify(folder)["model"]["labels"]
 
     def check_many(self, pairs: Iterable[Pair]) -> Iterator[UserError | None]:
         """As `Predictor.check_many`."""
-        for said in self._ask("check", pairs):
-            yield None if said is None else UserError(said["problem"])
+        for answer in self._ask("check", pairs):
+            yield None if answer is None else UserError(answer["problem"])
 
     def try_many(self, pairs: Iterable[Pair]) -> Iterator[Prediction | UserError]:
         """As `Predictor.try_many`; takes up to two million pairs before it gives the first answer."""
-        for said in self._ask("predict", pairs):
-            if "problem" in said:
-                yield UserError(said["problem"])
+        for answer in self._ask("predict", pairs):
+            if "problem" in answer:
+                yield UserError(answer["problem"])
             else:
-                yield Prediction(**{**said, "used": tuple(said["used"])})
+                yield Prediction(**{**answer, "used": tuple(answer["used"])})
 
     def _ask(self, what: str, pairs: Iterable[Pair]) -> Iterator[Any]:
-        """One answer a pair, in their order."""
+        """One answer per pair, in their order; tasks may end in any order."""
         early: dict[int, str] = {}
         following = 0
         arguments = {**self._arguments, "what": what}
@@ -71,14 +71,14 @@ class RayPredictor:
 def _tasks(pairs: Iterable[Pair]) -> Iterator[str]:
     rest = iter(pairs)
     while some := list(islice(rest, _PAIRS_A_TASK)):
-        # A path is told as it was given, so that messages read as they do without a cluster.
+        # Paths stay as they were given, so that messages read as they do without a cluster.
         yield json.dumps(
             [[None if pair.image is None else str(pair.image), pair.text] for pair in some]
         )
 
 
 class PairWorker:
-    """What predicts in a process of the cluster."""
+    """Predicts in a process of the cluster."""
 
     def __init__(
         self, folder: Path, backbone: str | None, libraries: dict[str, str], what: str
@@ -109,10 +109,10 @@ class PairWorker:
     def __call__(self, task: str) -> str:
         """Answers each pair of a task."""
         pairs = [Pair(image and Path(image), text) for image, text in json.loads(task)]
-        return json.dumps([_said(answer) for answer in self._answer(pairs)])
+        return json.dumps([_as_json(answer) for answer in self._answer(pairs)])
 
 
-def _said(answer: Prediction | UserError | None) -> dict[str, Any] | None:
+def _as_json(answer: Prediction | UserError | None) -> dict[str, Any] | None:
     if isinstance(answer, UserError):
         return {"problem": str(answer)}
     return None if answer is None else asdict(answer)

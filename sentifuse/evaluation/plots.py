@@ -1,4 +1,4 @@
-"""Figures: drawn from numbers, the same bytes for the same numbers."""
+"""Figures that are drawn from numbers: the same numbers give the same bytes."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,9 @@ from sentifuse.runtime.files import write_bytes
 
 _DPI = 110
 _BLUE, _ORANGE, _GREY, _PALE = "#2f6db3", "#c8663a", "#5a6270", "#d5dbe3"
+
+# A value, and the lower and the upper end of its interval.
+Interval = tuple[float, float, float]
 
 
 def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> Figure:
@@ -34,16 +37,14 @@ def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> Figure
         axes.text(column, row, text, ha="center", va="center", color=colour)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("actual")
-    axes.set_title(f"test part, {counts.sum()} samples")
+    axes.set(xlabel="predicted", ylabel="actual", title=f"test part, {counts.sum()} samples")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
 
 
 def ablation(scores: Mapping[str, Sequence[float]], metric: str) -> Figure:
-    """A bar a variant at the mean of its runs, a whisker of one standard deviation, every run.
+    """One bar per variant at the mean of its runs, with one standard deviation and a dot per run.
 
     Args:
         scores: variant -> the score of each run, 0..1.
@@ -58,17 +59,17 @@ def ablation(scores: Mapping[str, Sequence[float]], metric: str) -> Figure:
         axes.errorbar(mean, place, xerr=spread, color=colour, capsize=4, linewidth=1.5)
         axes.plot(values, [place] * len(values), "o", color=colour, markersize=4, alpha=0.8)
         axes.text(0.01, place, f"{mean:.3f}", va="center", ha="left", fontsize=9)
-    axes.set_xlim(0, 1)
-    axes.set_xlabel(f"{metric} on the test part: mean, ±1 standard deviation, every run")
+    xlabel = f"{metric} on the test part: mean, ±1 standard deviation, every run"
+    axes.set(xlim=(0, 1), xlabel=xlabel)
     return _rows(figure, [axes], list(scores))
 
 
-def intervals(rows: Mapping[str, Mapping[str, tuple[float, float, float]]], zero: bool) -> Figure:
-    """Points with their intervals, a row each, a panel a score.
+def intervals(rows: Mapping[str, Mapping[str, Interval]], zero: bool) -> Figure:
+    """Values with their intervals: one line per row name, one panel per score.
 
     Args:
-        rows: row name -> score name -> value, lower and upper end.
-        zero: whether these are differences, read against a line at 0.
+        rows: row name -> score name -> value and interval.
+        zero: whether these are differences, which are read against a line at 0.
     """
     scores = list(next(iter(rows.values()), {}))
     figure = _figure(7.6, 0.9 + 0.42 * max(len(rows), 1))
@@ -92,7 +93,7 @@ def intervals(rows: Mapping[str, Mapping[str, tuple[float, float, float]]], zero
 
 
 def learning_curves(stages: Mapping[str, pd.DataFrame], kept: Sequence[int]) -> Figure:
-    """Loss and macro-F1 by epoch, a column a stage.
+    """Loss and macro-F1 by epoch, one column per stage.
 
     Args:
         stages: stage name -> its history, as of `training.HISTORY`.
@@ -101,23 +102,25 @@ def learning_curves(stages: Mapping[str, pd.DataFrame], kept: Sequence[int]) -> 
     figure = _figure(7.6, 4.2)
     grid = figure.subplots(2, len(stages), squeeze=False, sharex="col")
     for (losses, scores), (name, table), epoch in zip(grid.T, stages.items(), kept, strict=True):
-        for column, colour in (("train_loss", _GREY), ("val_loss", _BLUE)):
+        for column, colour, label in (
+            ("train_loss", _GREY, "train"),
+            ("val_loss", _BLUE, "validation"),
+        ):
             if column in table:
-                label = column.replace("_loss", "").replace("val", "validation")
                 losses.plot(table["epoch"], table[column], ".-", color=colour, label=label)
         if "val_macro_f1" in table:
             scores.plot(table["epoch"], table["val_macro_f1"], ".-", color=_BLUE)
             best = table[table["epoch"] == epoch]
             scores.plot(best["epoch"], best["val_macro_f1"], "o", color=_ORANGE)
         losses.set_title(name, fontsize=10)
-        if losses.get_legend_handles_labels()[0]:
+        if losses.lines:
             losses.legend(frameon=False, fontsize=8)
         scores.set_xlabel("epoch")
         scores.xaxis.get_major_locator().set_params(integer=True)
     grid[0, 0].set_ylabel("loss")
     grid[1, 0].set_ylabel("macro-F1, validation")
     for axes in grid.flat:
-        axes.spines[["top", "right"]].set_visible(False)
+        _open(axes)
         axes.grid(color=_PALE, linewidth=0.6)
     return figure
 
@@ -130,21 +133,20 @@ def reliability(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         titles: value of that column -> title of its panel.
     """
     figure = _figure(7.6, 3.8)
-    for axes, (when, title) in zip(
-        figure.subplots(1, len(titles), sharey=True), titles.items(), strict=True
-    ):
+    panels = figure.subplots(1, len(titles), sharey=True)
+    for axes, (when, title) in zip(panels, titles.items(), strict=True):
         own = table[table["temperature"] == when]
         width = own["high"] - own["low"]
         axes.bar(own["low"], own["accuracy"], width, align="edge", color=_BLUE, alpha=0.35,
                  edgecolor="white")  # fmt: skip
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
-        # The larger the dot, the more samples stand behind it.
+        # A larger dot stands for more samples.
         sizes = 12 + 220 * own["samples"] / max(own["samples"].sum(), 1)
         axes.scatter(own["confidence"], own["accuracy"], s=sizes, color=_BLUE, zorder=3)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", aspect="equal")
         axes.set_title(title, fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("accuracy")
+        _open(axes)
+    panels[0].set_ylabel("accuracy")
     return figure
 
 
@@ -158,7 +160,7 @@ def risk_coverage(table: pd.DataFrame) -> Figure:
     axes.set(xlim=(0, 1), ylim=(0, None))
     axes.set_xlabel("coverage: share of samples kept, most confident first")
     axes.set_ylabel("risk: error rate among them")
-    axes.spines[["top", "right"]].set_visible(False)
+    _open(axes)
     axes.grid(color=_PALE, linewidth=0.6)
     return figure
 
@@ -166,7 +168,7 @@ def risk_coverage(table: pd.DataFrame) -> Figure:
 def save(figure: Figure, path: Path) -> None:
     """Writes a PNG, atomically."""
     out = io.BytesIO()
-    # Without the program's version, so that the bytes depend on the numbers only.
+    # The version of matplotlib is left out, so that the bytes depend on the numbers only.
     figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
     write_bytes(path, out.getvalue())
 
@@ -174,7 +176,7 @@ def save(figure: Figure, path: Path) -> None:
 def svg(figure: Figure) -> str:
     """The figure as an SVG document with real text, for a page."""
     out = io.StringIO()
-    # Ids are random without a salt, and there is a date unless told otherwise.
+    # Without a salt the ids are random, and a date is written unless it is turned off.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sentifuse"}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return out.getvalue()
@@ -184,11 +186,16 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _open(axes: Axes) -> None:
+    """Removes the frame at the top and on the right."""
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def _rows(figure: Figure, panels: Sequence[Axes], names: Sequence[str]) -> Figure:
     """Names the rows of `panels`, the first at the top."""
     panels[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     panels[0].invert_yaxis()
     for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
+        _open(axes)
         axes.tick_params(axis="y", length=0)
     return figure

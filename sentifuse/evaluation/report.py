@@ -1,7 +1,7 @@
-"""The report: one HTML page with everything in it, which a browser opens without a network.
+"""The report: one HTML page that holds everything, which a browser opens without a network.
 
-The page is `report.html.j2`, beside this module; here stands what it is filled with. Texts of samples
-are data: the template escapes them, and the page's own policy lets no script run.
+The page is `report.html.j2`, beside this module, and this module fills it. Texts of samples are data: the
+template escapes them, and the page's own policy lets no script run.
 """
 
 import base64
@@ -20,16 +20,16 @@ from sentifuse.metrics.scores import COMPARED, confusion_by_name
 from sentifuse.runtime.files import read_csv, read_json
 
 TEMPLATE = "report.html.j2"
-# Shares of the test part at which the risk is told in figures.
+# Shares of the test part for which the page gives the risk as a number.
 COVERAGES = (0.25, 0.5, 0.75, 1.0)
-# Columns of the tables that hold names, even where all of these are numbers.
+# Columns that hold names, even where all of the names look like numbers.
 _TEXT_COLUMNS = ["actual", "predicted", "variant", "temperature"]
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the stages before have written.
+    """What the earlier stages have written.
 
     Attributes:
         labels: class names.
@@ -110,7 +110,7 @@ def render(
         titles=TITLES,
         variants={name: row for name, row in found.ablate.items() if name != "note"},
         kept=_kept(found.risk_coverage),
-        figures={name: _uri(figure) for name, figure in _figures(found).items()},
+        figures={name: _as_uri(figure) for name, figure in _figures(found).items()},
         mistakes=mistakes,
         disagreements=disagreements,
     )
@@ -122,58 +122,48 @@ def _figures(found: Findings) -> dict[str, Figure]:
     kept = [_best_epoch(stage1), found.model["info"]["training"][0]["best_epoch"]]
     out = {"learning_curves": plots.learning_curves({"stage 1": stage1, "stage 2": stage2}, kept)}
     if "test" in found.evaluate:
-        table, labels = found.confusion, found.labels
-        matrix = confusion_by_name(list(table["actual"]), list(table["predicted"]), labels)
-        out["confusion"] = plots.confusion_matrix(matrix, labels)
-        out["baselines"] = plots.intervals(_beside_baselines(found.evaluate), zero=False)
-        trust = found.evaluate["test"]["calibration"]
-        out["reliability"] = plots.reliability(
-            found.reliability,
-            {
-                "before": f"as trained: ECE {_share(trust['before']['ece'])}",
-                "after": f"temperature {trust['temperature']:.2f}: "
-                f"ECE {_share(trust['after']['ece'])}",
-            },
-        )
-        out["risk_coverage"] = plots.risk_coverage(found.risk_coverage)
+        out |= _test_figures(found)
     if len(found.runs):
-        by_variant = {
-            str(name): list(runs["macro_f1"])
-            for name, runs in found.runs.groupby("variant", sort=False)
-        }
-        out["ablation"] = plots.ablation(by_variant, TITLES["macro_f1"])
+        by_variant = found.runs.groupby("variant", sort=False)["macro_f1"]
+        scores = {str(name): list(values) for name, values in by_variant}
+        out["ablation"] = plots.ablation(scores, TITLES["macro_f1"])
     differences = _differences(found.ablate)
     if differences:
         out["differences"] = plots.intervals(differences, zero=True)
     return out
 
 
+def _test_figures(found: Findings) -> dict[str, Figure]:
+    table, labels, test = found.confusion, found.labels, found.evaluate["test"]
+    counts = confusion_by_name(list(table["actual"]), list(table["predicted"]), labels)
+    beside = {"this model": test, **found.evaluate["baselines"]}
+    intervals = {
+        name: {TITLES[score]: (row[score], *_ends(row["interval"][score])) for score in COMPARED}
+        for name, row in beside.items()
+    }
+    trust = test["calibration"]
+    before, after = (f"ECE {_share(trust[when]['ece'])}" for when in ("before", "after"))
+    panels = {
+        "before": f"as trained: {before}",
+        "after": f"temperature {trust['temperature']:.2f}: {after}",
+    }
+    return {
+        "confusion": plots.confusion_matrix(counts, labels),
+        "baselines": plots.intervals(intervals, zero=False),
+        "reliability": plots.reliability(found.reliability, panels),
+        "risk_coverage": plots.risk_coverage(found.risk_coverage),
+    }
+
+
 def _best_epoch(history: pd.DataFrame) -> int:
-    """The first epoch with the highest macro-F1 on validation, whose weights `fit` keeps."""
+    """The first epoch with the highest macro-F1 on validation: `fit` keeps its weights."""
     if "val_macro_f1" not in history or not len(history):
         return 0
     return int(history["epoch"].to_numpy()[history["val_macro_f1"].to_numpy().argmax()])
 
 
-def _beside_baselines(
-    evaluate: Mapping[str, Any],
-) -> dict[str, dict[str, tuple[float, float, float]]]:
-    rows = {"this model": evaluate["test"], **evaluate["baselines"]}
-    return {
-        name: {
-            TITLES[score]: (
-                row[score],
-                row["interval"][score]["low"],
-                row["interval"][score]["high"],
-            )
-            for score in COMPARED
-        }
-        for name, row in rows.items()
-    }
-
-
-def _differences(ablate: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """Paired differences to the multimodal model in points, where there are enough runs for one."""
+def _differences(ablate: Mapping[str, Any]) -> dict[str, dict[str, plots.Interval]]:
+    """Paired differences to the multimodal model, in points, where there are enough runs for one."""
     out = {}
     for name, row in ablate.items():
         own = row.get("minus_multimodal", {}) if isinstance(row, Mapping) else {}
@@ -189,15 +179,16 @@ def _differences(ablate: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, 
     return out
 
 
-def _kept(risk_coverage: pd.DataFrame) -> list[dict[str, float]]:
+def _ends(interval: Mapping[str, float]) -> tuple[float, float]:
+    return interval["low"], interval["high"]
+
+
+def _kept(risk_coverage: pd.DataFrame) -> list[dict[Any, float]]:
     """The rows of the curve that come closest to `COVERAGES`."""
     if not len(risk_coverage):
         return []
     nearest = [(risk_coverage["coverage"] - share).abs().idxmin() for share in COVERAGES]
-    rows = risk_coverage.loc[list(dict.fromkeys(nearest))]
-    return [
-        {str(name): float(value) for name, value in row.items()} for row in rows.to_dict("records")
-    ]
+    return risk_coverage.loc[nearest].drop_duplicates().to_dict("records")
 
 
 def _points(value: float) -> str:
@@ -206,11 +197,11 @@ def _points(value: float) -> str:
 
 
 def _share(value: float) -> str:
-    """0.6875 -> `.688`, as the field writes shares."""
+    """0.6875 -> `.688`, which is the usual way to print shares."""
     text = f"{value:.3f}"
     return text.removeprefix("0") if 0 <= value < 1 else text
 
 
-def _uri(figure: Figure) -> str:
+def _as_uri(figure: Figure) -> str:
     raw = plots.svg(figure).encode()
     return f"data:image/svg+xml;base64,{base64.b64encode(raw).decode()}"

@@ -14,7 +14,6 @@ import safetensors.torch
 
 from sentifuse.errors import UserError
 from sentifuse.evaluation import variants
-from sentifuse.features import encoding_record
 from sentifuse.models import checkpoint
 from sentifuse.runtime.files import write_json, write_text
 from stages import ablate, evaluate, infer, package, train_baselines, train_stage1, train_stage2
@@ -500,7 +499,7 @@ def test_no_stage_takes_a_model_whose_weights_are_no_numbers(
         unchecked.setattr(checkpoint, "_check_finite", lambda *_: None)
         checkpoint.save(Path("models/stage2"), loaded.model, loaded.info)
     write_json(Path("metrics/evaluate.json"), {})
-    monkeypatch.setattr(encoding_record, "read", lambda folder: None)
+    write_json(Path("data/features/encoding.json"), {})
     with pytest.raises(UserError, match=r"models/stage2: the weight .* NaN or infinite"):
         call(stage)
     assert not Path("data/predictions").exists()

@@ -1,7 +1,7 @@
-"""The fields of a form as bytes, so that texts are read as everywhere else, whatever their encoding is.
+"""The fields of a form as bytes, so that their texts are read as everywhere else, in any encoding.
 
-Programs send Chinese in the encoding of their console, and hardly any says which. Starlette would decode all
-of it as UTF-8, or else as Latin-1, which gives nonsense without an error.
+Programs send Chinese in the encoding of their console, and hardly any program says which one that is.
+Starlette would decode all of them as UTF-8 or Latin-1, which gives nonsense without an error.
 """
 
 import re
@@ -22,12 +22,8 @@ _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";]*)"?', re.IGNORECASE)
 _MULTIPART, _URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
 
 
-class NoFormError(UserError):
-    """A body that is no form."""
-
-
 class FormRoute(APIRoute):
-    """A route whose text fields come a letter a byte (Latin-1); `read_text` reads them."""
+    """A route whose text fields come with one letter per byte (Latin-1); `read_text` decodes them."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Changes the request before FastAPI reads its form."""
@@ -47,9 +43,10 @@ async def _as_bytes(request: Request) -> Request:
     given = request.headers.get("content-type", "")
     kind = given.partition(";")[0].strip().lower()
     if body and kind not in (_MULTIPART, _URLENCODED):
-        raise NoFormError(
+        raise HTTPException(
+            415,
             f"content type {kind!r}: expected a form with the fields `image` (a file) and `text`, such as "
-            "curl -F image=@a.jpg -F text='what a day'"
+            "curl -F image=@a.jpg -F text='what a day'",
         )
     if kind == _URLENCODED:
         fields = parse_qsl(body.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
@@ -72,8 +69,8 @@ def read_text(letters: str, charset: str) -> str | None:
     """The text of a field, or None if it is blank.
 
     Args:
-        letters: a letter a byte.
-        charset: that the request names; empty if it names none, then as `text.read` finds out.
+        letters: one letter per byte.
+        charset: the one that the request names; if it is empty, `text.read` finds out.
 
     Raises:
         UserError: the bytes are no text, or not in that charset.

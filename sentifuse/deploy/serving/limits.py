@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits, each 1 or more but `queue`, which may be 0.
+    """The limits; each is 1 or more, but `queue` may be 0.
 
     Attributes:
         upload_bytes: of a request's body.
         pixels: of an image; checked before it is decoded.
         text_characters: of a text.
-        seconds: to send a request, and again to answer it, waiting included.
-        workers: requests that are worked on at the same time, a thread each.
+        seconds: to send a request, and again to answer it, including the time in the queue.
+        workers: requests that are worked on at the same time, one thread each.
         queue: requests that may wait for a worker.
     """
 
@@ -35,23 +35,14 @@ class Limits:
     queue: int
 
 
-class BusyError(Exception):
-    """The queue is full."""
-
-
-class LateError(Exception):
-    """The answer took too long."""
-
-
 class Workers:
     """Threads that work off a short queue."""
 
     def __init__(self, limits: Limits) -> None:
         """Starts no thread before the first call."""
-        self._limits = limits
+        self._seconds = limits.seconds
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="predict")
-        self._lock = threading.Lock()
-        self._pending = 0
+        self._places = threading.BoundedSemaphore(limits.workers + limits.queue)
 
     async def run(self, function: Callable[[], T]) -> T:
         """Calls `function` in a thread and waits for it.
@@ -60,27 +51,20 @@ class Workers:
         do not pile up.
 
         Raises:
-            BusyError: all workers are busy and the queue is full.
-            LateError: it takes longer than it may.
+            HTTPException: 503 if all workers are busy and the queue is full, 504 if the call takes too long.
         """
-        with self._lock:
-            if self._pending >= self._limits.workers + self._limits.queue:
-                raise BusyError
-            self._pending += 1
+        if not self._places.acquire(blocking=False):
+            raise HTTPException(503, "busy: try again in a second", {"Retry-After": "1"})
         work = self._pool.submit(function)
-        work.add_done_callback(lambda _: self._leave())
+        work.add_done_callback(lambda _: self._places.release())
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(work), self._limits.seconds)
+            return await asyncio.wait_for(asyncio.wrap_future(work), self._seconds)
         except TimeoutError:
-            raise LateError from None
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._pending -= 1
+            raise HTTPException(504, f"no answer within {self._seconds:g} s") from None
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for a body that is too large, 408 for one that takes too long to come."""
+    """ASGI middleware: 413 for a body that is too large, 408 for one that takes too long to arrive."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app, self._limits = app, limits
@@ -93,16 +77,15 @@ class BodyLimit:
         too_large = f"the request has more than {most} bytes"
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
         if any(not value.isdigit() or int(value) > most for value in lengths):
-            await JSONResponse({"detail": too_large}, 413, {"Connection": "close"})(
-                scope, receive, send
-            )
+            answer = JSONResponse({"detail": too_large}, 413, {"Connection": "close"})
+            await answer(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + self._limits.seconds
         seen, complete = 0, False
 
         async def counted() -> Message:
             nonlocal seen, complete
-            if complete:  # what comes now is the client's leaving
+            if complete:  # what comes now tells that the client has left
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):

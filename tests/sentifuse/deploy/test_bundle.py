@@ -1,12 +1,14 @@
 import json
 import random
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 
-from sentifuse.deploy import bundle
+from sentifuse.deploy import bundle, loading
+from sentifuse.deploy.bundle import Provenance
 from sentifuse.errors import UserError
 from sentifuse.models import checkpoint
 from sentifuse.runtime.files import sha256
@@ -24,6 +26,12 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "bundle"))
 
 
+def provenance(made: Path) -> Provenance:
+    """What `made` was packed with."""
+    config = bundle.verify(made)
+    return Provenance(**{field.name: config[field.name] for field in fields(Provenance)})
+
+
 def flip(path: Path, position: int, bit: int) -> None:
     raw = bytearray(path.read_bytes())
     raw[position] ^= 1 << bit
@@ -31,7 +39,7 @@ def flip(path: Path, position: int, bit: int) -> None:
 
 
 def test_it_holds_what_was_saved(made: Path) -> None:
-    loaded = bundle.load(made)
+    loaded = loading.load(made)
     trained = checkpoint.load(made.parent / "trained")
     weights = loaded.model.state_dict()
     for key, value in trained.model.state_dict().items():
@@ -39,8 +47,9 @@ def test_it_holds_what_was_saved(made: Path) -> None:
     assert any(key.startswith("text_tail.") for key in weights)
     assert loaded.model.config == trained.model.config
     assert (loaded.predict_views, loaded.temperature) == ("mean", 1.5)
-    assert loaded.params == PARAMS
-    assert loaded.metrics["test"]["accuracy"] == 0.5
+    config = bundle.verify(made)
+    assert config["params"] == PARAMS
+    assert config["metrics"]["test"]["accuracy"] == 0.5
     assert loaded.encoding.setting.views.scale_min == 0.4
     assert loaded.encoding.backbone == str(made.parent / "clip")
     assert not loaded.model.training
@@ -57,16 +66,7 @@ def test_the_same_model_gives_the_same_bytes(made: Path, tmp_path: Path) -> None
     # The one difference: the backbone lay somewhere else.
     shutil.rmtree(again)
     shutil.copytree(made.parent / "trained", tmp_path / "again")
-    loaded, config = bundle.load(made), bundle.verify(made)
-    bundle.save(
-        again,
-        tmp_path / "again",
-        encoding=loaded.encoding,
-        data=config["data"],
-        params=loaded.params,
-        metrics=loaded.metrics,
-        card=bundle.CardFacts("tiny", "mit"),
-    )
+    bundle.save(again, tmp_path / "again", provenance(made), "tiny", "mit")
     for path in made.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes()
 
@@ -83,9 +83,9 @@ def test_a_flipped_bit_of_the_weights_is_found(folder: Path) -> None:
     for position in (0, 9, path.stat().st_size - 1, rng.randrange(path.stat().st_size)):
         flip(path, position, 3)
         with pytest.raises(UserError, match=r"model\.safetensors: SHA-256 .* fetch it again"):
-            bundle.load(folder)
+            loading.load(folder)
         flip(path, position, 3)
-    bundle.load(folder)
+    loading.load(folder)
 
 
 def test_a_flipped_bit_anywhere_in_the_config_is_found(folder: Path) -> None:
@@ -101,15 +101,14 @@ def test_a_flipped_bit_anywhere_in_the_config_is_found(folder: Path) -> None:
 
 
 def test_a_config_that_git_gave_other_line_ends_is_read(folder: Path) -> None:
-    expected = bundle.load(folder)
+    expected = bundle.verify(folder)
     path = folder / bundle.CONFIG
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    found = bundle.load(folder)
-    assert (found.params, found.encoding) == (expected.params, expected.encoding)
-    # Its line ends alone.
+    assert bundle.verify(folder) == expected
+    # Only its line ends may change.
     path.write_bytes(path.read_bytes().replace(b"0.9", b"0.8", 1))
     with pytest.raises(UserError, match="changed since it was written"):
-        bundle.load(folder)
+        loading.load(folder)
 
 
 @pytest.mark.parametrize("count", [1, -1])
@@ -129,49 +128,43 @@ def test_weights_that_git_gave_other_line_ends_say_so(folder: Path, count: int) 
 
 def test_an_edited_card_is_nobodys_business(folder: Path) -> None:
     (folder / "README.md").write_text("mine", encoding="utf-8")
-    bundle.load(folder)
+    loading.load(folder)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(UserError, match=rf"{name}: no such file: a bundle is a folder with"):
-        bundle.load(folder)
+        loading.load(folder)
 
 
 def test_another_format_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "FORMAT", 2)
     with pytest.raises(UserError, match="format 1, but this version reads format 2"):
-        bundle.load(folder)
+        loading.load(folder)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[1]", b"\xff", b'{"sha256": ""}'])
 def test_another_file_is_no_config(folder: Path, raw: bytes) -> None:
     (folder / "config.json").write_bytes(raw)
     with pytest.raises(UserError, match="not a bundle's config"):
-        bundle.load(folder)
+        loading.load(folder)
 
 
 def test_weights_of_another_bundle_are_found(folder: Path, tmp_path: Path) -> None:
     other = make_bundle(tmp_path / "other", hidden_dims=[4])
     shutil.copy(other / "model.safetensors", folder)
     with pytest.raises(UserError, match="or from another bundle"):
-        bundle.load(folder)
+        loading.load(folder)
 
 
 def test_a_damaged_checkpoint_is_not_packed(made: Path, tmp_path: Path) -> None:
     trained = Path(shutil.copytree(made.parent / "trained", tmp_path / "trained"))
     weights = trained / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    loaded, config = bundle.load(made), json.loads((made / "config.json").read_text("utf-8"))
     with pytest.raises(UserError, match="not a checkpoint"):
-        bundle.save(
-            tmp_path / "out",
-            trained,
-            loaded.encoding,
-            config["data"],
-            loaded.params,
-            loaded.metrics,
-            bundle.CardFacts("tiny", "mit"),
-        )
+        bundle.save(tmp_path / "out", trained, provenance(made), "tiny", "mit")
+    weights.unlink()
+    with pytest.raises(UserError, match="no such checkpoint file: run `dvc repro`"):
+        bundle.save(tmp_path / "out", trained, provenance(made), "tiny", "mit")
     assert not (tmp_path / "out").exists()

@@ -10,11 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from sentifuse.deploy import predictor
+from sentifuse.deploy import loading, predictor
 from sentifuse.deploy.predictor import Pair, Predictor
+from sentifuse.encoders import registry
 from sentifuse.errors import UserError
 from sentifuse.features import encoding
 from sentifuse.features.store import space_names
+from sentifuse.runtime import devices
 from tests.bundles import make_bundle
 from tools.clip_folder import make_clip_folder
 
@@ -272,8 +274,8 @@ def test_another_backbone_is_refused_with_both_fingerprints(made: Path, tmp_path
     other = make_clip_folder(tmp_path / "other", seed=1)
     with pytest.raises(UserError, match="trained on") as error:
         Predictor.load(made, backbone=str(other))
-    record = predictor.bundle.load(made).encoding
-    found = predictor.registry.load(str(other), None)
+    record = loading.load(made).encoding
+    found = registry.load(str(other), None)
     for part in (record.image_fingerprint, found.image.fingerprint, "--backbone", "dvc repro"):
         assert part in str(error.value)
 
@@ -324,7 +326,7 @@ def test_inputs_are_encoded_in_the_precision_of_the_training(tmp_path: Path, mad
 def test_a_model_of_a_gpu_predicts_without_one_and_says_so(
     tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictor.devices, "kind", lambda: "cpu")
+    monkeypatch.setattr(devices, "kind", lambda: "cpu")
     folder = make_bundle(tmp_path, device="cuda")
     with pytest.warns(UserWarning, match=r"was trained with cuda \(here cpu\): the last digits"):
         found = Predictor.load(folder)

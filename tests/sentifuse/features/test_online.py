@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sentifuse.deploy import bundle
-from sentifuse.deploy.bundle import Bundle
+from sentifuse.deploy import loading
+from sentifuse.deploy.loading import Bundle
 from sentifuse.encoders import registry
 from sentifuse.encoders.interface import Backbone
 from sentifuse.features import assemble, schema
@@ -30,7 +30,7 @@ def picture(seed: int) -> bytes:
 
 @pytest.fixture(scope="module", params=["fp32", "bf16"])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return bundle.load(make_bundle(tmp_path_factory.mktemp("online"), precision=request.param))
+    return loading.load(make_bundle(tmp_path_factory.mktemp("online"), precision=request.param))
 
 
 @pytest.fixture(scope="module")

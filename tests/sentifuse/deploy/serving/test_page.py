@@ -158,6 +158,7 @@ def test_what_is_wrong_is_told_and_mended(browser: "Browser", address: str, tmp_
     large.write_bytes(bytes(60_000))
     Image.new("1", (200, 200)).save(many)
     fake.write_bytes(b"<img src=x onerror=alert(1)>")
+    browser.wait("#text[maxlength]")  # now the page knows the limits
     browser.find("#image")[0].send_keys(str(large))
     assert text_of(browser, "#alert").startswith("The picture has 0.1 MB; at most")
     for path, message in ((many, "200 x 200 pixels, more than 10000"), (fake, "none of JPEG")):
