@@ -31,13 +31,12 @@ from sentifuse.encoders.interface import Backbone
 from sentifuse.errors import UserError
 from sentifuse.evaluation import attribution
 from sentifuse.evaluation.attribution import Attribution
-from sentifuse.features import encoding, online
+from sentifuse.features import encoding, encoding_record, online
 from sentifuse.features.batches import Dataset
 from sentifuse.features.encoding import Modality
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.online import Source
 from sentifuse.features.schema import Features, Meta
-from sentifuse.features.store import space_names
 from sentifuse.models.classifier import INPUT_MODES
 from sentifuse.runtime import devices
 
@@ -131,7 +130,7 @@ class Predictor:
                 f"(Predictor.load(..., backbone=...)): {error}"
             ) from None
         _check_backbone(Path(folder), name, found, record)
-        here = space_names.versions()
+        here = encoding_record.versions()
         other = [
             f"{library} {version} (here {here.get(library)})"
             for library, version in record.libraries.items()
