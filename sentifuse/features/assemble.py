@@ -22,8 +22,8 @@ class DamagedRowsError(UserError):
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the rows of one modality come from.
+class StoredRows:
+    """The rows of one modality, in the store.
 
     Attributes:
         space: has the rows.
@@ -35,7 +35,9 @@ class Source:
     keys: Iterable[str]
 
 
-def write(folder: Path, meta: Meta, guids: Iterable[str], images: Source, texts: Source) -> None:
+def write(
+    folder: Path, meta: Meta, guids: Iterable[str], images: StoredRows, texts: StoredRows
+) -> None:
     """Writes the arrays, as `schema` describes them.
 
     Args:
@@ -100,11 +102,11 @@ class _Arrays:
         return file, first
 
 
-def _write_images(folder: Path, source: Source, views: int) -> None:
-    keys = KeyTable(source.keys)
+def _write_images(folder: Path, stored: StoredRows, views: int) -> None:
+    keys = KeyTable(stored.keys)
     samples = keys.length // views
     with closing(_Arrays(folder)) as arrays:
-        for places, row in _all_rows(source.space, keys):
+        for places, row in _all_rows(stored.space, keys):
             embedding = row["embedding"][0]  # (D,)
             for place in places.tolist():
                 shape = (samples, views, len(embedding))
@@ -120,12 +122,12 @@ def _write_images(folder: Path, source: Source, views: int) -> None:
                     arrays.put("image_tokens", shape, sample * tokens.size, tokens)
 
 
-def _write_texts(folder: Path, source: Source) -> None:
-    keys = KeyTable(source.keys)
+def _write_texts(folder: Path, stored: StoredRows) -> None:
+    keys = KeyTable(stored.keys)
     lengths = np.zeros(keys.length, dtype=np.int64)
     with closing(_Arrays(folder)) as arrays:
         # Two passes: the offsets of the ragged rows must be known before the first one is written.
-        for places, row in _all_rows(source.space, keys):
+        for places, row in _all_rows(stored.space, keys):
             embedding = row.pop("embedding")[0]  # (D,)
             for place in places.tolist():
                 shape = (keys.length, len(embedding))
@@ -136,7 +138,7 @@ def _write_texts(folder: Path, source: Source) -> None:
             return
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         arrays.put("text_offsets", offsets.shape, 0, offsets)
-        for places, row in _all_rows(source.space, keys):
+        for places, row in _all_rows(stored.space, keys):
             del row["embedding"]
             for name, states in row.items():  # (T, H)
                 width = states.shape[1]

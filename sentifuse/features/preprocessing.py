@@ -127,8 +127,8 @@ def _encode_and_assemble(
                 out,
                 meta,
                 (sample.guid for sample in samples),
-                assemble.Source(image_space, (item.key for item in images)),
-                assemble.Source(text_space, (item.key for item in texts)),
+                assemble.StoredRows(image_space, (item.key for item in images)),
+                assemble.StoredRows(text_space, (item.key for item in texts)),
             )
             return
         except assemble.DamagedRowsError as error:

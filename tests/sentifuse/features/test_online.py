@@ -69,8 +69,8 @@ def test_rows_have_the_bits_that_files_and_store_give(
         spaces[1].append(encode_shard(backbone, record.setting, "text", [item]))
     guids = [str(number) for number in range(len(samples))]
     out = tmp_path / "features"
-    images = assemble.Source(spaces[0], image_keys)
-    texts = assemble.Source(spaces[1], text_keys)
+    images = assemble.StoredRows(spaces[0], image_keys)
+    texts = assemble.StoredRows(spaces[1], text_keys)
     assemble.write(out, meta(loaded), guids, images, texts)
 
     online = online_features.encode(

@@ -13,7 +13,7 @@ import pytest
 
 from sentifuse.errors import UserError
 from sentifuse.features import assemble, schema
-from sentifuse.features.assemble import Source
+from sentifuse.features.assemble import StoredRows
 from sentifuse.features.schema import Array, Meta
 from sentifuse.features.store.space import EncodedRow, Space
 
@@ -82,8 +82,8 @@ def test_rows_are_in_the_order_of_the_guids_whatever_shard_they_are_in(
         out,
         META,
         ["c", "a", "b"],
-        Source(images, ["i3", "i1", "i2"]),
-        Source(texts, ["t3", "t1", "t2"]),
+        StoredRows(images, ["i3", "i1", "i2"]),
+        StoredRows(texts, ["t3", "t1", "t2"]),
     )
     found = schema.read(out)
     assert found.guids == ["c", "a", "b"]
@@ -104,7 +104,9 @@ def test_texts_of_different_lengths_lie_one_behind_the_other(
     images.append({"i": image_row(0)})
     texts.append({key: text_row(int(key[1]), length) for key, length in lengths.items()})
     order = ["t2", "t3", "t1"]
-    assemble.write(out, META, ["a", "b", "c"], Source(images, ["i"] * 3), Source(texts, order))
+    assemble.write(
+        out, META, ["a", "b", "c"], StoredRows(images, ["i"] * 3), StoredRows(texts, order)
+    )
     found = schema.read(out)
     assert kept(found.text_offsets).tolist() == [0, 1, 5, 8]
     assert kept(found.text_offsets).dtype == np.int64
@@ -123,7 +125,11 @@ def test_a_sample_without_a_key_has_zeros_and_no_tokens(
     texts.append({"t": text_row(2, 4)})
     guids, keys = ["a", "b", "c"], ["i1", "i1.1", "", "", "i1", "i1.1"]
     assemble.write(
-        out, replace(META, views=2), guids, Source(images, keys), Source(texts, ["", "t", "t"])
+        out,
+        replace(META, views=2),
+        guids,
+        StoredRows(images, keys),
+        StoredRows(texts, ["", "t", "t"]),
     )
     found = schema.read(out)
     assert found.image_embeddings[:, :, 0].tolist() == [[3, 3], [0, 0], [3, 3]]
@@ -138,7 +144,9 @@ def test_samples_that_share_a_file_share_its_row(images: Space, texts: Space, ou
     images.append({"i1": image_row(1), "i2": image_row(2)})
     texts.append({"t1": text_row(1, 2), "t2": text_row(2, 3)})
     image_keys, text_keys = ["i1", "i2", "i1"], ["t2", "t2", "t1"]
-    assemble.write(out, META, ["a", "b", "c"], Source(images, image_keys), Source(texts, text_keys))
+    assemble.write(
+        out, META, ["a", "b", "c"], StoredRows(images, image_keys), StoredRows(texts, text_keys)
+    )
     found = schema.read(out)
     assert found.image_embeddings[:, 0, 0].tolist() == [1, 2, 1]
     assert kept(found.image_tokens)[:, 0, 0].tolist() == [1.25, 2.25, 1.25]
@@ -160,7 +168,11 @@ def test_views_lie_beside_the_plain_one_and_have_no_tokens(
     texts.append({"t": text_row(1, 1)})
     keys = ["i2", "i2.1", "i2.2", "i1", "i1.1", "i1.2"]
     assemble.write(
-        out, replace(META, views=3), ["a", "b"], Source(images, keys), Source(texts, ["t", "t"])
+        out,
+        replace(META, views=3),
+        ["a", "b"],
+        StoredRows(images, keys),
+        StoredRows(texts, ["t", "t"]),
     )
     found = schema.read(out)
     assert found.image_embeddings[:, :, 0].tolist() == [[20, 21, 22], [10, 11, 12]]
@@ -174,7 +186,9 @@ def assemble_one(images: Space, texts: Space, out: Path, tokens: bool, hidden: b
     name = f"{tokens}{hidden}"
     images.append({f"i{name}": image_row(1, tokens, hidden)})
     texts.append({f"t{name}": text_row(1, 2, tokens, hidden)})
-    assemble.write(out, META, ["a"], Source(images, [f"i{name}"]), Source(texts, [f"t{name}"]))
+    assemble.write(
+        out, META, ["a"], StoredRows(images, [f"i{name}"]), StoredRows(texts, [f"t{name}"])
+    )
 
 
 @pytest.mark.parametrize("tokens", [True, False])
@@ -238,7 +252,7 @@ def test_an_error_of_the_disk_is_told_with_the_name_of_the_file(
 ) -> None:
     images.append({"i": image_row(1)})
     texts.append({"t": text_row(1, 1)})
-    sources = Source(images, ["i"] * 1000), Source(texts, ["t"] * 1000)
+    sources = StoredRows(images, ["i"] * 1000), StoredRows(texts, ["t"] * 1000)
     with largest_file(8000), pytest.raises(OSError, match="File too large") as caught:
         assemble.write(out, META, ["a"] * 1000, *sources)
     assert caught.value.filename == str(out / "image_embeddings.npy")
@@ -255,7 +269,11 @@ def test_rows_that_are_gone_from_the_store_are_counted(
     path.write_bytes(raw)
     with pytest.raises(UserError, match=r"2 rows were damaged and are gone: run `dvc repro` again"):
         assemble.write(
-            out, META, ["a", "b", "c"], Source(images, ["i1", "i2", "i3"]), Source(texts, ["t"] * 3)
+            out,
+            META,
+            ["a", "b", "c"],
+            StoredRows(images, ["i1", "i2", "i3"]),
+            StoredRows(texts, ["t"] * 3),
         )
 
 
@@ -303,7 +321,7 @@ def test_tails_survive_the_round_trip(images: Space, texts: Space, out: Path) ->
         "projection_dim": None,
     }
     meta = replace(META, text_tail=tail)
-    assemble.write(out, meta, ["a"], Source(images, ["i"]), Source(texts, ["t"]))
+    assemble.write(out, meta, ["a"], StoredRows(images, ["i"]), StoredRows(texts, ["t"]))
     assert schema.read(out).meta == meta
     assert json.loads((out / "meta.json").read_text(encoding="utf-8"))["text_tail"] == tail
 
@@ -332,7 +350,9 @@ def test_a_folder_whose_writing_was_cut_off_holds_no_features(
 
     images.append({"i": image_row(1)})
     with pytest.raises(KeyboardInterrupt):
-        assemble.write(out, META, ["a"], Source(images, ["i"]), Source(texts, interrupted()))
+        assemble.write(
+            out, META, ["a"], StoredRows(images, ["i"]), StoredRows(texts, interrupted())
+        )
     assert (out / "image_embeddings.npy").exists()
     with pytest.raises(UserError, match="no features here"):
         schema.read(out)
