@@ -24,8 +24,9 @@ from PIL import Image
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
 from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
-from sentifuse.features import fidelity
+from sentifuse.features import encoding_record, fidelity
 from sentifuse.features.encoding import Item, Modality, Setting, encode_shard
+from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.engines import local
 from sentifuse.features.store.space import Space
 from sentifuse.runtime import precision
@@ -60,8 +61,9 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     reference = Reference(folder)
     # What a lower precision is compared with; a processor without one is not asked to emulate it.
     others = ["fp32"] if low == "fp32" else [low, "fp32"]
-    with local.start(str(folder), None, setting, len(os.sched_getaffinity(0))) as pool:
-        ours = partial(_encode, pool, setting, work=work)
+    record = encoding_record.of(registry.load(str(folder), None), str(folder), None, setting, 1)
+    with local.start(record, len(os.sched_getaffinity(0))) as pool:
+        ours = partial(_encode, pool, work=work)
         images = _seconds_a_sample(
             {
                 "ours": (partial(ours, "image"), items["image"]),
@@ -98,7 +100,7 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
         ),
         _speed(f"texts, ViT-B/32, {low}", f"padded to 77, {_AS[low]}", texts, low, _TEXTS[low]),
         *([] if low == "fp32" else _cosines(folder, setting, items)),
-        _start_up(folder, setting, items["text"][0], work),
+        _start_up(folder, record, items["text"][0], work),
     ]
 
 
@@ -146,12 +148,10 @@ def _context(autocast: bool) -> AbstractContextManager[Any]:
     return torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext()
 
 
-def _encode(
-    pool: ProcessPoolExecutor, setting: Setting, modality: Modality, items: list[Item], work: Path
-) -> None:
+def _encode(pool: ProcessPoolExecutor, modality: Modality, items: list[Item], work: Path) -> None:
     """Files to rows on the disk."""
     with TemporaryDirectory(dir=work) as store:
-        local.run(pool, setting, modality, items, len(items), Space(Path(store), "space"))
+        local.run(pool, modality, items, len(items), Space(Path(store), "space"))
 
 
 def _seconds_a_sample(
@@ -195,11 +195,11 @@ def _cosines(
     return found
 
 
-def _start_up(folder: Path, setting: Setting, item: Item, work: Path) -> Measurement:
+def _start_up(folder: Path, record: EncodingRecord, item: Item, work: Path) -> Measurement:
     """Seconds until the first text is encoded, by one process each."""
     start = time.perf_counter()
-    with local.start(str(folder), None, setting, 1) as pool:
-        local.run(pool, setting, "text", [item], 1, Space(work, "first"))
+    with local.start(record, 1) as pool:
+        local.run(pool, "text", [item], 1, Space(work, "first"))
         ours = time.perf_counter() - start
     start = time.perf_counter()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

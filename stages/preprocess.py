@@ -78,37 +78,38 @@ def main(p: Params) -> None:
     """Encodes what the store lacks and assembles `data/features/`."""
     from sentifuse.data import manifest
     from sentifuse.data.images import ViewSpec
-    from sentifuse.features import preprocessing
+    from sentifuse.features import encoding_record, preprocessing
     from sentifuse.features.encoding import Setting
-    from sentifuse.features.engines.registry import ENGINES
+    from sentifuse.features.engines import registry
     from sentifuse.features.store.space import default_root
     from sentifuse.runtime import files
 
-    with ENGINES[p.backbone.engine](p.ray.address) as engine:
-        device, chosen = engine.place(p.backbone.precision, p.backbone.name, p.numerics)
+    backbone = p.backbone
+    with registry.opened(backbone.engine, p.ray.address) as engine:
+        device, chosen = engine.place(backbone.precision, backbone.name, p.numerics)
         setting = Setting(
             image_split=p.unfreeze_vision_layers,
             text_split=p.unfreeze_text_layers,
-            tokens=p.backbone.tokens,
-            hidden_dtype=p.backbone.hidden_dtype,
-            image_batch=p.backbone.image_batch,
-            text_batch=p.backbone.text_batch,
+            tokens=backbone.tokens,
+            hidden_dtype=backbone.hidden_dtype,
+            image_batch=backbone.image_batch,
+            text_batch=backbone.text_batch,
             views=ViewSpec(p.augment.scale_min, p.augment.flip, p.augment.jitter),
             precision=chosen,
             device=device,
             # A GPU has no such instructions.
             numerics=p.numerics if device == "cpu" else "native",
         )
+        encoders = preprocessing.load(backbone.name, backbone.revision, backbone.fingerprint)
         found = preprocessing.preprocess(
             manifest.Samples(MANIFEST),
-            name=p.backbone.name,
-            revision=p.backbone.revision,
-            expected=p.backbone.fingerprint,
-            setting=setting,
-            views=p.augment.views,
+            encoders,
+            encoding_record.of(
+                encoders, backbone.name, backbone.revision, setting, 1 + p.augment.views
+            ),
+            engine.encode,
             store=default_root(),
             out=OUT,
-            encode=engine.encode,
         )
     files.write_json(METRICS, found)
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from sentifuse.features.store.contents import Contents
 
 FEATURES = Path("data/features")
-RECORD = FEATURES / "encoding.json"
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -37,12 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="not those that data/features comes from; alone: all but those",
     )
-    add("--verify", action="store_true", help="read every shard in whole to find damaged ones")
-    add("--yes", action="store_true", help="do it; else it is only said what would be done")
+    add("--verify", action="store_true", help="read the whole of every shard to find damaged ones")
+    add("--yes", action="store_true", help="do it; without it, only say what would be done")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Calls the action.
+    """Lists or prunes.
 
     Raises:
         UserError: an option that does not fit the store, or a run that uses it.
@@ -50,25 +48,21 @@ def run(arguments: argparse.Namespace) -> None:
     # `dvc exp run` and the queue share the store of the main repository, as stages do.
     from sentifuse.features.store.space import default_root
 
-    root = default_root()
     if arguments.action == "prune":
-        _prune(root, arguments)
+        _prune(default_root(), arguments)
     else:
-        _list(root, arguments)
+        _list(default_root(), arguments.json)
 
 
-def _list(root: Path, arguments: argparse.Namespace) -> None:
+def _list(root: Path, as_json: bool) -> None:
     from sentifuse.features.store import contents
 
     spaces = contents.read(root)
     try:
         current = _current()
     except UserError:
-        current = set()  # no features here, or of a version that says less
-    if arguments.json:
-        print(as_json(root, spaces, current))
-    else:
-        sys.stdout.write(as_text(root, spaces, current))
+        current = set()  # there are no features here, or their record is of an old version
+    print(_json(root, spaces, current) if as_json else _text(root, spaces, current))
 
 
 def _prune(root: Path, arguments: argparse.Namespace) -> None:
@@ -91,93 +85,76 @@ def _prune(root: Path, arguments: argparse.Namespace) -> None:
         print("nothing to remove")
         return
     for space in going:
-        print(f"{space.name}: {_amounts(space)}, last used {space.last_used()}")
+        print(_summary(space))
     for path in garbage:
         print(f"{path}: half-written or damaged")
     if not arguments.yes:
-        print(f"this would free {_shown(freed)}: add --yes to do it")
+        print(f"this would free {_bytes(freed)}: add --yes to do it")
         return
     contents.remove(root, going, garbage)
-    print(f"freed {_shown(freed)}")
+    print(f"freed {_bytes(freed)}")
 
 
-def as_text(root: Path, spaces: Sequence["Contents"], current: set[str]) -> str:
-    """The list to read; a star marks what the features of this folder come from."""
+def _text(root: Path, spaces: Sequence["Contents"], current: set[str]) -> str:
     if not spaces:
-        return f"{root}: nothing is stored yet\n"
+        return f"{root}: nothing is stored yet"
     lines = []
     for space in spaces:
-        star = "*" if space.name in current else " "
-        lines.append(f"{star} {space.name}: {_amounts(space)}, last used {space.last_used()}")
+        lines.append(f"{'*' if space.name in current else ' '} {_summary(space)}")
         if space.record is not None:
             at = f" at {space.record.revision}" if space.record.revision else ""
             lines.append(f"    {space.record.modality}s, {space.record.backbone}{at}")
         lines.append(f"    {space.purpose()}")
-    total = _shown(sum(space.size for space in spaces))
+    total = _bytes(sum(space.size for space in spaces))
     lines.append(
-        f"{root}: {_counted(len(spaces), 'space')}, {total}; * is what {FEATURES} comes from"
+        f"{root}: {_count(len(spaces), 'space')}, {total}; * is what {FEATURES} comes from"
     )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def as_json(root: Path, spaces: Sequence["Contents"], current: set[str]) -> str:
-    """The same as one JSON object, for programs."""
-    document = {
-        "root": str(root),
-        "spaces": [
-            {
-                "name": space.name,
-                "record": None if space.record is None else asdict(space.record),
-                "shards": space.shards,
-                "rows": space.rows,
-                "bytes": space.size,
-                "last_used": space.used,
-                "current": space.name in current,
-                "garbage": [str(path) for path in space.garbage],
-            }
-            for space in spaces
-        ],
-    }
-    return json.dumps(document, indent=2)
+def _json(root: Path, spaces: Sequence["Contents"], current: set[str]) -> str:
+    described = [
+        {
+            "name": space.name,
+            "record": None if space.record is None else asdict(space.record),
+            "shards": space.shards,
+            "rows": space.rows,
+            "bytes": space.size,
+            "last_used": space.used,
+            "current": space.name in current,
+            "garbage": [str(path) for path in space.garbage],
+        }
+        for space in spaces
+    ]
+    return json.dumps({"root": str(root), "spaces": described}, indent=2)
 
 
 def _current() -> set[str]:
     """The names of the spaces that the features of this folder come from.
 
     Raises:
-        UserError: there are none here that say so.
+        UserError: there is no record of them here.
     """
-    # Before torch is imported, which takes seconds.
-    if not RECORD.exists():
-        raise UserError(f"{RECORD}: no such record: run `dvc repro preprocess`")
-    from sentifuse.features import encoding, encoding_record
-    from sentifuse.features.store import space_names
+    # Checked before torch is imported, which takes seconds.
+    path = FEATURES / "encoding.json"
+    if not path.exists():
+        raise UserError(f"{path}: no such file: run `dvc repro preprocess`")
+    from sentifuse.features import encoding_record
 
     record = encoding_record.read(FEATURES)
-    fingerprints: tuple[tuple[encoding.Modality, str], ...] = (
-        ("image", record.image_fingerprint),
-        ("text", record.text_fingerprint),
-    )
-    return {
-        space_names.name_of(
-            modality,
-            space_names.space_parts(modality, fingerprint, record.setting, record.libraries)
-            | {"version": record.version},
-        )
-        for modality, fingerprint in fingerprints
-    }
+    return {record.space("image").name, record.space("text").name}
 
 
-def _amounts(space: "Contents") -> str:
-    rows, shards = _counted(space.rows, "row"), _counted(space.shards, "shard")
-    return f"{rows} in {shards}, {_shown(space.size)}"
+def _summary(space: "Contents") -> str:
+    rows, shards = _count(space.rows, "row"), _count(space.shards, "shard")
+    return f"{space.name}: {rows} in {shards}, {_bytes(space.size)}, last used {space.last_used()}"
 
 
-def _counted(number: int, what: str) -> str:
+def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def _shown(size: float) -> str:
+def _bytes(size: float) -> str:
     power = 0
     while size >= 1024 and power < len(_UNITS) - 1:
         size, power = size / 1024, power + 1

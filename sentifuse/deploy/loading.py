@@ -11,7 +11,6 @@ from sentifuse.encoders.interface import Backbone
 from sentifuse.errors import UserError
 from sentifuse.features import encoding, encoding_record
 from sentifuse.features.encoding_record import EncodingRecord
-from sentifuse.features.store import space_names
 from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
@@ -93,7 +92,7 @@ def load_backbone(folder: Path, record: EncodingRecord, place: str | None) -> Ba
 
 
 def _warn_of_differences(folder: Path, record: EncodingRecord, device: str) -> None:
-    here = space_names.versions()
+    here = encoding_record.versions()
     other = [
         f"{library} {version} (here {here.get(library)})"
         for library, version in record.libraries.items()

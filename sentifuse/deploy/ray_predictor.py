@@ -13,8 +13,8 @@ from typing import Any
 from sentifuse.deploy import bundle
 from sentifuse.deploy.predictor import PAIRS_A_BATCH, Pair, Prediction, Predictor
 from sentifuse.errors import UserError
+from sentifuse.features import encoding_record
 from sentifuse.features.engines.cluster import Cluster
-from sentifuse.features.store import space_names
 from sentifuse.runtime import worker
 
 # Pairs per task: with one batch per task the cluster's driver would be too busy.
@@ -39,7 +39,7 @@ class RayPredictor:
         self._arguments = {
             "folder": folder,
             "backbone": backbone,
-            "libraries": space_names.versions(),
+            "libraries": encoding_record.versions(),
         }
         self.labels: Sequence[str] = bundle.verify(folder)["model"]["labels"]
 
@@ -88,15 +88,15 @@ class PairWorker:
         Args:
             folder: the bundle.
             backbone: where its backbone is.
-            libraries: `space_names.versions` of the process that asks.
+            libraries: `encoding_record.versions` of the process that asks.
             what: `check` or `predict`.
 
         Raises:
             UserError: the bundle cannot be used here, or this node has other libraries.
         """
-        if space_names.versions() != libraries:
+        if encoding_record.versions() != libraries:
             raise UserError(
-                f"a node of the cluster has other libraries than this machine: {space_names.versions()} "
+                f"a node of the cluster has other libraries than this machine: {encoding_record.versions()} "
                 f"there, {libraries} here: install the same requirements.txt on every node"
             )
         worker.start()

@@ -1,45 +1,51 @@
-"""Store -> the files of `data/features/`: rows in the manifest's order, one shard in memory at a time."""
+"""Store -> the arrays of `data/features/`, in the manifest's order; one shard is in memory at a time."""
 
+import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict
-from itertools import chain
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from sentifuse.errors import UserError
-from sentifuse.features.array_file import ArrayFile
 from sentifuse.features.key_table import KeyTable, Places
 from sentifuse.features.schema import Array, Meta
 from sentifuse.features.store.space import EncodedRow, Space
-from sentifuse.runtime.files import write_json, writing
+from sentifuse.runtime.files import named, write_json, writing
 
 
 class DamagedRowsError(UserError):
     """Rows of the store were damaged after they were written; they are gone, and can be encoded again."""
 
 
+@dataclass(frozen=True)
+class StoredRows:
+    """The rows of one modality, in the store.
+
+    Attributes:
+        space: has the rows.
+        keys: of the rows, in order; an empty key stands for an input that is missing: its row is zeros, and
+            a text has no tokens then.
+    """
+
+    space: Space
+    keys: Iterable[str]
+
+
 def write(
-    folder: Path,
-    meta: Meta,
-    guids: Iterable[str],
-    images: Space,
-    image_keys: Iterable[Sequence[str]],
-    texts: Space,
-    text_keys: Iterable[str],
+    folder: Path, meta: Meta, guids: Iterable[str], images: StoredRows, texts: StoredRows
 ) -> None:
-    """Assembles the arrays from the store, one shard in memory at a time.
+    """Writes the arrays, as `schema` describes them.
 
     Args:
         folder: `data/features`.
-        meta: goes to `meta.json`.
+        meta: the contents of `meta.json`.
         guids: N, in row order.
-        images: the space of the image rows.
-        image_keys: N lists of V keys, empty for a sample without an image: its rows are zeros.
-        texts: the space of the text rows.
-        text_keys: N keys, empty for a sample without a text: its row is zeros, it has no tokens.
+        images: N * V keys, all views of a sample side by side.
+        texts: N keys.
 
     Raises:
         DamagedRowsError: a row is missing, because a shard was damaged after it was written.
@@ -49,70 +55,96 @@ def write(
     folder.mkdir(parents=True)
     with writing(folder / "guids.txt") as file:
         file.writelines(f"{guid}\n" for guid in guids)
-    _write_images(folder, images, KeyTable(chain.from_iterable(image_keys)), meta.views)
-    _write_texts(folder, texts, KeyTable(text_keys))
-    # Last: what has it is whole, and without it `features.read` takes nothing.
+    _write_images(folder, images, meta.views)
+    _write_texts(folder, texts)
+    # Written last: a folder that has it is complete, and `schema.read` refuses one that lacks it.
     write_json(folder / "meta.json", asdict(meta))
 
 
 class _Arrays:
-    """The arrays of a folder, each made when its first row tells shape and dtype."""
+    """The `.npy` files of a folder, written a piece at a time, in any order; the rest is zeros.
+
+    They are not memory maps: the pages that those make dirty count as the process's memory until the kernel
+    has them on the disk, and a full disk ends the process without a message.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._open: dict[str, ArrayFile] = {}
+        self._open: dict[str, tuple[BinaryIO, int]] = {}
 
     def put(self, name: str, shape: tuple[int, ...], start: int, values: Array) -> None:
-        """Writes `values` from element `start` on; `shape` is that of the whole array."""
-        if name not in self._open:
-            self._open[name] = ArrayFile(self._folder / f"{name}.npy", shape, values.dtype)
-        self._open[name].write(start, values)
+        """Writes `values` from element `start` on, in C order; `shape` is that of the whole array."""
+        with named(self._path(name)):
+            if name not in self._open:
+                self._open[name] = self._create(name, shape, values.dtype)
+            file, first = self._open[name]
+            file.seek(first + start * values.itemsize)
+            file.write(np.ascontiguousarray(values).data)
 
     def close(self) -> None:
-        for file in self._open.values():
-            file.close()
+        for name, (file, _) in self._open.items():
+            with named(self._path(name)):
+                file.close()
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.npy"
+
+    def _create(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> tuple[BinaryIO, int]:
+        """An open file of zeros, and where its first element is."""
+        file = self._path(name).open("wb")
+        description = np.lib.format.dtype_to_descr(dtype)
+        header = {"descr": description, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        first = file.tell()
+        file.truncate(first + math.prod(shape) * dtype.itemsize)
+        return file, first
 
 
-def _write_images(folder: Path, space: Space, keys: KeyTable, views: int) -> None:
-    shape = keys.length // views, views
+def _write_images(folder: Path, stored: StoredRows, views: int) -> None:
+    keys = KeyTable(stored.keys)
+    samples = keys.length // views
     with closing(_Arrays(folder)) as arrays:
-        for places, row in _all_rows(space, keys):
+        for places, row in _all_rows(stored.space, keys):
+            embedding = row["embedding"][0]  # (D,)
             for place in places.tolist():
+                shape = (samples, views, len(embedding))
+                arrays.put("image_embeddings", shape, place * embedding.size, embedding)
+                if "hidden" in row:
+                    hidden = row["hidden"]  # (P, H)
+                    shape = (samples, views, *hidden.shape)
+                    arrays.put("image_hidden", shape, place * hidden.size, hidden)
                 sample, view = divmod(place, views)
-                for name, values in row.items():
-                    if name == "embedding":
-                        whole = (*shape, values.shape[1])
-                        arrays.put("image_embeddings", whole, place * values.size, values)
-                    elif name == "hidden":
-                        whole = (*shape, *values.shape)
-                        arrays.put("image_hidden", whole, place * values.size, values)
-                    elif view == 0:
-                        whole = (shape[0], *values.shape)
-                        arrays.put("image_tokens", whole, sample * values.size, values)
+                if "tokens" in row and view == 0:
+                    tokens = row["tokens"]  # (P, H)
+                    shape = (samples, *tokens.shape)
+                    arrays.put("image_tokens", shape, sample * tokens.size, tokens)
 
 
-def _write_texts(folder: Path, space: Space, keys: KeyTable) -> None:
-    # Two passes: the offsets of the ragged rows must be known before the first is placed.
+def _write_texts(folder: Path, stored: StoredRows) -> None:
+    keys = KeyTable(stored.keys)
     lengths = np.zeros(keys.length, dtype=np.int64)
     with closing(_Arrays(folder)) as arrays:
-        for places, row in _all_rows(space, keys):
-            embedding = row.pop("embedding")
-            whole = keys.length, embedding.shape[1]
+        # Two passes: the offsets of the ragged rows must be known before the first one is written.
+        for places, row in _all_rows(stored.space, keys):
+            embedding = row.pop("embedding")[0]  # (D,)
             for place in places.tolist():
-                arrays.put("text_embeddings", whole, place * embedding.size, embedding)
+                shape = (keys.length, len(embedding))
+                arrays.put("text_embeddings", shape, place * embedding.size, embedding)
             for states in row.values():
                 lengths[places] = len(states)
         if not lengths.any():
             return
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         arrays.put("text_offsets", offsets.shape, 0, offsets)
-        for places, row in _all_rows(space, keys):
+        for places, row in _all_rows(stored.space, keys):
             del row["embedding"]
-            for name, states in row.items():
+            for name, states in row.items():  # (T, H)
                 width = states.shape[1]
-                whole = int(offsets[-1]), width
+                shape = (int(offsets[-1]), width)
                 for place in places.tolist():
-                    arrays.put(f"text_{name}", whole, int(offsets[place]) * width, states)
+                    arrays.put(f"text_{name}", shape, int(offsets[place]) * width, states)
 
 
 def _all_rows(space: Space, keys: KeyTable) -> Iterator[tuple[Places, EncodedRow]]:

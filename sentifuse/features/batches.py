@@ -1,11 +1,11 @@
 """Rows of the feature files -> batches of tensors, with plain indexing.
 
-A `DataLoader` would cost more than it hides: a batch is a gather from a memory map.
+A batch is a gather from a memory map, which is cheaper than what a `DataLoader` costs.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ RowIndices = NDArray[np.int64]
 # Which views of an image a batch holds: the plain one, one drawn at random, or all, to be averaged.
 ViewChoice = Literal["plain", "draw", "mean"]
 
-_BATCHES_A_POOL = 32
+_BATCHES_PER_POOL = 32
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Needs:
 
     @property
     def text_states(self) -> bool:
-        """Whether a batch holds padded text states, so that texts of like length belong together."""
+        """Whether a batch holds padded text states, so that texts of similar length belong together."""
         return self.tokens or self.text_hidden
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples; what the model at hand does not read may be None.
+    """B samples; states that the model does not read may be None.
 
     Attributes:
         image: (B, V', D_image) embeddings of the V' views to average.
@@ -63,13 +63,9 @@ class Batch:
 
     def to(self, dtype: torch.dtype) -> "Batch":
         """The batch with all its states in `dtype`; the mask stays as it is."""
-        states = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed = {
-            name: state.to(dtype)
-            for name, state in states.items()
-            if state is not None and state.is_floating_point()
-        }
-        return replace(self, **changed)
+        states = vars(self).items()
+        floats = {name: x for name, x in states if x is not None and x.is_floating_point()}
+        return replace(self, **{name: x.to(dtype) for name, x in floats.items()})
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Dataset:
 
     Attributes:
         features: all features.
-        rows: (N,), which rows, in order.
+        rows: (N,), the rows in the features, in order.
         targets: (N,) int64 class indices; -1 where the label is unknown.
         guids: N, in the same order.
     """
@@ -111,40 +107,32 @@ class Dataset:
             ValueError: `draw` without a generator.
         """
         f, rows = self.features, self.rows[index]
-        view_rows: tuple[RowIndices, RowIndices | slice]
+        chosen: tuple[RowIndices, RowIndices | slice] = (rows, slice(0, 1))
         if views == "mean":
-            view_rows = (rows, slice(None))
+            chosen = (rows, slice(None))
         elif views == "draw":
             if rng is None:
                 raise ValueError("drawing views needs a random generator")
-            view_rows = (rows[:, None], rng.integers(f.meta.views, size=(len(rows), 1)))
-        else:
-            view_rows = (rows, slice(0, 1))
-        text_mask = text_tokens = text_hidden = image_tokens = image_hidden = None
+            chosen = (rows[:, None], rng.integers(f.meta.views, size=(len(rows), 1)))
+        states: dict[str, Tensor] = {}
         if needs.text_states:
             offsets = _kept(f.text_offsets)
             starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
-            text_mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
+            states["text_mask"] = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
             if needs.text_hidden:
-                text_hidden = _padded(_kept(f.text_hidden), starts, lengths)
+                states["text_hidden"] = _padded(_kept(f.text_hidden), starts, lengths)
             else:
-                text_tokens = _padded(_kept(f.text_tokens), starts, lengths)
+                states["text_tokens"] = _padded(_kept(f.text_tokens), starts, lengths)
         if needs.image_hidden:
-            image_hidden = _tensor(_kept(f.image_hidden)[view_rows])
+            states["image_hidden"] = _tensor(_kept(f.image_hidden)[chosen])
         elif needs.tokens:
-            image_tokens = _tensor(_kept(f.image_tokens)[rows])
+            states["image_tokens"] = _tensor(_kept(f.image_tokens)[rows])
         return Batch(
-            image=_tensor(f.image_embeddings[view_rows]),
-            text=_tensor(f.text_embeddings[rows]),
-            text_mask=text_mask,
-            text_tokens=text_tokens,
-            text_hidden=text_hidden,
-            image_tokens=image_tokens,
-            image_hidden=image_hidden,
+            _tensor(f.image_embeddings[chosen]), _tensor(f.text_embeddings[rows]), **states
         )
 
     def check_features(self, index: RowIndices) -> None:
-        """Checks the embeddings of the samples at `index`, all views: what to look at when a sum is NaN.
+        """Checks the embeddings of the samples at `index`, all views, to explain a sum that is NaN.
 
         Raises:
             UserError: one is NaN or infinite; it names the guid.
@@ -162,8 +150,8 @@ class Dataset:
         Args:
             batch_size: B.
             rng: the source of the order.
-            by_length: whether texts of like length share a batch, so that little of it is padding:
-                pools of some batches are sorted, then the batches shuffled.
+            by_length: whether texts of similar length share a batch, so that little of it is padding:
+                the samples of some batches at a time are sorted, then all batches are shuffled.
         """
         order = rng.permutation(len(self))
         if not by_length:
@@ -172,26 +160,26 @@ class Dataset:
         lengths = self._text_lengths()
         batches = [
             batch
-            for pool in _chunks(order, batch_size * _BATCHES_A_POOL)
+            for pool in _chunks(order, batch_size * _BATCHES_PER_POOL)
             for batch in _chunks(pool[np.argsort(lengths[pool], kind="stable")], batch_size)
         ]
         for index in rng.permutation(len(batches)):
             yield batches[index]
 
     def in_order(self, batch_size: int, by_length: bool) -> list[RowIndices]:
-        """All positions, `batch_size` at a time: as they stand or, `by_length`, short texts first."""
+        """All positions, `batch_size` at a time: in their order or, `by_length`, short texts first."""
         order = np.arange(len(self))
         if by_length:
             order = np.argsort(self._text_lengths(), kind="stable")
         return _chunks(order, batch_size)
 
     def shards(self, index: RowIndices, count: int, needs: Needs) -> list[RowIndices]:
-        """Cuts a batch, as `epoch` gives it, into at most `count` parts that take a model like times.
+        """Cuts a batch, as `epoch` gives it, into at most `count` parts that take about as much time.
 
         Args:
             index: (B,), B > 0; `by_length` if the model reads text states.
-            count: of parts; none is empty, so a small batch may give fewer.
-            needs: what the model reads.
+            count: the number of parts; none is empty, so a small batch may give fewer.
+            needs: the states that the model reads.
         """
         tokens = np.zeros(len(index), dtype=np.int64)
         if needs.text_states:
@@ -226,7 +214,7 @@ def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) 
         labels: class names in the order of the logits.
 
     Raises:
-        UserError: a guid without features, or a label that `labels` lacks.
+        UserError: a guid has no features, or `labels` lacks a label.
     """
     number = {label: index for index, label in enumerate(labels)}
 
@@ -242,7 +230,7 @@ def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) 
 
 
 def check_labels(found: Iterable[str], labels: Sequence[str]) -> None:
-    """Checks that `labels` has all that were `found`; an empty one is none.
+    """Checks that `labels` has all labels that were `found`; an empty one stands for none.
 
     Raises:
         UserError: it lacks some.
@@ -257,7 +245,7 @@ def _chunks(rows: RowIndices, size: int) -> list[RowIndices]:
 
 
 def _even_cuts(tokens: RowIndices, count: int) -> list[int]:
-    """Where to cut samples, the longest last, so that the largest part is small, padding and all."""
+    """Where to cut samples, the longest last, so that the largest part, with its padding, is smallest."""
 
     def cuts(capacity: int) -> list[int]:
         found: list[int] = []
@@ -286,7 +274,7 @@ def _tensor(array: Array) -> Tensor:
 
 
 def _padded(ragged: Array, starts: RowIndices, lengths: RowIndices) -> Tensor:
-    """The rows `starts[i] : starts[i] + lengths[i]` as (B, T, H) float32, zeros behind."""
+    """The rows `starts[i] : starts[i] + lengths[i]` as (B, T, H) float32, filled up with zeros."""
     out = torch.zeros(len(starts), int(lengths.max()), ragged.shape[1])
     for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):
         out[index, :length] = torch.from_numpy(ragged[start : start + length].astype(np.float32))

@@ -1,24 +1,25 @@
-"""Encodes one shard of samples: files in, rows for the store out. Every engine runs this function.
+"""Encodes one shard of samples: it reads files and gives rows for the store. Every engine calls this.
 
-A row must not depend on the rows that it happens to share a batch with. Matrix products choose their
-kernel by the shape of the batch, so every batch has one shape: the last one is filled up with copies of
-its last sample, and a text batch holds texts of one length only, without padding.
+A row must not depend on the rows that happen to share its batch. The kernel of a matrix product depends on
+the shape of the batch, so all batches have one shape: the last one is filled up with copies of its last
+sample, and a text batch holds texts of one length only, without padding.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from sentifuse.data import images, text
 from sentifuse.data.images import ImageSpec, ViewSpec
-from sentifuse.encoders.interface import Backbone, Encoded, ImageEncoder, TextEncoder
+from sentifuse.encoders.interface import Backbone
 from sentifuse.errors import UserError
 from sentifuse.features.store.space import EncodedRow
 from sentifuse.runtime import finite
@@ -28,28 +29,28 @@ Modality = Literal["image", "text"]
 
 # Part of every space's name: raise it when cleaning, decoding or batching changes what comes out.
 VERSION = 1
-# The same for rows in bf16 and fp16 alone: of `backbones.fast_clip`.
+# The same for rows in bf16 and fp16 only.
 LOW_PRECISION_VERSION = 1
-# The same for texts alone, which are encoded anew in a minute. 2: UTF-16 is decoded. 3: Windows-1252
+# The same for texts only, which are encoded again in a minute. 2: UTF-16 is decoded. 3: Windows-1252
 # and Big5 are told from GBK, entities are decoded, links end before Chinese.
 TEXT_VERSION = 3
 
 
 @dataclass(frozen=True)
 class Setting:
-    """All that decides what a row holds, besides its input.
+    """All that decides what a row holds, besides its input and the encoders.
 
     Attributes:
-        image_split: how many of the last vision layers are to be finetuned; their input is kept.
+        image_split: how many of the image encoder's last layers are to be finetuned; their input is kept.
         text_split: the same for the text encoder.
         tokens: whether the states after the last layer are kept (of the plain view, for images).
         hidden_dtype: `float16` or `float32`, of hidden states and tokens. Embeddings are float32.
-        image_batch: images a batch.
-        text_batch: texts a batch.
+        image_batch: images per batch.
+        text_batch: texts per batch.
         views: how random views are drawn.
         precision: `fp32`, `bf16` or `fp16`, of the encoders' products.
         device: `cpu` or `cuda`; the last digits depend on it.
-        numerics: `portable` or `native`: they depend on the processor's instructions, too.
+        numerics: `portable` or `native`: with the latter they depend on the processor, too.
     """
 
     image_split: int
@@ -59,7 +60,7 @@ class Setting:
     image_batch: int
     text_batch: int
     views: ViewSpec
-    # What was encoded before there was a choice has these.
+    # Records from before there was a choice lack these.
     precision: str = "fp32"
     device: str = "cpu"
     numerics: str = "native"
@@ -107,83 +108,89 @@ def encode_shard(
         UserError: a file cannot be decoded, an embedding is not a finite number, or a hidden state does
             not fit float16.
     """
-    if modality == "image":
-        return _encode_images(backbone, setting, items, read)
-    return _encode_texts(backbone, setting, items, read)
-
-
-def _encode_images(
-    backbone: Backbone, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
-) -> dict[str, EncodedRow]:
-    encoder = backbone.image
+    batches = _images if modality == "image" else _texts
+    split = setting.image_split if modality == "image" else setting.text_split
+    size = setting.image_batch if modality == "image" else setting.text_batch
+    encoder = backbone.image if modality == "image" else backbone.text
     rows: dict[str, EncodedRow] = {}
+    for own, inputs in batches(backbone, setting, items, read):
+        filled = _fill(inputs, size).to(encoder.device)
+        encoded = encoder.encode(filled, split, setting.tokens)
+        embeddings = encoded.embedding[: len(own)].cpu().numpy()
+        states = {"tokens": encoded.tokens, "hidden": encoded.hidden}
+        kept = {name: value.cpu().numpy() for name, value in states.items() if value is not None}
+        what = f"{modality} embeddings of {backbone.name!r}"
+        finite.check(embeddings, [item.path for item in own], what, _remedy(setting))
+        rows |= _rows(own, embeddings, kept, setting)
+    return rows
+
+
+def _images(
+    backbone: Backbone, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
+) -> Iterator[tuple[Sequence[Item], Tensor]]:
+    """Up to B items at a time, and their pixels as the encoder takes them, (B, 3, S, S)."""
+    spec = backbone.image.spec
     last: tuple[tuple[str, str], Image.Image] | None = None
 
-    def decoded(item: Item) -> Image.Image:
-        # Views of one content stand side by side: it is decoded once for all of them.
+    def view(item: Item) -> images.Pixels:
+        # The views of one content stand side by side: it is decoded once for all of them.
         nonlocal last
         content = item.path, item.key.partition(".")[0]
         if last is None or last[0] != content:
             last = content, _decode(read, item)
-        return last[1]
+        if item.view == 0:
+            return images.centre(last[1], spec)
+        return images.random_view(last[1], spec, setting.views, seed=item.key)
 
     for batch in _chunks(items, setting.image_batch):
-        pixels = np.stack([_view(decoded(item), item, encoder.spec, setting) for item in batch])
-        filled = _fill(torch.from_numpy(pixels), setting.image_batch)
-        prepared = normalise(filled, encoder.spec)
-        encoded = _encode(encoder, prepared, setting.image_split, setting.tokens)
-        _check(encoded, batch, f"image embeddings of {backbone.name!r}", setting)
-        rows |= _rows(batch, encoded, setting)
-    return rows
+        pixels = torch.from_numpy(np.stack([view(item) for item in batch]))
+        yield batch, normalise(pixels, spec)
 
 
-def _encode_texts(
+def _texts(
     backbone: Backbone, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
-) -> dict[str, EncodedRow]:
-    encoder = backbone.text
+) -> Iterator[tuple[Sequence[Item], Tensor]]:
+    """Up to B items at a time, with as many tokens each, and these, (B, T)."""
     texts = [text.clean(text.decode(read(item))) for item in items]
     by_length: dict[int, list[tuple[Item, list[int]]]] = defaultdict(list)
-    for item, ids in zip(items, encoder.tokenize(texts), strict=True):
+    for item, ids in zip(items, backbone.text.tokenize(texts), strict=True):
         by_length[len(ids)].append((item, ids))
-    rows: dict[str, EncodedRow] = {}
     for length in sorted(by_length):
         for batch in _chunks(by_length[length], setting.text_batch):
-            rectangle = torch.tensor([ids for _, ids in batch])  # (B, T)
-            filled = _fill(rectangle, setting.text_batch)
-            encoded = _encode(encoder, filled, setting.text_split, setting.tokens)
-            own = [item for item, _ in batch]
-            _check(encoded, own, f"text embeddings of {backbone.name!r}", setting)
-            rows |= _rows(own, encoded, setting)
+            yield [item for item, _ in batch], torch.tensor([ids for _, ids in batch])
+
+
+def _rows(
+    items: Sequence[Item],
+    embeddings: NDArray[Any],
+    states: Mapping[str, NDArray[Any]],
+    setting: Setting,
+) -> dict[str, EncodedRow]:
+    rows: dict[str, EncodedRow] = {}
+    for index, item in enumerate(items):
+        rows[item.key] = {"embedding": embeddings[index : index + 1]}
+        for name, values in states.items():
+            # Random views serve training's embeddings and hidden states; attention looks at the plain one.
+            unused = name == "tokens" and item.view > 0
+            own = values[index, :0] if unused else values[index]
+            rows[item.key][name] = _narrow(own, item, setting)
     return rows
 
 
-def _encode(
-    encoder: ImageEncoder | TextEncoder, batch: Tensor, split: int, tokens: bool
-) -> Encoded:
-    """Encodes where the encoder is: the same path on the processor, where moving does nothing, and a GPU."""
-    encoded = encoder.encode(batch.to(encoder.device), split, tokens)
-    return Encoded(
-        embedding=encoded.embedding.cpu(),
-        tokens=None if encoded.tokens is None else encoded.tokens.cpu(),
-        hidden=None if encoded.hidden is None else encoded.hidden.cpu(),
-    )
-
-
-def _check(encoded: Encoded, items: Sequence[Item], what: str, setting: Setting) -> None:
-    """Checks the embeddings of `items`, before the copies that fill up their batch.
-
-    States are checked row by row in `_narrow`, which looks at them in any case.
-    """
-    finite.check(
-        encoded.embedding[: len(items)].numpy(),
-        [item.path for item in items],
-        what,
-        _remedy(setting),
-    )
+def _narrow(exact: NDArray[Any], item: Item, setting: Setting) -> NDArray[Any]:
+    with np.errstate(over="ignore"):  # the error below says it in words
+        narrow: NDArray[Any] = exact.astype(setting.hidden_dtype)
+    if not np.isfinite(narrow).all():
+        finite.check(exact[None], [item.path], "hidden states", _remedy(setting))
+        raise UserError(
+            f"{item.path}: hidden states do not fit {setting.hidden_dtype}; "
+            "set backbone.hidden_dtype=float32"
+        )
+    return narrow
 
 
 def _remedy(setting: Setting) -> str:
-    """What helps where an encoder gives what is not a number."""
+    """What helps where an encoder gives numbers that are not finite."""
     helps = {
         "fp16": "set it to bf16 or fp32",
         "bf16": "set it to fp32",
@@ -204,38 +211,6 @@ def _decode(read: Callable[[Item], bytes], item: Item) -> Image.Image:
         return images.read(read(item))
     except OSError as error:
         raise UserError(f"{item.path}: not an image that can be decoded ({error})") from None
-
-
-def _view(image: Image.Image, item: Item, spec: ImageSpec, setting: Setting) -> images.Pixels:
-    if item.view == 0:
-        return images.centre(image, spec)
-    return images.random_view(image, spec, setting.views, seed=item.key)
-
-
-def _rows(items: Sequence[Item], encoded: Encoded, setting: Setting) -> dict[str, EncodedRow]:
-    rows: dict[str, EncodedRow] = {}
-    for index, item in enumerate(items):
-        row: EncodedRow = {"embedding": encoded.embedding[index : index + 1].numpy()}
-        # Random views serve training's embeddings and hidden states; attention looks at the plain one.
-        if encoded.tokens is not None:
-            tokens = encoded.tokens[index] if item.view == 0 else encoded.tokens[index, :0]
-            row["tokens"] = _narrow(tokens, item, setting)
-        if encoded.hidden is not None:
-            row["hidden"] = _narrow(encoded.hidden[index], item, setting)
-        rows[item.key] = row
-    return rows
-
-
-def _narrow(states: Tensor, item: Item, setting: Setting) -> np.ndarray:
-    with np.errstate(over="ignore"):  # said below, in words
-        narrow: np.ndarray = states.numpy().astype(setting.hidden_dtype)
-    if not np.isfinite(narrow).all():
-        finite.check(states.numpy()[None], [item.path], "hidden states", _remedy(setting))
-        raise UserError(
-            f"{item.path}: hidden states do not fit {setting.hidden_dtype}; "
-            "set backbone.hidden_dtype=float32"
-        )
-    return narrow
 
 
 def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:

@@ -1,18 +1,18 @@
-"""How the rows of `data/features/` were encoded, on record: enough to encode one more just so."""
+"""How rows are encoded, on record: enough to name their space in the store, and to encode one more."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sentifuse.config import params
 from sentifuse.data.images import ImageSpec
 from sentifuse.encoders.interface import Backbone
-from sentifuse.errors import UserError
 from sentifuse.features import encoding
-from sentifuse.features.encoding import Setting
-from sentifuse.features.store import space_names
-from sentifuse.runtime.files import write_json
+from sentifuse.features.encoding import Modality, Setting
+from sentifuse.features.store.space import SpaceRecord
+from sentifuse.runtime.files import read_json, write_json
 
 FILE = "encoding.json"
 
@@ -31,7 +31,7 @@ class EncodingRecord:
         max_tokens: where a text is cut.
         views: V, views of each image, the plain one included.
         setting: split points, precision, device, batch sizes, how views are drawn.
-        libraries: name -> version of the libraries that encoded; others may change the last digits.
+        libraries: `versions` of the process that encoded; other versions may change the last digits.
     """
 
     __pydantic_config__ = params.STRICT
@@ -45,6 +45,35 @@ class EncodingRecord:
     views: int
     setting: Setting
     libraries: dict[str, str]
+
+    def space(self, modality: Modality) -> SpaceRecord:
+        """The space of the rows of one modality; its name differs whenever a row could differ."""
+        setting, is_image = self.setting, modality == "image"
+        parts: dict[str, object] = {
+            "version": self.version,
+            "torch": self.libraries["torch"],
+            "transformers": self.libraries["transformers"],
+            "tokens": setting.tokens,
+            "hidden_dtype": setting.hidden_dtype,
+            "encoder": self.image_fingerprint if is_image else self.text_fingerprint,
+        }
+        if setting.precision != "fp32":
+            parts |= {"precision": setting.precision, "forward": encoding.LOW_PRECISION_VERSION}
+        elif setting.device == "cpu":
+            parts |= {"products": "oneDNN"}  # earlier ones, by MKL, have other last digits
+        # These two are named only where they differ from what was once the only way: so the rows that
+        # were encoded then stay valid.
+        if setting.device != "cpu":
+            parts |= {"device": setting.device}
+        if setting.numerics != "native":
+            parts |= {"numerics": setting.numerics}
+        if is_image:
+            parts |= {"split": setting.image_split, "batch": setting.image_batch}
+            parts |= {"pillow": self.libraries["pillow"], "views": asdict(setting.views)}
+        else:
+            parts |= {"split": setting.text_split, "batch": setting.text_batch}
+            parts |= {"text_version": encoding.TEXT_VERSION}
+        return SpaceRecord(modality, self.backbone, self.revision, parts)
 
 
 def of(
@@ -61,8 +90,20 @@ def of(
         max_tokens=backbone.text.max_tokens,
         views=views,
         setting=setting,
-        libraries=space_names.versions(),
+        libraries=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that a row's bits depend on."""
+    import PIL
+    import transformers
+
+    return {
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "pillow": PIL.__version__,
+    }
 
 
 def write(record: EncodingRecord, folder: Path) -> None:
@@ -77,10 +118,7 @@ def read(folder: Path) -> EncodingRecord:
         UserError: the file is missing, or of another version.
     """
     path = folder / FILE
-    try:
-        return parse(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (FileNotFoundError, json.JSONDecodeError):
-        raise UserError(f"{path}: no such record: run `dvc repro preprocess`") from None
+    return parse(read_json(path), str(path))
 
 
 def parse(values: dict[str, Any], source: str) -> EncodingRecord:

@@ -10,36 +10,36 @@ from typing import Any
 import numpy as np
 
 from sentifuse.encoders.interface import Backbone
-from sentifuse.features.encoding import Item, Modality, Setting, encode_shard
+from sentifuse.features.encoding import Item, Modality, encode_shard
+from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.key_table import KeyTable
 from sentifuse.features.schema import Array
 from sentifuse.features.store.space import Space
-from sentifuse.features.store.space_names import space_name
 from sentifuse.runtime import finite
 
 # Samples of each modality that are encoded both ways.
 SAMPLE = 64
-# What bf16 keeps of CLIP's embeddings; below it, something is lost that a model may miss.
+# bf16 keeps more than this of CLIP's embeddings; below it, something is lost that a model may miss.
 ENOUGH = 0.9999
 
 
 def least_cosine(
     backbone: Backbone,
-    setting: Setting,
+    record: EncodingRecord,
     modality: Modality,
-    samples: Iterable[tuple[str, str]],
+    items: Iterable[Item],
     features: Path,
     store: Path,
 ) -> float:
     """The least cosine between an embedding and the one that float32 gives, over up to `SAMPLE` samples.
 
-    Random weights tell little of trained ones: their embeddings are all much alike.
+    Random weights tell little about trained ones: their embeddings are all much alike.
 
     Args:
         backbone: the encoders in float32.
-        setting: how the features were encoded.
+        record: how the features were encoded.
         modality: which of them.
-        samples: key in the store and file of each of N samples; empty for one without this modality.
+        items: N, the plain view of each sample; without a key where a sample lacks this modality.
         features: `data/features`.
         store: root of the feature store, which keeps what is encoded here for the next run.
 
@@ -49,46 +49,60 @@ def least_cosine(
     Raises:
         UserError: a file cannot be encoded, or a cosine is not a number.
     """
-    rows = {} if setting.precision == "fp32" else draw(samples)
-    if not rows:
+    drawn = {} if record.setting.precision == "fp32" else draw(items)
+    if not drawn:
         return 1.0
-    plain = replace(
-        setting, precision="fp32", device="cpu", image_split=0, text_split=0, tokens=False
-    )
-    space = Space(store, space_name(modality, backbone, plain))
-    keys = list(rows)
-    # A row that was damaged in the store is not given, and encoded as one that never was there.
-    exact = {keys[places[0]]: row for places, row in space.rows(KeyTable(keys))}
-    missing = [Item(key, rows[key][1], 0) for key in keys if key not in exact]
-    if missing:
-        encoded = encode_shard(backbone, plain, modality, missing)
-        space.append(encoded)
-        exact |= encoded
+    sample = [item for _, item in drawn.values()]
+    exact = _exact_embeddings(backbone, record, modality, sample, store)
     embeddings = np.load(features / f"{modality}_embeddings.npy", mmap_mode="r")  # (N[, V], D)
     cosines = np.array(
-        [
-            cosine(np.atleast_2d(embeddings[rows[key][0]])[0], row["embedding"][0])
-            for key, row in exact.items()
-        ]
+        [cosine(np.atleast_2d(embeddings[row])[0], exact[item.key]) for row, item in drawn.values()]
     )
-    # The least of some numbers and NaN is a number, or NaN, by their order.
+    # The minimum of numbers and NaN is a number or NaN, depending on their order.
     finite.check(
         cosines,
-        [rows[key][1] for key in exact],
-        f"cosines of {modality} embeddings in {setting.precision} to those in float32",
+        [item.path for item in sample],
+        f"cosines of {modality} embeddings in {record.setting.precision} to those in float32",
         "an embedding is zero or not a number: set backbone.precision=fp32",
     )
     return round(float(cosines.min()), 6)
 
 
-def draw(samples: Iterable[tuple[str, str]]) -> dict[str, tuple[int, str]]:
-    """Key -> row and file of up to `SAMPLE` rows: those with the least keys, hashes, as good as chance."""
-    rows = ((key, row, path) for row, (key, path) in enumerate(samples) if key)
-    return {key: (row, path) for key, row, path in heapq.nsmallest(SAMPLE, rows)}
+def _exact_embeddings(
+    backbone: Backbone,
+    record: EncodingRecord,
+    modality: Modality,
+    items: list[Item],
+    store: Path,
+) -> dict[str, Array]:
+    """Key -> embedding (D,) in float32, from the store or encoded now."""
+    setting = replace(
+        record.setting, precision="fp32", device="cpu", image_split=0, text_split=0, tokens=False
+    )
+    space = Space(store, replace(record, setting=setting).space(modality).name)
+    found = space.rows(KeyTable(item.key for item in items))
+    # The space does not give a row that was damaged, so it is encoded like one that was never there.
+    rows = {items[places[0]].key: row for places, row in found}
+    missing = [item for item in items if item.key not in rows]
+    if missing:
+        encoded = encode_shard(backbone, setting, modality, missing)
+        space.append(encoded)
+        rows |= encoded
+    return {key: row["embedding"][0] for key, row in rows.items()}
+
+
+def draw(items: Iterable[Item]) -> dict[str, tuple[int, Item]]:
+    """Key -> position and item of up to `SAMPLE` items: those with the least keys.
+
+    Keys are hashes, so this is as good as chance.
+    """
+    numbered = ((item.key, row, item) for row, item in enumerate(items) if item.key)
+    least = heapq.nsmallest(SAMPLE, numbered, key=lambda each: each[:2])
+    return {key: (row, item) for key, row, item in least}
 
 
 def cosine(a: Array, b: Array) -> float:
-    """Of the angle between two vectors (D,), -1..1; NaN where one of them is zero or has a NaN."""
+    """The cosine of the angle between two vectors (D,), -1..1; NaN if one is zero or has a NaN."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     norms = np.linalg.norm(a) * np.linalg.norm(b)
     return float(a @ b / norms) if norms else float("nan")

@@ -1,4 +1,4 @@
-"""Contents in memory -> features, row for row what `preprocess` makes of the same bytes in files."""
+"""Contents in memory -> features; each row is what `preprocess` makes of the same bytes in a file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,44 +38,57 @@ def encode(
     Raises:
         UserError: an image cannot be decoded.
     """
+    images = [sample["image"] for sample in samples if "image" in sample]
+    texts = [sample["text"] for sample in samples if "text" in sample]
     count = len(samples)
-    arrays: dict[str, Array] = {}
-    if "image" in samples[0]:
-        rows = _rows(backbone, record, "image", [s["image"] for s in samples], meta.views)
-        arrays["image_embeddings"] = np.stack([_stack(views, "embedding")[:, 0] for views in rows])
-        if "tokens" in rows[0][0]:
-            arrays["image_tokens"] = _stack([views[0] for views in rows], "tokens")
-        if "hidden" in rows[0][0]:
-            arrays["image_hidden"] = np.stack([_stack(views, "hidden") for views in rows])
-    else:
-        arrays["image_embeddings"] = np.zeros((count, 1, meta.image_dim), np.float32)
-        arrays["image_tokens"] = np.zeros((count, 1, meta.image_token_dim), np.float32)
-        arrays["image_hidden"] = np.zeros((count, 1, 1, meta.image_token_dim), np.float32)
-    if "text" in samples[0]:
-        rows = _rows(backbone, record, "text", [s["text"] for s in samples], 1)
-        plain = [row for (row,) in rows]
-        arrays["text_embeddings"] = np.concatenate([row["embedding"] for row in plain])
-        lengths = [0]
-        for name in {"tokens", "hidden"} & set(plain[0]):
-            arrays[f"text_{name}"] = np.concatenate([row[name] for row in plain])
-            lengths = [0, *(len(row[name]) for row in plain)]
-        arrays["text_offsets"] = np.cumsum(lengths)
-    else:
-        arrays["text_embeddings"] = np.zeros((count, meta.text_dim), np.float32)
-        arrays["text_tokens"] = np.zeros((count, meta.text_token_dim), np.float32)
-        arrays["text_hidden"] = arrays["text_tokens"]
-        arrays["text_offsets"] = np.arange(count + 1)
     return Features(
         meta=meta,
         guids=[str(place) for place in range(count)],
-        image_embeddings=arrays["image_embeddings"],
-        text_embeddings=arrays["text_embeddings"],
-        text_offsets=arrays.get("text_offsets"),
-        text_tokens=arrays.get("text_tokens"),
-        image_tokens=arrays.get("image_tokens"),
-        text_hidden=arrays.get("text_hidden"),
-        image_hidden=arrays.get("image_hidden"),
+        **(_images(backbone, record, images, meta.views) if images else _no_images(count, meta)),
+        **(_texts(backbone, record, texts) if texts else _no_texts(count, meta)),
     )
+
+
+def _images(
+    backbone: Backbone, record: EncodingRecord, sources: Sequence[Source], views: int
+) -> dict[str, Array]:
+    rows = _rows(backbone, record, "image", sources, views)
+    arrays = {"image_embeddings": np.stack([_stack(each, "embedding")[:, 0] for each in rows])}
+    if "tokens" in rows[0][0]:
+        arrays["image_tokens"] = _stack([each[0] for each in rows], "tokens")
+    if "hidden" in rows[0][0]:
+        arrays["image_hidden"] = np.stack([_stack(each, "hidden") for each in rows])
+    return arrays
+
+
+def _no_images(count: int, meta: Meta) -> dict[str, Array]:
+    return {
+        "image_embeddings": np.zeros((count, 1, meta.image_dim), np.float32),
+        "image_tokens": np.zeros((count, 1, meta.image_token_dim), np.float32),
+        "image_hidden": np.zeros((count, 1, 1, meta.image_token_dim), np.float32),
+    }
+
+
+def _texts(
+    backbone: Backbone, record: EncodingRecord, sources: Sequence[Source]
+) -> dict[str, Array]:
+    rows = [row for (row,) in _rows(backbone, record, "text", sources, 1)]
+    arrays = {"text_embeddings": np.concatenate([row["embedding"] for row in rows])}
+    lengths = [0]
+    for name in {"tokens", "hidden"} & set(rows[0]):
+        arrays[f"text_{name}"] = np.concatenate([row[name] for row in rows])
+        lengths = [0, *(len(row[name]) for row in rows)]
+    return {**arrays, "text_offsets": np.cumsum(lengths)}
+
+
+def _no_texts(count: int, meta: Meta) -> dict[str, Array]:
+    tokens = np.zeros((count, meta.text_token_dim), np.float32)
+    return {
+        "text_embeddings": np.zeros((count, meta.text_dim), np.float32),
+        "text_tokens": tokens,
+        "text_hidden": tokens,
+        "text_offsets": np.arange(count + 1),
+    }
 
 
 def _rows(

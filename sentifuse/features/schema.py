@@ -1,4 +1,4 @@
-"""The assembled features of a manifest: the schema of `data/features/`, how it is read.
+"""The assembled features of a manifest: the files of `data/features/`, and how they are read.
 
 | file | shape, dtype | what |
 | --- | --- | --- |
@@ -19,7 +19,7 @@ on. Files of states that were not asked for are absent. Arrays are memory-mapped
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,11 @@ class Features:
     guids: list[str]
     image_embeddings: Array
     text_embeddings: Array
-    text_offsets: Array | None
-    text_tokens: Array | None
-    image_tokens: Array | None
-    text_hidden: Array | None
-    image_hidden: Array | None
+    text_offsets: Array | None = None
+    text_tokens: Array | None = None
+    image_tokens: Array | None = None
+    text_hidden: Array | None = None
+    image_hidden: Array | None = None
 
     def rows(self, guids: Iterable[str]) -> NDArray[np.int64]:
         """The row of each guid.
@@ -97,41 +97,31 @@ def read(folder: Path) -> Features:
     Raises:
         UserError: the folder or one of its files is missing or damaged.
     """
-
-    def array(name: str) -> Array | None:
-        path = folder / f"{name}.npy"
-        if not path.exists():
-            return None
-        try:
-            mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise UserError(_damaged(path, error)) from None
-        return mapped
-
     meta_path = folder / "meta.json"
-    image_embeddings, text_embeddings = array("image_embeddings"), array("text_embeddings")
-    if not meta_path.exists() or image_embeddings is None or text_embeddings is None:
+    names = [field.name for field in fields(Features)[2:]]
+    paths = {name: folder / f"{name}.npy" for name in names}
+    arrays: dict[str, Any] = {name: _array(path) for name, path in paths.items() if path.exists()}
+    if not meta_path.exists() or not {"image_embeddings", "text_embeddings"} <= arrays.keys():
         raise UserError(f"{folder}: no features here: run `dvc repro preprocess`")
     try:
         meta = Meta(**json.loads(meta_path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise UserError(_damaged(meta_path, error)) from None
-    return Features(
-        meta=meta,
-        guids=(folder / "guids.txt").read_text(encoding="utf-8").splitlines(),
-        image_embeddings=image_embeddings,
-        text_embeddings=text_embeddings,
-        text_offsets=array("text_offsets"),
-        text_tokens=array("text_tokens"),
-        image_tokens=array("image_tokens"),
-        text_hidden=array("text_hidden"),
-        image_hidden=array("image_hidden"),
-    )
+        raise _damaged(meta_path, error) from None
+    guids = (folder / "guids.txt").read_text(encoding="utf-8").splitlines()
+    return Features(meta, guids, **arrays)
 
 
-def _damaged(path: Path, error: Exception) -> str:
+def _array(path: Path) -> Array:
+    try:
+        mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise _damaged(path, error) from None
+    return mapped
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0]
-    return (
+    return UserError(
         f"{path}: damaged ({reason}): delete it and run `dvc repro`, after `python -m sentifuse mend` "
         "if it comes back"
     )

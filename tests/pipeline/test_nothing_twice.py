@@ -161,7 +161,7 @@ def test_rows_that_vanish_under_a_run_are_encoded_again(
 
     def and_prune(*arguments: Any) -> None:
         encode(*arguments)
-        modality, space = arguments[3], arguments[5]
+        modality, space = arguments[1], arguments[3]
         if modality not in pruned:
             pruned.append(modality)
             shutil.rmtree(space.folder)

@@ -1,8 +1,8 @@
-"""A Ray cluster as a place to work: many small tasks, a pool of processes that do them (Ray Data).
+"""A Ray cluster as a place to work: a pool of processes that do many small tasks (Ray Data).
 
-A task is a string, and so is what comes of it: what is large stays in files that all nodes see. A process
-that is killed is started again by Ray, on another node if its own is lost, and its task is done again; a
-task that is lost for good is given out once more at the end of its round.
+A task is a string, and so is its result: what is large stays in files that all nodes see. Ray starts a
+process that was killed again, on another node if its own is lost, and does its task again; a task that fails
+all the same is given out once more at the end of its round.
 """
 
 import logging
@@ -25,10 +25,10 @@ from sentifuse.runtime import numerics, threads
 
 Work = Callable[[str], str]
 
-# So many tasks are known to Ray at a time: it holds those of a round in memory.
+# Tasks that Ray is given at a time: it holds them in memory.
 _TASKS_A_ROUND = 16_384
-# How often a task may lose its process before it is put off to the end of the round. While Ray finds out
-# that a node is lost, each try to reach it counts.
+# How often a task may lose its process before it has to wait for the end of the round. While Ray finds
+# out that a node is lost, each try to reach it counts.
 _TRIES = 3
 # Processes that share a GPU: one core decodes too slowly for it.
 _PROCESSES_A_GPU = 8
@@ -43,9 +43,11 @@ class Cluster:
     """A connection that is made when there is something to do."""
 
     def __init__(self, address: str | None) -> None:
-        """Args:
-        address: `host:port` of a cluster that is there, on one of whose nodes this runs; `auto` for that
-            of this node; None to start one on this machine, which ends with this process.
+        """Remembers the address.
+
+        Args:
+            address: `host:port` of a cluster that is there, on one of whose nodes this runs; `auto` for
+                that of this node; None to start one on this machine, which ends with this process.
         """
         self._address = address
         self._connected = False
@@ -56,7 +58,7 @@ class Cluster:
         return self._address is None
 
     def cores(self) -> int:
-        """How many it has."""
+        """The number of cores of all nodes."""
         self._connect()
         import ray
 
@@ -74,19 +76,19 @@ class Cluster:
     def run(
         self, make: Callable[..., Work], arguments: Mapping[str, Any], tasks: Iterable[str]
     ) -> Iterator[tuple[int, str]]:
-        """Gives every task to one of the cluster's processes, each of which makes its worker once.
+        """Gives every task to one of the cluster's processes, each of which calls `make` once.
 
         Args:
-            make: a class or function of the library; what it gives does a task.
+            make: a class or function of the library; it gives what does a task.
             arguments: of `make`.
             tasks: gone through once, a round at a time.
 
         Yields:
-            Each task's number and what came of it, as it is done: in any order within a round.
+            Each task's number and its result, as soon as it is done: in any order within a round.
 
         Raises:
-            UserError: no cluster, a worker's own, a node that does not see the project's folder, or a task
-                that ends every process that takes it.
+            UserError: no cluster, an error of a worker, a node that does not see the project's folder, or
+                a task that ends every process that takes it.
         """
         rest = enumerate(tasks)
         while number_and_task := list(islice(rest, _TASKS_A_ROUND)):
@@ -109,10 +111,10 @@ class Cluster:
         if self._connected:
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # It calls an error that a pool's workers are made from an argument, as Ray Data makes all of them.
+        # Ray logs as an error what Ray Data always does: it makes a pool's workers from an argument.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         if self._address is None:
-            # Ray listens on all interfaces: a secret of this run's own keeps others out.
+            # Ray listens on all interfaces: a secret of this run keeps others out.
             os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex()
         try:
             import ray
@@ -148,7 +150,7 @@ class Cluster:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Holds back what is written to stderr, also by C++ code, and tells it only if the block raises."""
+    """Holds back what the block writes to stderr, also in C++, and shows it only if the block raises."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as said:
@@ -166,7 +168,7 @@ def _silent() -> Iterator[None]:
 
 
 def _answering(address: str) -> str:
-    """The `host:port` of `address`, where somebody listens: Ray itself would try for minutes."""
+    """The `host:port` of `address`, if somebody listens there: Ray itself would try for minutes."""
     from ray._private import services
 
     try:
@@ -191,13 +193,13 @@ def _round(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1
-    size, share = _pool(len(tasks))
+    size, share = pool(len(tasks))
     given = ray.data.from_items(
         [{"number": number, "task": task} for number, task in tasks],
         override_num_blocks=len(tasks),
     )
     with warnings.catch_warnings():
-        # That `max_task_retries` will be given otherwise from Ray 2.64 on; until then there is no other way.
+        # From Ray 2.64 on `max_task_retries` is given in another way, which 2.60 does not know.
         warnings.simplefilter("ignore", DeprecationWarning)
         rows = given.map(
             _Worker,  # type: ignore[arg-type]  # a class, which Ray makes an instance of in each process
@@ -214,7 +216,7 @@ def _round(
         ) from None
 
 
-def _pool(tasks: int) -> tuple[int, dict[str, Any]]:
+def pool(tasks: int) -> tuple[int, dict[str, Any]]:
     """How many processes, and what each takes of its node: a core, or a part of a GPU."""
     import ray
 
@@ -228,7 +230,7 @@ def _pool(tasks: int) -> tuple[int, dict[str, Any]]:
 
 
 class _Worker:
-    """One process of the pool. What goes wrong is a result as well: Ray would count it as a lost task."""
+    """One process of the pool. It returns errors, too: Ray would count one that is raised as a lost task."""
 
     def __init__(self, make: Callable[..., Work], arguments: Mapping[str, Any], cwd: str) -> None:
         self._make, self._arguments, self._cwd = make, arguments, cwd

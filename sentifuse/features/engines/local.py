@@ -1,8 +1,8 @@
-"""Encodes on this machine: one process a core, one thread each.
+"""Encodes on this machine, with one process per core, each with one thread.
 
-Two processes of one thread beat one process of two, and one thread makes a row's bits independent of
-the number of cores. On a machine with GPUs it is the same: each process reads, decodes and prepares as
-without, and has an encoder of its own on one of them.
+Two processes of one thread are faster than one process of two, and with one thread a row's bits do not
+depend on the number of cores. On a machine with GPUs, too, each process reads, decodes and prepares its
+files, and has an encoder of its own on one of the GPUs.
 """
 
 import multiprocessing
@@ -16,52 +16,41 @@ from pathlib import Path
 from sentifuse.encoders import registry
 from sentifuse.encoders.interface import Backbone
 from sentifuse.errors import UserError
-from sentifuse.features.encoding import Item, Modality, Setting, encode_shard
+from sentifuse.features.encoding import Item, Modality, encode_shard
+from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.store.space import Space
 from sentifuse.runtime import devices, precision, scratch, threads, worker
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.precision import Precision
 from sentifuse.runtime.progress import progress
 
-# Samples a shard: what a killed run loses at most per process.
+# Samples per shard: a killed run loses at most one shard per process.
 SHARD_SIZE = {"image": 128, "text": 1024}
-# Shards a worker that wait for it or are at work: all at once would hold the items of all.
+# Shards per worker that are at work or wait for it: all shards at once would hold all items.
 _SHARDS_A_WORKER = 3
-# Half-written shards of killed runs; a living one is done with its own in seconds.
+# Half-written shards of killed runs; a living run is done with its own in seconds.
 _DAYS_KEPT = 1.0
 
-_backbone: Backbone | None = None
+# In a worker process: what it encodes with.
+_encoder: tuple[Backbone, EncodingRecord] | None = None
 
 
-def encode(
-    name: str,
-    revision: str | None,
-    setting: Setting,
-    modality: Modality,
-    items: Iterable[Item],
-    space: Space,
-) -> None:
+def encode(record: EncodingRecord, modality: Modality, items: Iterable[Item], space: Space) -> None:
     """Encodes those of `items` that `space` lacks, and appends them shard by shard.
 
     Args:
-        name: of the backbone, as in `registry.load`.
-        revision: of the backbone.
-        setting: what a row holds.
+        record: how rows are encoded, and by which backbone.
         modality: what the items are.
-        items: gone through several times, and never held; one without a key is passed over.
+        items: gone through twice, and never held; one without a key is passed over.
         space: where the rows go.
 
     Raises:
         UserError: a file cannot be encoded, or a worker was killed.
     """
-    scratch.prune(".*.part", space.folder, _DAYS_KEPT)
-    lacking = space.lacking(item.key for item in items)
-    count = int(lacking.sum())
-    if not count:
-        return
-    cores = threads.cores()
-    with start(name, revision, setting, min(cores, count)) as pool:
-        run(pool, setting, modality, compress(items, lacking), count, space)
+    count, missing = lacking(items, space)
+    if count:
+        with start(record, min(threads.cores(), count)) as pool:
+            run(pool, modality, missing, count, space)
 
 
 def place(wanted: Precision, name: str, numerics: Numerics) -> tuple[str, str]:
@@ -73,43 +62,47 @@ def place(wanted: Precision, name: str, numerics: Numerics) -> tuple[str, str]:
     return device, precision.of_backbone(wanted, name, device)
 
 
-def shard_size(modality: Modality, count: int, workers: int) -> int:
-    """Samples a shard, of `count` to encode: a few, too, keep all workers busy."""
-    return min(SHARD_SIZE[modality], -(-count // workers))
+def lacking(items: Iterable[Item], space: Space) -> tuple[int, Iterator[Item]]:
+    """How many of `items` the space lacks, and these; deletes what killed runs left half-written."""
+    scratch.prune(".*.part", space.folder, _DAYS_KEPT)
+    chosen = space.lacking(item.key for item in items)
+    return int(chosen.sum()), compress(items, chosen)
 
 
-def start(name: str, revision: str | None, setting: Setting, workers: int) -> ProcessPoolExecutor:
-    """Starts processes, on GPUs maybe fewer than `workers`, that load the backbone each."""
-    places = devices.of_workers(setting.device, workers)
+def shards(
+    items: Iterable[Item], modality: Modality, count: int, workers: int
+) -> Iterator[list[Item]]:
+    """Cuts `count` items into shards; also a few items keep all workers busy."""
+    size = min(SHARD_SIZE[modality], -(-count // workers))
+    left = iter(items)
+    while shard := list(islice(left, size)):
+        yield shard
+
+
+def start(record: EncodingRecord, workers: int) -> ProcessPoolExecutor:
+    """Starts processes, on GPUs maybe fewer than `workers`, which load the backbone each."""
+    places = devices.of_workers(record.setting.device, workers)
     context = multiprocessing.get_context("spawn")
     free = context.SimpleQueue()
-    for place in places:
-        free.put(place)
+    for each in places:
+        free.put(each)
     return ProcessPoolExecutor(
-        len(places),
-        mp_context=context,
-        initializer=_start_worker,
-        initargs=(name, revision, setting.precision, free),
+        len(places), mp_context=context, initializer=_start_worker, initargs=(record, free)
     )
 
 
 def run(
-    pool: ProcessPoolExecutor,
-    setting: Setting,
-    modality: Modality,
-    items: Iterable[Item],
-    count: int,
-    space: Space,
+    pool: ProcessPoolExecutor, modality: Modality, items: Iterable[Item], count: int, space: Space
 ) -> None:
     """Encodes `count` items, none of which `space` has, in the processes of `pool`; see `encode`."""
     cores = threads.cores()
-    waiting = shards(items, shard_size(modality, count, cores))
+    waiting = shards(items, modality, count, cores)
     running: set[Future[int]] = set()
     with progress(f"encode {modality}s", count, f"{modality}s") as shown:
         try:
             while True:
                 for shard in islice(waiting, cores * _SHARDS_A_WORKER - len(running)):
-                    running.add(pool.submit(_work, setting, modality, shard, space.folder))
+                    running.add(pool.submit(_work, modality, shard, space.folder))
                 if not running:
                     break
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -125,24 +118,18 @@ def run(
                 future.cancel()
 
 
-def shards(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """`items`, `size` at a time; the last ones may be fewer."""
-    left = iter(items)
-    while shard := list(islice(left, size)):
-        yield shard
-
-
-def _start_worker(
-    name: str, revision: str | None, computes_in: str, free: "SimpleQueue[str]"
-) -> None:
-    global _backbone
+def _start_worker(record: EncodingRecord, free: "SimpleQueue[str]") -> None:
+    global _encoder
     worker.start()
     device = free.get()
     devices.prepare(device)
-    _backbone = registry.load(name, revision, computes_in, device)
+    backbone = registry.load(record.backbone, record.revision, record.setting.precision, device)
+    _encoder = backbone, record
 
 
-def _work(setting: Setting, modality: Modality, items: Sequence[Item], folder: Path) -> int:
-    assert _backbone is not None
-    Space(folder.parent, folder.name).append(encode_shard(_backbone, setting, modality, items))
+def _work(modality: Modality, items: Sequence[Item], folder: Path) -> int:
+    assert _encoder is not None
+    backbone, record = _encoder
+    rows = encode_shard(backbone, record.setting, modality, items)
+    Space(folder.parent, folder.name).append(rows)
     return len(items)

@@ -1,33 +1,30 @@
 """The engines by name: who runs the encoding."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from sentifuse.features.encoding import Item, Modality, Setting
+from sentifuse.features.encoding import Item, Modality
+from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.store.space import Space
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.precision import Precision
 
 
 class Encode(Protocol):
-    """Encodes those of `items`, gone through twice, that `space` lacks, and appends them shard by shard."""
+    """Encodes those of `items` that `space` lacks, and appends them shard by shard."""
 
     def __call__(
-        self,
-        name: str,
-        revision: str | None,
-        setting: Setting,
-        modality: Modality,
-        items: Iterable[Item],
-        space: Space,
-    ) -> None: ...
+        self, record: EncodingRecord, modality: Modality, items: Iterable[Item], space: Space
+    ) -> None:
+        """Encodes; see `local.encode`."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Who encodes.
+    """Who encodes. Whichever it is, the rows of a key are the same.
 
     Attributes:
         place: `backbone.precision`, `backbone.name` and `numerics` -> the device, `cpu` or `cuda`, and the
@@ -40,26 +37,20 @@ class Engine:
 
 
 @contextmanager
-def _local(address: str | None) -> Iterator[Engine]:
-    from sentifuse.features.engines import local
+def opened(name: str, address: str | None) -> Iterator[Engine]:
+    """The engine `name`, `local` or `ray`; at the end of the block, what it started is closed.
 
-    yield Engine(local.place, local.encode)
+    Args:
+        name: as in `backbone.engine`.
+        address: `ray.address`, of which only Ray makes use.
+    """
+    if name == "local":
+        from sentifuse.features.engines import local
 
+        yield Engine(local.place, local.encode)
+    else:
+        from sentifuse.features.engines import ray
+        from sentifuse.features.engines.cluster import Cluster
 
-@contextmanager
-def _ray(address: str | None) -> Iterator[Engine]:
-    from functools import partial
-
-    from sentifuse.features.engines import ray
-    from sentifuse.features.engines.cluster import Cluster
-
-    with Cluster(address) as cluster:
-        yield Engine(partial(ray.place, cluster), partial(ray.encode, cluster))
-
-
-# A name of `backbone.engine` -> what opens it, and at the end closes what it started. The address is
-# `ray.address`, which only Ray reads. Whoever encodes, the rows of a key are the same.
-ENGINES: dict[str, Callable[[str | None], AbstractContextManager[Engine]]] = {
-    "local": _local,
-    "ray": _ray,
-}
+        with Cluster(address) as cluster:
+            yield Engine(partial(ray.place, cluster), partial(ray.encode, cluster))

@@ -1,6 +1,6 @@
-"""What lies in the feature store, and what of it can go: `python -m sentifuse store`.
+"""What the feature store holds, and what of it can go: `python -m sentifuse store`.
 
-All that is removed is encoded again when it is asked for: pruning costs time, never a result.
+What is removed is encoded again when a run needs it: pruning costs time, never a result.
 """
 
 import os
@@ -10,29 +10,26 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from sentifuse.errors import UserError
 from sentifuse.features.store import lock as store_lock
 from sentifuse.features.store import space as store
-from sentifuse.features.store import space_record
-from sentifuse.features.store.space import Space
-from sentifuse.features.store.space_record import SpaceRecord
+from sentifuse.features.store.space import Space, SpaceRecord
 
 _SECONDS_A_DAY = 24 * 3600.0
-# Writing a shard takes seconds; what is older was left by a killed run.
+# Writing a shard takes seconds; a partial file that is older was left by a killed run.
 _PART_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
 class Contents:
-    """One space.
+    """The contents of one space.
 
     Attributes:
-        folder: where it lies; its name is the space's.
-        record: what it is for; None for one that was made before there were records.
-        shards: how many files have its rows.
-        rows: how many rows they have.
+        folder: of the space; it has its name.
+        record: what the space is for; None if it was made before there were records.
+        shards: the number of files that have its rows.
+        rows: the number of rows in them.
         size: bytes of all its files.
         used: seconds since 1970 of the last run that used it.
         garbage: half-written and damaged files.
@@ -48,14 +45,28 @@ class Contents:
 
     @property
     def name(self) -> str:
-        """The space's."""
+        """The name of the space."""
         return self.folder.name
 
     def purpose(self) -> str:
-        """What its rows are, in words."""
+        """What the rows are, in words; parts that have no words of their own are shown as they are."""
         if self.record is None:
             return "no record: of an earlier version, or a sample in float32 to compare with"
-        return ", ".join(_words(dict(self.record.parts)))
+        parts = dict(self.record.parts)
+        words = ["embeddings"]
+        if split := parts.pop("split", None):
+            words.append(
+                f"states that enter the last {'layer' if split == 1 else f'{split} layers'}"
+            )
+        if parts.pop("tokens", None):
+            words.append("token states")
+        dtype = parts.pop("hidden_dtype", None)
+        if dtype and len(words) > 1:
+            words[-1] += f" in {dtype}"
+        if views := parts.pop("views", None):
+            words.append("views: " + " ".join(f"{key} {value}" for key, value in views.items()))
+        words.append(f"encoder {str(parts.pop('encoder', ''))[:12]}")
+        return ", ".join([*words, *(f"{key} {value}" for key, value in parts.items())])
 
     def last_used(self) -> str:
         """The day and time of the last use, local time."""
@@ -63,17 +74,14 @@ class Contents:
 
 
 def read(root: Path, verify: bool = False) -> list[Contents]:
-    """What the spaces of the store at `root` hold, the last used first; changes nothing.
+    """The contents of all spaces of the store at `root`, the last used first; changes nothing.
 
     Args:
         root: of the store; need not exist.
-        verify: whether every shard is read in whole to see if it is sound, and not only its header.
+        verify: whether to read the whole of every shard, and not only its header, to find damage.
     """
-    folders = [path for path in root.glob("*") if path.is_dir()]
-    return sorted(
-        (_contents(folder, verify) for folder in folders),
-        key=lambda space: (-space.used, space.name),
-    )
+    found = [_contents(path, verify) for path in root.glob("*") if path.is_dir()]
+    return sorted(found, key=lambda space: (-space.used, space.name))
 
 
 def chosen(
@@ -86,10 +94,11 @@ def chosen(
     """The spaces to remove.
 
     Args:
-        spaces: those there are.
-        unused_days: those that no run has used for so many days.
-        names: those with these names.
-        current: the names of those to keep in any case; alone, it chooses all others. None: not asked for.
+        spaces: all that there are.
+        unused_days: remove those that no run has used for so many days.
+        names: remove those with these names.
+        current: names of spaces to keep in any case; alone, it means to remove all others. None if that
+            was not asked for.
 
     Raises:
         UserError: a name that no space has.
@@ -99,14 +108,14 @@ def chosen(
         raise UserError(
             f"--space {' '.join(sorted(unknown))}: no such space: `python -m sentifuse store` lists them"
         )
-    before = None if unused_days is None else time.time() - unused_days * _SECONDS_A_DAY
-    all_others = current is not None and before is None and not names
-    return [
-        space
-        for space in spaces
-        if space.name not in (current or ())
-        and (all_others or space.name in names or (before is not None and space.used < before))
-    ]
+    going = set(names)
+    if unused_days is not None:
+        oldest = time.time() - unused_days * _SECONDS_A_DAY
+        going |= {space.name for space in spaces if space.used < oldest}
+    elif current is not None and not names:
+        going = {space.name for space in spaces}
+    going -= set(current or ())
+    return [space for space in spaces if space.name in going]
 
 
 def remove(root: Path, spaces: Sequence[Contents], garbage: Sequence[Path]) -> None:
@@ -124,7 +133,7 @@ def remove(root: Path, spaces: Sequence[Contents], garbage: Sequence[Path]) -> N
 
 def _contents(folder: Path, verify: bool) -> Contents:
     space = Space(folder.parent, folder.name)
-    # A run may be writing: what is here now may be gone or renamed in a moment.
+    # A run may be writing: a file that is here now may be gone or renamed in a moment.
     files = {path: found for path in folder.glob("*") if (found := _stat(path))}
     young = time.time() - _PART_SECONDS
     garbage = [
@@ -137,11 +146,11 @@ def _contents(folder: Path, verify: bool) -> Contents:
             shards, rows = shards + 1, rows + len(keys)
         elif path.exists():
             garbage.append(path)
-    noted = files.get(folder / space_record.FILE)
+    noted = files.get(folder / store.RECORD)
     used = [noted.st_mtime] if noted else [found.st_mtime for found in files.values()]
     return Contents(
         folder=folder,
-        record=space_record.read(folder),
+        record=space.record(),
         shards=shards,
         rows=rows,
         size=sum(found.st_size for found in files.values()),
@@ -155,21 +164,3 @@ def _stat(path: Path) -> os.stat_result | None:
         return path.stat()
     except FileNotFoundError:
         return None
-
-
-def _words(parts: dict[str, Any]) -> list[str]:
-    """What the parts of a space's name say; those that have no words of their own as they stand."""
-    words = []
-    views, split = parts.pop("views", None), parts.pop("split", None)
-    dtype, tokens = parts.pop("hidden_dtype", None), parts.pop("tokens", None)
-    if split:
-        words.append(f"states that enter the last {'layer' if split == 1 else f'{split} layers'}")
-    if tokens:
-        words.append("token states")
-    if (split or tokens) and dtype:
-        words[-1] += f" in {dtype}"
-    if views:
-        shown = " ".join(f"{key} {value}" for key, value in views.items())
-        words.append(f"views: {shown}")
-    encoder = str(parts.pop("encoder", ""))[:12]
-    return ["embeddings", *words, f"encoder {encoder}", *(f"{k} {v}" for k, v in parts.items())]

@@ -1,8 +1,8 @@
-"""Keeps pruning and running apart: runs share the store, whoever deletes rows has it alone.
+"""The store's lock: runs share it, and whoever deletes rows has the store alone.
 
-The kernel lets go of a lock when its process ends, however that ends. Runs need no lock against each
-other: see `store`. Where files cannot be locked (Windows, some network file systems) a run goes on without;
-should rows vanish under it, it encodes them again.
+The kernel releases a lock when its process ends, however it ends. Runs need no lock against each other: see
+`space`. Where files cannot be locked (Windows, some network file systems), a run goes on without a lock; if
+rows vanish meanwhile, it encodes them again.
 """
 
 import os
@@ -18,7 +18,7 @@ FILE = ".lock"
 
 @contextmanager
 def shared(root: Path) -> Iterator[None]:
-    """Held by a run for as long as it uses the store at `root`; waits for one who has it alone."""
+    """Held by a run as long as it uses the store at `root`; waits for a process that has it alone."""
     if sys.platform == "win32":
         yield
         return
@@ -30,7 +30,7 @@ def shared(root: Path) -> Iterator[None]:
         handle = os.open(root / FILE, os.O_RDWR | os.O_CREAT, 0o666)
         fcntl.flock(handle, fcntl.LOCK_SH)
     except OSError:
-        pass  # a store to read only, or a file system without locks
+        pass  # the store is read-only, or its file system has no locks
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sentifuse.features.store import lock as store_lock
-from sentifuse.features.store import space_record
+from sentifuse.features.store.space import RECORD
 from tests.places import ROOT
 from tests.sentifuse.features.store.test_contents import damage, make
 
@@ -108,7 +108,7 @@ def test_a_run_that_uses_the_store_is_not_disturbed(root: Path) -> None:
         (["--unused-for", "-1"], "error: --unused-for -1.0: expected a number of days, 0 or more"),
         (["--unused-for", "nan"], "error: --unused-for nan: expected a number of days, 0 or more"),
         # Else it would remove what it should keep.
-        (["--keep-current"], "error: data/features/encoding.json: no such record"),
+        (["--keep-current"], "error: data/features/encoding.json: no such file"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_removes_nothing(
@@ -131,5 +131,5 @@ def test_the_store_of_the_main_repository_is_meant_under_dvc(
 
 
 def test_a_space_of_an_earlier_version_is_listed(root: Path) -> None:
-    (make(root, "image-1").folder / space_record.FILE).unlink()
+    (make(root, "image-1").folder / RECORD).unlink()
     assert "no record: of an earlier version" in store().stdout

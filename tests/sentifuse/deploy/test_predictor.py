@@ -14,8 +14,7 @@ from sentifuse.deploy import loading, predictor
 from sentifuse.deploy.predictor import Pair, Predictor
 from sentifuse.encoders import registry
 from sentifuse.errors import UserError
-from sentifuse.features import encoding
-from sentifuse.features.store import space_names
+from sentifuse.features import encoding, encoding_record
 from sentifuse.runtime import devices
 from tests.bundles import make_bundle
 from tools.clip_folder import make_clip_folder
@@ -307,8 +306,8 @@ def test_another_version_of_the_encoding_is_refused(
 
 
 def test_other_libraries_are_told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    versions = {**space_names.versions(), "pillow": "0.1"}
-    monkeypatch.setattr(space_names, "versions", lambda: versions)
+    versions = {**encoding_record.versions(), "pillow": "0.1"}
+    monkeypatch.setattr(encoding_record, "versions", lambda: versions)
     with pytest.warns(UserWarning, match=r"trained with pillow [\d.]+ \(here 0\.1\)"):
         Predictor.load(made)
 

@@ -9,7 +9,7 @@ from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
 from sentifuse.encoders.interface import Backbone
 from sentifuse.errors import UserError
-from sentifuse.features import fidelity
+from sentifuse.features import encoding_record, fidelity
 from sentifuse.features.encoding import Item, Setting, encode_shard
 from tools.clip_folder import make_clip_folder
 
@@ -43,9 +43,9 @@ def least(
     keys: list[str],
     setting: Setting = SETTING,
 ) -> float:
-    store = folder / "store"
-    samples = zip(keys, texts, strict=True)
-    return fidelity.least_cosine(clip, setting, "text", samples, folder, store)
+    record = encoding_record.of(clip, clip.name, None, setting, views=1)
+    items = [Item(key, path, 0) for key, path in zip(keys, texts, strict=True)]
+    return fidelity.least_cosine(clip, record, "text", items, folder, folder / "store")
 
 
 def test_it_is_that_of_the_row_that_is_furthest_off(
@@ -80,9 +80,8 @@ def test_of_images_the_plain_view_is_compared(clip: Backbone, tmp_path: Path) ->
     rows = encode_shard(clip, replace(SETTING, precision="fp32"), "image", items)
     plain = np.stack([rows[key]["embedding"] for key in "ab"])  # (N, 1, D)
     np.save(tmp_path / "image_embeddings.npy", np.concatenate([plain, -plain], axis=1))
-    found = fidelity.least_cosine(
-        clip, SETTING, "image", zip("ab", paths, strict=True), tmp_path, tmp_path / "store"
-    )
+    record = encoding_record.of(clip, clip.name, None, SETTING, views=2)
+    found = fidelity.least_cosine(clip, record, "image", items, tmp_path, tmp_path / "store")
     assert found == 1.0
 
 
@@ -123,13 +122,13 @@ def test_a_sample_that_was_damaged_in_the_store_is_encoded_again(
 
 def test_the_sample_does_not_depend_on_the_order_of_the_rows() -> None:
     keys = [f"{number * 7919 % 1000:03}" for number in range(200)] + ["", ""]
-    samples = [(key, f"{key}.txt") for key in keys]
-    drawn = fidelity.draw(samples)
+    items = [Item(key, f"{key}.txt", 0) for key in keys]
+    drawn = fidelity.draw(items)
     assert len(drawn) == fidelity.SAMPLE
-    assert set(drawn) == set(fidelity.draw(samples[::-1])) == set(sorted(filter(None, keys))[:64])
-    assert all(samples[row] == (key, path) for key, (row, path) in drawn.items())
-    assert fidelity.draw([("", "")]) == {}
-    assert fidelity.draw([("b", "1"), ("a", "2"), ("b", "3")]).keys() == {"a", "b"}
+    assert set(drawn) == set(fidelity.draw(items[::-1])) == set(sorted(filter(None, keys))[:64])
+    assert all(items[row] == item and item.key == key for key, (row, item) in drawn.items())
+    assert fidelity.draw([Item("", "", 0)]) == {}
+    assert fidelity.draw([Item(key, "", 0) for key in "bab"]).keys() == {"a", "b"}
 
 
 def test_the_report_warns_in_one_line_below_what_is_enough(

@@ -1,11 +1,8 @@
 import random
-import sys
 import tracemalloc
 
 import numpy as np
-import pytest
 
-from sentifuse.features import key_table
 from sentifuse.features.key_table import KeyTable
 
 
@@ -48,16 +45,6 @@ def test_it_finds_what_a_dict_finds() -> None:
     assert found(table, *keys[:300]) == expected
     assert table.first(keys[:300]).tolist() == [places[0] for places in expected]
     assert sorted(table.firsts().tolist()) == sorted(keys.index(key) for key in set(keys))
-
-
-def test_keys_that_share_half_of_their_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        key_table, "_hash", lambda key: bytes(8) + len(key).to_bytes(8, sys.byteorder)
-    )
-    table = KeyTable(["aaa", "a", "aa", "a"])
-    assert found(table, "a", "aa", "aaaa") == [[1, 3], [2], []]
-    assert table.first(["aaa", "aa", "a", "aaaa"]).tolist() == [0, 2, 1, -1]
-    assert sorted(table.firsts().tolist()) == [0, 1, 2]
 
 
 def test_a_key_takes_24_bytes() -> None:

@@ -59,16 +59,19 @@ def test_rows_have_the_bits_that_files_and_store_give(
         paths = tmp_path / f"{number}.png", tmp_path / f"{number}.txt"
         for path, raw in zip(paths, (image, text), strict=True):
             path.write_bytes(raw)
-        image_keys.append([item_key(sha256(image), view) for view in range(record.views)])
+        keys = [item_key(sha256(image), view) for view in range(record.views)]
+        image_keys += keys
         text_keys.append(sha256(text))
         # One sample a shard: other neighbours than below.
-        items = [Item(key, str(paths[0]), view) for view, key in enumerate(image_keys[-1])]
+        items = [Item(key, str(paths[0]), view) for view, key in enumerate(keys)]
         spaces[0].append(encode_shard(backbone, record.setting, "image", items))
         item = Item(text_keys[-1], str(paths[1]), 0)
         spaces[1].append(encode_shard(backbone, record.setting, "text", [item]))
     guids = [str(number) for number in range(len(samples))]
     out = tmp_path / "features"
-    assemble.write(out, meta(loaded), guids, spaces[0], image_keys, spaces[1], text_keys)
+    images = assemble.StoredRows(spaces[0], image_keys)
+    texts = assemble.StoredRows(spaces[1], text_keys)
+    assemble.write(out, meta(loaded), guids, images, texts)
 
     online = online_features.encode(
         backbone,

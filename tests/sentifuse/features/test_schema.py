@@ -1,6 +1,10 @@
-"""Tests of the assembled features: `assemble.write` and `features.read`."""
+"""Tests of the assembled features: `assemble.write` and `schema.read`."""
 
+import io
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import pytest
 
 from sentifuse.errors import UserError
 from sentifuse.features import assemble, schema
+from sentifuse.features.assemble import StoredRows
 from sentifuse.features.schema import Array, Meta
 from sentifuse.features.store.space import EncodedRow, Space
 
@@ -74,7 +79,11 @@ def test_rows_are_in_the_order_of_the_guids_whatever_shard_they_are_in(
         images.append({f"i{value}": image_row(value)})
         texts.append({f"t{value}": text_row(value, value)})
     assemble.write(
-        out, META, ["c", "a", "b"], images, [["i3"], ["i1"], ["i2"]], texts, ["t3", "t1", "t2"]
+        out,
+        META,
+        ["c", "a", "b"],
+        StoredRows(images, ["i3", "i1", "i2"]),
+        StoredRows(texts, ["t3", "t1", "t2"]),
     )
     found = schema.read(out)
     assert found.guids == ["c", "a", "b"]
@@ -95,7 +104,9 @@ def test_texts_of_different_lengths_lie_one_behind_the_other(
     images.append({"i": image_row(0)})
     texts.append({key: text_row(int(key[1]), length) for key, length in lengths.items()})
     order = ["t2", "t3", "t1"]
-    assemble.write(out, META, ["a", "b", "c"], images, [["i"]] * 3, texts, order)
+    assemble.write(
+        out, META, ["a", "b", "c"], StoredRows(images, ["i"] * 3), StoredRows(texts, order)
+    )
     found = schema.read(out)
     assert kept(found.text_offsets).tolist() == [0, 1, 5, 8]
     assert kept(found.text_offsets).dtype == np.int64
@@ -112,8 +123,14 @@ def test_a_sample_without_a_key_has_zeros_and_no_tokens(
 ) -> None:
     images.append({key: image_row(3, hidden=True) for key in ("i1", "i1.1")})
     texts.append({"t": text_row(2, 4)})
-    guids, keys = ["a", "b", "c"], [["i1", "i1.1"], ["", ""], ["i1", "i1.1"]]
-    assemble.write(out, replace(META, views=2), guids, images, keys, texts, ["", "t", "t"])
+    guids, keys = ["a", "b", "c"], ["i1", "i1.1", "", "", "i1", "i1.1"]
+    assemble.write(
+        out,
+        replace(META, views=2),
+        guids,
+        StoredRows(images, keys),
+        StoredRows(texts, ["", "t", "t"]),
+    )
     found = schema.read(out)
     assert found.image_embeddings[:, :, 0].tolist() == [[3, 3], [0, 0], [3, 3]]
     assert kept(found.image_tokens)[:, 0, 0].tolist() == [3.25, 0, 3.25]
@@ -126,14 +143,9 @@ def test_a_sample_without_a_key_has_zeros_and_no_tokens(
 def test_samples_that_share_a_file_share_its_row(images: Space, texts: Space, out: Path) -> None:
     images.append({"i1": image_row(1), "i2": image_row(2)})
     texts.append({"t1": text_row(1, 2), "t2": text_row(2, 3)})
+    image_keys, text_keys = ["i1", "i2", "i1"], ["t2", "t2", "t1"]
     assemble.write(
-        out,
-        META,
-        ["a", "b", "c"],
-        images,
-        [["i1"], ["i2"], ["i1"]],
-        texts,
-        ["t2", "t2", "t1"],
+        out, META, ["a", "b", "c"], StoredRows(images, image_keys), StoredRows(texts, text_keys)
     )
     found = schema.read(out)
     assert found.image_embeddings[:, 0, 0].tolist() == [1, 2, 1]
@@ -154,8 +166,14 @@ def test_views_lie_beside_the_plain_one_and_have_no_tokens(
         }
         images.append({f"i{value}": plain, **views})
     texts.append({"t": text_row(1, 1)})
-    keys = [["i2", "i2.1", "i2.2"], ["i1", "i1.1", "i1.2"]]
-    assemble.write(out, replace(META, views=3), ["a", "b"], images, keys, texts, ["t", "t"])
+    keys = ["i2", "i2.1", "i2.2", "i1", "i1.1", "i1.2"]
+    assemble.write(
+        out,
+        replace(META, views=3),
+        ["a", "b"],
+        StoredRows(images, keys),
+        StoredRows(texts, ["t", "t"]),
+    )
     found = schema.read(out)
     assert found.image_embeddings[:, :, 0].tolist() == [[20, 21, 22], [10, 11, 12]]
     assert kept(found.image_hidden).shape == (2, 3, 2, 6)
@@ -168,7 +186,9 @@ def assemble_one(images: Space, texts: Space, out: Path, tokens: bool, hidden: b
     name = f"{tokens}{hidden}"
     images.append({f"i{name}": image_row(1, tokens, hidden)})
     texts.append({f"t{name}": text_row(1, 2, tokens, hidden)})
-    assemble.write(out, META, ["a"], images, [[f"i{name}"]], texts, [f"t{name}"])
+    assemble.write(
+        out, META, ["a"], StoredRows(images, [f"i{name}"]), StoredRows(texts, [f"t{name}"])
+    )
 
 
 @pytest.mark.parametrize("tokens", [True, False])
@@ -206,6 +226,38 @@ def test_the_same_rows_give_the_same_bytes(images: Space, texts: Space, tmp_path
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_a_file_has_the_bytes_that_numpy_writes(images: Space, texts: Space, out: Path) -> None:
+    assemble_one(images, texts, out, tokens=True, hidden=True)
+    paths = list(out.glob("*.npy"))
+    assert len(paths) == 7
+    for path in paths:
+        raw = io.BytesIO()
+        np.save(raw, np.load(path))
+        assert path.read_bytes() == raw.getvalue()
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Files of this process cannot grow beyond `size` bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_an_error_of_the_disk_is_told_with_the_name_of_the_file(
+    images: Space, texts: Space, out: Path
+) -> None:
+    images.append({"i": image_row(1)})
+    texts.append({"t": text_row(1, 1)})
+    sources = StoredRows(images, ["i"] * 1000), StoredRows(texts, ["t"] * 1000)
+    with largest_file(8000), pytest.raises(OSError, match="File too large") as caught:
+        assemble.write(out, META, ["a"] * 1000, *sources)
+    assert caught.value.filename == str(out / "image_embeddings.npy")
+
+
 def test_rows_that_are_gone_from_the_store_are_counted(
     images: Space, texts: Space, out: Path
 ) -> None:
@@ -217,7 +269,11 @@ def test_rows_that_are_gone_from_the_store_are_counted(
     path.write_bytes(raw)
     with pytest.raises(UserError, match=r"2 rows were damaged and are gone: run `dvc repro` again"):
         assemble.write(
-            out, META, ["a", "b", "c"], images, [["i1"], ["i2"], ["i3"]], texts, ["t"] * 3
+            out,
+            META,
+            ["a", "b", "c"],
+            StoredRows(images, ["i1", "i2", "i3"]),
+            StoredRows(texts, ["t"] * 3),
         )
 
 
@@ -265,7 +321,7 @@ def test_tails_survive_the_round_trip(images: Space, texts: Space, out: Path) ->
         "projection_dim": None,
     }
     meta = replace(META, text_tail=tail)
-    assemble.write(out, meta, ["a"], images, [["i"]], texts, ["t"])
+    assemble.write(out, meta, ["a"], StoredRows(images, ["i"]), StoredRows(texts, ["t"]))
     assert schema.read(out).meta == meta
     assert json.loads((out / "meta.json").read_text(encoding="utf-8"))["text_tail"] == tail
 
@@ -286,14 +342,17 @@ def test_a_file_that_is_cut_off_is_named(
 
 
 def test_a_folder_whose_writing_was_cut_off_holds_no_features(
-    images: Space, texts: Space, out: Path, monkeypatch: pytest.MonkeyPatch
+    images: Space, texts: Space, out: Path
 ) -> None:
-    def killed(*args: object) -> None:
+    def interrupted() -> Iterator[str]:
+        yield "t"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(assemble, "_write_texts", killed)
+    images.append({"i": image_row(1)})
     with pytest.raises(KeyboardInterrupt):
-        assemble_one(images, texts, out, tokens=False, hidden=False)
+        assemble.write(
+            out, META, ["a"], StoredRows(images, ["i"]), StoredRows(texts, interrupted())
+        )
     assert (out / "image_embeddings.npy").exists()
     with pytest.raises(UserError, match="no features here"):
         schema.read(out)

@@ -10,6 +10,7 @@ import torch
 
 from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
+from sentifuse.features import encoding_record
 from sentifuse.features.encoding import Item, Setting
 from sentifuse.features.engines import local
 from sentifuse.features.key_table import KeyTable
@@ -18,6 +19,8 @@ from sentifuse.runtime import devices
 from tests.serial_pool import SerialPool
 from tools.clip_folder import make_clip_folder
 
+# Also where a test puts something else in its place.
+load = registry.load
 SETTING = Setting(0, 0, False, "float16", 4, 2, ViewSpec(0.5, True, 0.0))
 
 
@@ -39,6 +42,11 @@ def items(tmp_path: Path) -> list[Item]:
     return [Item(path.stem, str(path), 0) for path in paths]
 
 
+def encode(clip: str, setting: Setting, items: list[Item], space: Space) -> None:
+    record = encoding_record.of(load(clip, None), clip, None, setting, views=1)
+    local.encode(record, "text", items, space)
+
+
 def embeddings(space: Space) -> dict[str, np.ndarray]:
     keys = {key for shard in space.shards() for key in shard.keys}
     wanted = sorted(keys)
@@ -52,7 +60,7 @@ def test_workers_encode_in_the_precision_of_the_setting(
     found = {}
     for precision in ("fp32", "bf16"):
         space = Space(tmp_path / "store", precision)
-        local.encode(clip, None, replace(SETTING, precision=precision), "text", items, space)
+        encode(clip, replace(SETTING, precision=precision), items, space)
         found[precision] = embeddings(space)
         assert len(found[precision]) == len(items)
     for key, exact in found["fp32"].items():
@@ -65,7 +73,6 @@ def test_a_gpu_takes_the_same_way(
 ) -> None:
     """There is none here: the second of two that pretend is the processor under another name."""
     loaded, prepared = [], []
-    load = registry.load
 
     def load_here(name: str, revision: str | None, precision: str, device: str) -> Any:
         loaded.append(device)
@@ -76,9 +83,9 @@ def test_a_gpu_takes_the_same_way(
     monkeypatch.setattr(local.registry, "load", load_here)
     monkeypatch.setattr(devices, "prepare", prepared.append)
     space, plain = Space(tmp_path / "store", "gpu"), Space(tmp_path / "store", "cpu")
-    local.encode(clip, None, replace(SETTING, device="cuda"), "text", items, space)
+    encode(clip, replace(SETTING, device="cuda"), items, space)
     assert loaded == prepared == ["cuda:1"]
-    local.encode(clip, None, SETTING, "text", items, plain)
+    encode(clip, SETTING, items, plain)
     assert loaded == prepared == ["cuda:1", "cpu"]
     assert embeddings(space).keys() == embeddings(plain).keys()
     for key, row in embeddings(plain).items():
@@ -90,8 +97,8 @@ def test_a_few_samples_are_shared_out_among_all_cores(
 ) -> None:
     monkeypatch.setattr("sentifuse.runtime.threads.cores", lambda: 2)
     space = Space(tmp_path / "store", "space")
-    local.encode(clip, None, SETTING, "text", items, space)
+    encode(clip, SETTING, items, space)
     assert sorted(len(shard.keys) for shard in space.shards()) == [2, 3]
     # What is there is not encoded again, and nobody is started for nothing.
     monkeypatch.setattr(local, "ProcessPoolExecutor", None)
-    local.encode(clip, None, SETTING, "text", items, space)
+    encode(clip, SETTING, items, space)

@@ -18,12 +18,13 @@ from sentifuse.cli import predict
 from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
 from sentifuse.errors import UserError
+from sentifuse.features import encoding_record
 from sentifuse.features.encoding import Item, Modality, Setting, item_key
+from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.engines import cluster as engine_cluster
 from sentifuse.features.engines import local
 from sentifuse.features.engines.cluster import Cluster
 from sentifuse.features.store.space import Space
-from sentifuse.features.store.space_names import space_name
 from sentifuse.runtime.files import sha256
 from sentifuse.runtime.numerics import Numerics
 from tests.bundles import make_bundle
@@ -97,13 +98,18 @@ def expected(
         patch.setitem(local.SHARD_SIZE, "text", 16)
         for modality in items:
             space = space_of(store, modality, backbone)
-            local.encode(str(backbone), None, SETTING, modality, items[modality], space)
+            local.encode(record_of(backbone), modality, items[modality], space)
             out[modality] = files(space)
     return out
 
 
+def record_of(backbone: Path) -> EncodingRecord:
+    loaded = registry.load(str(backbone), None)
+    return encoding_record.of(loaded, str(backbone), None, SETTING, views=2)
+
+
 def space_of(store: Path, modality: Modality, backbone: Path) -> Space:
-    return Space(store, space_name(modality, registry.load(str(backbone), None), SETTING))
+    return Space(store, record_of(backbone).space(modality).name)
 
 
 def files(space: Space) -> dict[str, bytes]:
@@ -129,7 +135,7 @@ def test_the_shards_are_those_of_the_local_engine_and_a_second_run_encodes_nothi
 ) -> None:
     for modality in items:
         space = space_of(tmp_path, modality, backbone)
-        ray.encode(cluster, str(backbone), None, SETTING, modality, items[modality], space)
+        ray.encode(cluster, record_of(backbone), modality, items[modality], space)
         assert files(space) == expected[modality]
     told = capsys.readouterr()
     # A bar is drawn over itself, and its line ends when the work does.
@@ -140,7 +146,7 @@ def test_the_shards_are_those_of_the_local_engine_and_a_second_run_encodes_nothi
     with Cluster("127.0.0.1:1") as nobody:
         for modality in items:
             space = space_of(tmp_path, modality, backbone)
-            ray.encode(nobody, str(backbone), None, SETTING, modality, items[modality], space)
+            ray.encode(nobody, record_of(backbone), modality, items[modality], space)
     assert capsys.readouterr().err == ""
 
 
@@ -164,7 +170,7 @@ def test_a_worker_that_is_killed_in_the_middle_changes_no_byte(
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    ray.encode(cluster, str(backbone), None, SETTING, "image", items["image"], space)
+    ray.encode(cluster, record_of(backbone), "image", items["image"], space)
     killer.join(timeout=5)
     assert done_by_then[0] < len(expected["image"])
     left = {name: raw for name, raw in files(space).items() if not name.endswith(".part")}
@@ -177,16 +183,26 @@ def test_a_file_that_a_node_does_not_see_and_a_node_that_encodes_otherwise_are_n
     space = space_of(tmp_path, "text", backbone)
     lost = Item("0" * 64, str(tmp_path / "lost.txt"), 0)
     with pytest.raises(UserError, match=r"node [\d.]+: .*lost\.txt: No such file .* must mount"):
-        ray.encode(cluster, str(backbone), None, SETTING, "text", [lost], space)
+        ray.encode(cluster, record_of(backbone), "text", [lost], space)
     other = Space(tmp_path, "text-of-other-libraries")
     with pytest.raises(UserError, match=r"would encode otherwise than this machine.*torch"):
-        ray.encode(cluster, str(backbone), None, SETTING, "text", items["text"][:1], other)
+        ray.encode(cluster, record_of(backbone), "text", items["text"][:1], other)
     assert not other.folder.exists()
 
 
-def test_a_shard_that_is_not_here_is_named(tmp_path: Path) -> None:
+def test_a_shard_that_is_not_here_is_named(
+    backbone: Path, items: dict[Modality, list[Item]], tmp_path: Path
+) -> None:
+    class Elsewhere(Cluster):
+        def cores(self) -> int:
+            return 1
+
+        def run(self, *arguments: object) -> Iterator[tuple[int, str]]:
+            yield 0, '["a.safetensors", 1]'
+
+    space = space_of(tmp_path, "text", backbone)
     with pytest.raises(UserError, match="the store must be on a file system that all nodes mount"):
-        ray._check_here(tmp_path / "a.safetensors")
+        ray.encode(Elsewhere(None), record_of(backbone), "text", items["text"], space)
 
 
 def test_a_task_is_done_again_when_it_loses_its_process_and_given_up_when_it_kills_them_all(
@@ -251,7 +267,7 @@ def test_a_process_takes_a_core_or_a_part_of_a_gpu(
     there: dict[str, float], size: int, share: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_itself, "cluster_resources", lambda: there)
-    assert engine_cluster._pool(100) == (size, share)
+    assert engine_cluster.pool(100) == (size, share)
 
 
 @pytest.mark.parametrize("numerics", ["portable", "native"])

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from sentifuse.errors import UserError
-from sentifuse.features.store import contents, space_record
+from sentifuse.features.store import contents
 from sentifuse.features.store import lock as store_lock
+from sentifuse.features.store import space as store
 from sentifuse.features.store.contents import Contents
-from sentifuse.features.store.space import EncodedRow, Space
-from sentifuse.features.store.space_record import SpaceRecord
+from sentifuse.features.store.space import EncodedRow, Space, SpaceRecord
 
 DAY = 24 * 3600.0
 PARTS = {
@@ -34,9 +34,9 @@ def make(root: Path, name: str, shards: int = 1, days_ago: float = 0.0) -> Space
     space = Space(root, name)
     for shard in range(shards):
         space.append({f"{shard}.{index}": row(shard) for index in range(2)})
-    space_record.touch(space, SpaceRecord("image", "clip", None, PARTS))
+    space.touch(SpaceRecord("image", "clip", None, PARTS))
     used = time.time() - days_ago * DAY
-    os.utime(space.folder / space_record.FILE, (used, used))
+    os.utime(space.folder / store.RECORD, (used, used))
     return space
 
 
@@ -82,7 +82,7 @@ def test_a_purpose_names_every_part(tmp_path: Path) -> None:
 
 def test_a_space_without_a_record_is_listed_by_its_shards(tmp_path: Path) -> None:
     space = make(tmp_path, "image-1")
-    (space.folder / space_record.FILE).unlink()
+    (space.folder / store.RECORD).unlink()
     for path in space.folder.iterdir():
         os.utime(path, (1000, 1000))
     [found] = contents.read(tmp_path)
@@ -148,8 +148,9 @@ def test_what_is_removed_is_missing_and_all_else_stays(tmp_path: Path) -> None:
     contents.remove(tmp_path, [spaces["a"]], [damaged])
     assert not going.folder.exists()
     assert staying.paths() == [sound]
-    assert going.missing(["0.0"]) == ["0.0"]
-    assert len(staying.missing([f"{shard}.{index}" for shard in (0, 1) for index in (0, 1)])) == 2
+    assert going.lacking(["0.0"]).all()
+    keys = [f"{shard}.{index}" for shard in (0, 1) for index in (0, 1)]
+    assert staying.lacking(keys).sum() == 2
 
 
 def test_nothing_is_removed_while_a_run_uses_the_store(tmp_path: Path) -> None:

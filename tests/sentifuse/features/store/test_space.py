@@ -1,10 +1,15 @@
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sentifuse.features.key_table import KeyTable
-from sentifuse.features.store.space import EncodedRow, Space, default_root
+from sentifuse.features.store import space as store
+from sentifuse.features.store.space import EncodedRow, Space, SpaceRecord, default_root
+
+RECORD = SpaceRecord("image", "some/clip", None, {"split": 2, "views": {"flip": True}})
 
 
 def row(value: int, length: int = 2) -> EncodedRow:
@@ -13,6 +18,10 @@ def row(value: int, length: int = 2) -> EncodedRow:
         "embedding": np.full((1, 4), value, dtype=np.float32),
         "tokens": np.full((length, 3), value + 0.5, dtype=np.float16),
     }
+
+
+def missing(space: Space, *keys: str) -> list[str]:
+    return [key for key, lacks in zip(keys, space.lacking(keys), strict=True) if lacks]
 
 
 def rows(space: Space, *keys: str) -> dict[str, EncodedRow]:
@@ -34,7 +43,7 @@ def assert_same(found: EncodedRow, expected: EncodedRow) -> None:
 
 def test_a_new_space_is_empty_and_makes_no_folder(space: Space) -> None:
     assert list(space.shards()) == []
-    assert space.missing(["a"]) == ["a"]
+    assert missing(space, "a") == ["a"]
     assert rows(space, "a") == {}
     assert not space.folder.exists()
 
@@ -59,14 +68,14 @@ def test_only_wanted_rows_come_back_from_any_shard(space: Space) -> None:
 
 def test_missing_keeps_the_order_and_drops_repeats(space: Space) -> None:
     space.append({"b": row(2)})
-    assert space.missing(["c", "b", "a", "c"]) == ["c", "a"]
+    assert missing(space, "c", "b", "a", "c") == ["c", "a"]
 
 
 def test_a_second_space_and_a_second_process_see_their_own(tmp_path: Path) -> None:
     one, other = Space(tmp_path, "image-1"), Space(tmp_path, "image-2")
     one.append({"a": row(1)})
-    assert other.missing(["a"]) == ["a"]
-    assert Space(tmp_path, "image-1").missing(["a"]) == []
+    assert missing(other, "a") == ["a"]
+    assert missing(Space(tmp_path, "image-1"), "a") == []
 
 
 def test_a_key_in_two_shards_comes_back_once(space: Space) -> None:
@@ -90,7 +99,7 @@ def test_a_half_written_shard_is_ignored(space: Space) -> None:
     path = space.append({"a": row(1)})
     partial = path.with_name(f".{path.name}.123.part")
     path.rename(partial)
-    assert space.missing(["a"]) == ["a"]
+    assert missing(space, "a") == ["a"]
     assert rows(space, "a") == {}
     assert partial.exists(), "another run may be writing it"
 
@@ -105,7 +114,7 @@ def test_a_write_that_fails_leaves_no_shard(space: Space, monkeypatch: pytest.Mo
     assert list(space.shards()) == []
     monkeypatch.undo()
     space.append({"a": row(1)})
-    assert space.missing(["a"]) == []
+    assert missing(space, "a") == []
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
@@ -116,7 +125,7 @@ def test_a_shard_that_is_cut_off_is_removed_and_its_rows_are_missing(
     space.append({"b": row(2)})
     raw = path.read_bytes()
     path.write_bytes(raw[: int(len(raw) * share)])
-    assert space.missing(["a", "b"]) == ["a"]
+    assert missing(space, "a", "b") == ["a"]
     assert not path.exists()
     assert list(rows(space, "a", "b")) == ["b"]
 
@@ -130,7 +139,7 @@ def test_a_flipped_bit_anywhere_is_found_when_rows_are_read(space: Space) -> Non
         path.write_bytes(flipped)
         assert rows(space, "a", "b") == {}, position
         # Gone, or its keys were damaged and name rows that nobody asks for.
-        assert "a" in space.missing(["a"]) or not path.exists(), position
+        assert "a" in missing(space, "a") or not path.exists(), position
         path.unlink(missing_ok=True)
 
 
@@ -140,7 +149,7 @@ def test_rows_that_were_damaged_can_be_written_again(space: Space) -> None:
     raw[-1] ^= 1
     path.write_bytes(raw)
     assert rows(space, "a") == {}
-    assert space.missing(["a"]) == ["a"]
+    assert missing(space, "a") == ["a"]
     assert space.append({"a": row(1)}) == path
     assert_same(rows(space, "a")["a"], row(1))
 
@@ -164,7 +173,7 @@ def test_a_shard_with_an_embedding_that_is_no_number_is_encoded_again(
     space.append({"a": row(1), "b": bad})
     space.append({"c": row(3)})
     assert set(rows(space, "a", "b", "c")) == {"c"}
-    assert space.missing(["a", "b", "c"]) == ["a", "b"]
+    assert missing(space, "a", "b", "c") == ["a", "b"]
 
 
 def test_the_store_lies_in_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,3 +186,39 @@ def test_under_dvc_the_store_lies_in_the_main_repository(
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert default_root() == tmp_path / ".sentifuse" / "store"
+
+
+def test_a_record_reads_back(space: Space) -> None:
+    space.touch(RECORD)
+    assert space.record() == RECORD
+    assert list(space.shards()) == []
+
+
+def test_each_use_is_noted(space: Space) -> None:
+    space.touch(RECORD)
+    path = space.folder / store.RECORD
+    os.utime(path, (1, 1))
+    space.touch(RECORD)
+    assert path.stat().st_mtime > 1
+
+
+def test_the_last_name_of_a_backbone_is_kept(space: Space) -> None:
+    space.touch(RECORD)
+    other = replace(RECORD, backbone="a/copy", revision="main")
+    space.touch(other)
+    assert space.record() == other
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"modality": "image"}', b"\xff"])
+def test_what_is_no_record_is_none_and_is_written_anew(space: Space, raw: bytes) -> None:
+    assert space.record() is None
+    space.folder.mkdir(parents=True)
+    (space.folder / store.RECORD).write_bytes(raw)
+    assert space.record() is None
+    space.touch(RECORD)
+    assert space.record() == RECORD
+
+
+def test_where_it_cannot_be_written_a_run_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    Space(tmp_path / "file", "image-1").touch(RECORD)
