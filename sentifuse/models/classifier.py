@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sentifuse.config.recipe import ATTENDING
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Batch, Needs
 from sentifuse.models import tails
@@ -69,7 +70,7 @@ class Classifier(nn.Module):
         if config.fusion not in FUSIONS:
             raise UserError(f"fusion: {config.fusion!r}: not one of {', '.join(FUSIONS)}")
         fusion = FUSIONS[config.fusion]
-        if fusion.needs_tokens and config.input_mode != "multimodal":
+        if self.needs_tokens and config.input_mode != "multimodal":
             raise UserError(
                 f"input_mode: {config.input_mode!r}: fusion {config.fusion!r} attends from one modality "
                 "to the other and needs input_mode 'multimodal'"
@@ -94,7 +95,7 @@ class Classifier(nn.Module):
     @property
     def needs_tokens(self) -> bool:
         """Whether the fusion reads token states."""
-        return self.fusion.needs_tokens
+        return self.config.fusion in ATTENDING
 
     @property
     def needs(self) -> Needs:

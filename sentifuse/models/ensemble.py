@@ -23,11 +23,7 @@ class Ensemble(nn.Module):
     @property
     def needs(self) -> Needs:
         """What a batch has to hold, beside the embeddings: the members have one architecture."""
-        return self._first.needs
-
-    @property
-    def _first(self) -> Classifier:
-        return cast(Classifier, self.members[0])
+        return cast(Classifier, self.members[0]).needs
 
     def forward(self, batch: Batch, absent: Collection[str] = ()) -> Tensor:
         """Returns the logarithm of the mean probabilities (B, C), whose softmax is that mean."""
