@@ -15,11 +15,31 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sentifuse.data.images import ImageSpec
 from sentifuse.encoders import foreign, loading
-from sentifuse.encoders.interface import Backbone, Encoded, TailSpec, fingerprint
+from sentifuse.encoders.interface import (
+    Backbone,
+    Encoded,
+    TailSpec,
+    TransformerConfig,
+    fingerprint,
+    named_weights,
+    transformer_tail,
+)
 from sentifuse.errors import UserError
 
 # Tweets have some 20 tokens; the model was trained with up to 128 word pieces.
 MAX_TOKENS = 128
+
+# A module of a tail's layer -> the same one in a `BertLayer`.
+_BERT_NAMES = {
+    "q_proj": "attention.self.query",
+    "k_proj": "attention.self.key",
+    "v_proj": "attention.self.value",
+    "out_proj": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm",
+    "fc1": "intermediate.dense",
+    "fc2": "output.dense",
+    "norm2": "output.LayerNorm",
+}
 
 
 class MiniLM:
@@ -59,39 +79,21 @@ class MiniLM:
         return Encoded(states.mean(dim=1), states if tokens else None, hidden)
 
     def tail(self, split: int) -> TailSpec:
-        config = self._model.config
-        weights = {}
-        for index, layer in enumerate(self._model.encoder.layer[self.layers - split :]):
-            attention, norm1 = layer.attention.self, layer.attention.output.LayerNorm
-            parts = {
-                "q_proj": attention.query,
-                "k_proj": attention.key,
-                "v_proj": attention.value,
-                "out_proj": layer.attention.output.dense,
-                "norm1": norm1,
-                "fc1": layer.intermediate.dense,
-                "fc2": layer.output.dense,
-                "norm2": layer.output.LayerNorm,
-            }
-            for name, module in parts.items():
-                for key, value in module.state_dict().items():
-                    weights[f"layers.{index}.{name}.{key}"] = value
-        return TailSpec(
-            {
-                "kind": "transformer",
-                "layers": split,
-                "dim": config.hidden_size,
-                "heads": config.num_attention_heads,
-                "mlp_dim": config.intermediate_size,
-                "activation": config.hidden_act,
-                "eps": config.layer_norm_eps,
-                "pre_norm": False,
-                "causal": False,
-                "pool": "mean",
-                "projection_dim": None,
-            },
-            weights,
+        bert = self._model.config
+        config = TransformerConfig(
+            layers=split,
+            dim=bert.hidden_size,
+            heads=bert.num_attention_heads,
+            mlp_dim=bert.intermediate_size,
+            activation=bert.hidden_act,
+            eps=bert.layer_norm_eps,
+            pre_norm=False,
+            causal=False,
+            pool="mean",
+            projection_dim=None,
         )
+        layers = self._model.encoder.layer[self.layers - split :]
+        return transformer_tail(config, layers, _BERT_NAMES, {})
 
 
 class EfficientNetLite0:
@@ -138,14 +140,10 @@ class EfficientNetLite0:
 
     def tail(self, split: int) -> TailSpec:
         model = self._model
-        weights = {}
+        parts = {"conv_head": model._conv_head, "bn_head": model._bn1}
         for index, block in enumerate(model._blocks[self.layers - split :]):
-            for key, value in block.state_dict().items():
-                weights[f"blocks.{index}.{key}"] = value
-        for name, module in (("conv_head", model._conv_head), ("bn_head", model._bn1)):
-            for key, value in module.state_dict().items():
-                weights[f"{name}.{key}"] = value
-        return TailSpec({"kind": "efficientnet-lite0", "layers": split}, weights)
+            parts[f"blocks.{index}"] = block
+        return TailSpec({"kind": "efficientnet-lite0", "layers": split}, named_weights(parts))
 
 
 def _package(name: str) -> tuple[str, str]:
