@@ -201,17 +201,14 @@ def _fetching(name: str, revision: str | None, file: str) -> Iterator[None]:
         with foreign.reading(f"{source}: {file}", "fetch the files again"):
             yield
     except UserError as error:
-        # Of a model that is not a folder here, transformers says so when files are not to be had.
         cause = error.__cause__
-        if isinstance(cause, OSError | ValueError) and not Path(name).is_dir():
-            raise UserError(_how_to_get(name, revision, file, foreign.reason(cause))) from error
-        raise
-
-
-def _how_to_get(name: str, revision: str | None, file: str, reason: str) -> str:
-    at = f" --revision {revision}" if revision else ""
-    return (
-        f"backbone.name: {name!r}: no such folder, and the hub and its cache did not give {file} "
-        f"({reason}); on a machine with a network run `hf download {name}{at} --local-dir FOLDER`, copy "
-        "FOLDER here and set backbone.name=FOLDER, or set backbone.name=bundled"
-    )
+        # With these transformers says that the hub and its cache do not have the file.
+        if not isinstance(cause, OSError | ValueError) or Path(name).is_dir():
+            raise
+        at = f" --revision {revision}" if revision else ""
+        raise UserError(
+            f"{source}: no such folder, and the hub and its cache did not give {file} "
+            f"({foreign.reason(cause)}); on a machine with a network run `hf download {name}{at} "
+            "--local-dir FOLDER`, copy FOLDER here and set backbone.name=FOLDER, or set "
+            "backbone.name=bundled"
+        ) from error

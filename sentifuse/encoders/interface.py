@@ -1,4 +1,4 @@
-"""What the pipeline asks of an encoder, whatever model is behind it.
+"""The interface of all encoders, whatever model is behind it.
 
 Shape letters, here and everywhere: N samples, B batch, V views of an image, D embedding, H hidden,
 T text tokens, P image tokens, C classes.
@@ -17,7 +17,7 @@ from sentifuse.data.images import ImageSpec
 
 @dataclass(frozen=True)
 class Encoded:
-    """What an encoder makes of a batch.
+    """The output of an encoder for one batch.
 
     Attributes:
         embedding: (B, D), what the model's own contrastive or retrieval loss was trained on, before
@@ -106,8 +106,8 @@ def named_weights(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 class Encoder(Protocol):
     """One modality's encoder: frozen, in eval mode.
 
-    Whatever precision it computes in, all that it gives is float32, and its weights' fingerprint is that
-    of the float32 ones. It encodes what is on its `device`, a name for `torch.device`.
+    Its outputs are float32 whatever precision it computes in, and its fingerprint is that of the float32
+    weights. Its inputs must be on its `device`, a name for `torch.device`.
     """
 
     embedding_dim: int
@@ -117,7 +117,7 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights and of all else that decides what comes out."""
+        """SHA-256 of the weights and of everything else that decides on the output."""
         ...
 
     def tail(self, split: int) -> TailSpec:

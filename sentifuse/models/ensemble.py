@@ -33,5 +33,5 @@ class Ensemble(nn.Module):
         """What `forward` gives for each of A sets of absent modalities: (A, B, C)."""
         members = cast(Sequence[Classifier], self.members)
         votes = torch.stack([each.without(batch, absences).log_softmax(dim=2) for each in members])
-        # The mean in log space: a class that all members all but rule out must not become log 0.
+        # The mean in log space: the probability of a class may be too small for float32, and log 0 is -inf.
         return votes.logsumexp(dim=0) - math.log(len(votes))
