@@ -147,21 +147,10 @@ def load(name: str, revision: str | None, precision: str, device: str) -> Backbo
         UserError: no such files here and no network, a model that is not CLIP, or files that lack
             something, do not belong together, or ask for what is not done here.
     """
-    from transformers import AutoConfig, AutoTokenizer, CLIPModel
+    from transformers import AutoTokenizer, CLIPModel
 
     source = f"backbone.name: {name!r}"
-    here = Path(name).is_dir()
-    if here:
-        foreign.read_keys(Path(name) / "config.json", source)
-    with _fetching(name, revision, "config.json"):
-        config = AutoConfig.from_pretrained(name, revision=revision)
-    if config.model_type != "clip":
-        raise UserError(
-            f"{source}: a model of type {config.model_type!r}; expected a CLIP model "
-            "(model_type 'clip') or 'bundled'"
-        )
-    if here:
-        clip_folder.check_files(Path(name), source)
+    config = _config(name, revision, source)
     spec = clip_folder.image_spec(source, _processor_files(name, revision), config.vision_config)
     with _fetching(name, revision, "config.json and the weights"):
         # A `.bin` file, all that some repositories have, is read with `weights_only`: no code in it runs.
@@ -178,6 +167,25 @@ def load(name: str, revision: str | None, precision: str, device: str) -> Backbo
         text=ClipText(model, computing, tokenizer, device),
         name=name,
     )
+
+
+def _config(name: str, revision: str | None, source: str) -> Any:
+    """transformers' config of the model, whose type and files are checked."""
+    from transformers import AutoConfig
+
+    here = Path(name).is_dir()
+    if here:
+        foreign.read_keys(Path(name) / "config.json", source)
+    with _fetching(name, revision, "config.json"):
+        config = AutoConfig.from_pretrained(name, revision=revision)
+    if config.model_type != "clip":
+        raise UserError(
+            f"{source}: a model of type {config.model_type!r}; expected a CLIP model "
+            "(model_type 'clip') or 'bundled'"
+        )
+    if here:
+        clip_folder.check_files(Path(name), source)
+    return config
 
 
 def _processor_files(name: str, revision: str | None) -> dict[str, Path | None]:

@@ -1,6 +1,6 @@
 """Applies a model to a data set."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -57,16 +57,22 @@ def predict_without(
             batch = data.batch(index, needs, views).to(dtype)
             out[:, index] = model.without(batch, absences).to(dtype)
 
+    encodes = needs.text_hidden or needs.image_hidden
     batches = data.in_order(_BATCH, by_length=needs.text_states)
-    threads = min(cores(), len(batches)) if needs.text_hidden or needs.image_hidden else 1
-    if threads < 2:
-        for index in batches:
-            answer(index)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(answer, reversed(batches)))  # the longest first, so that all end together
+    _call_on_each(answer, batches, threads=cores() if encodes else 1)
     _check(out, data)
     return out
+
+
+def _call_on_each(
+    call: Callable[[RowIndices], None], batches: Sequence[RowIndices], threads: int
+) -> None:
+    if min(threads, len(batches)) < 2:
+        for index in batches:
+            call(index)
+    else:
+        with ThreadPoolExecutor(min(threads, len(batches))) as pool:
+            list(pool.map(call, reversed(batches)))  # the longest first, so that all end together
 
 
 def _check(logits: Tensor, data: Dataset) -> None:
