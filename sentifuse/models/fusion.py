@@ -4,6 +4,7 @@ A sixth one is a name in `recipe.Fusion` (and in `recipe.ATTENDING`, if it reads
 case in `_class_of`. Every forward pass takes v (B, D_image) and t (B, D_text), both layer-normalised.
 """
 
+# mypy: warn-unreachable
 from dataclasses import dataclass
 from typing import assert_never, get_args
 
@@ -148,7 +149,7 @@ class CrossAttention(Fusion):
 
 
 def _class_of(name: recipe.Fusion) -> type[Fusion]:
-    """A `match`, so that mypy reports a name without a class, and one that the recipe does not know."""
+    # A `match`, so that mypy reports a name without a class, and a case that is no name of the recipe.
     match name:
         case "concat":
             return Concat
