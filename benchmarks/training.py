@@ -99,7 +99,7 @@ def _ours(
     clip: Any, layers: int, computes_in: Any, threads: int, steps: int
 ) -> tuple[Callable[[], None], ModelConfig]:
     """Some steps of stage 2 with the last text layers, and the config of the model without them."""
-    tail = ClipText(clip, None).tail(layers)
+    tail = ClipText(clip, clip, None, "cpu").tail(layers)
     width = clip.config.text_config.hidden_size
     parts = _parts(steps * BATCH, clip.config.projection_dim, width, dict(tail.config))
     config = ModelConfig(

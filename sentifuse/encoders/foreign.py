@@ -1,4 +1,4 @@
-"""Files of a model that others wrote: what is wrong with them is told in one line, with file and key."""
+"""Reads files of a model that others wrote; an error names the file and the key in one line."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,12 +17,7 @@ _LONGEST_REASON = 200
 
 @dataclass(frozen=True)
 class Keys:
-    """A JSON object of a model, each of whose keys is read together with what is expected of it.
-
-    Attributes:
-        source: the model and the file; stands in front of every message.
-        values: the object.
-    """
+    """A JSON object of a model; `source`, the model and the file, stands in front of every message."""
 
     source: str
     values: Mapping[str, Any]
@@ -60,7 +55,7 @@ def read_keys(path: Path, model: str) -> Keys:
 
 
 def check_fetched(path: Path, model: str) -> None:
-    """Checks that a file of `model` is there in whole, as far as its first bytes tell.
+    """Checks that a file of `model` is there; of its contents only the first bytes are read.
 
     Raises:
         UserError: it is missing, empty, or what git-lfs leaves in its place.
@@ -87,8 +82,8 @@ def load_reporting(kind: Any, name: str, **options: Any) -> tuple[Any, Mapping[s
         options: of `from_pretrained`.
 
     Returns:
-        The model, and what transformers reports about its weights, which the caller must check: those that
-        are missing or have another shape were drawn at random.
+        The model, and transformers' `loading_info`, which the caller must check: weights that are missing or
+        have another shape were drawn at random.
     """
     model, report = kind.from_pretrained(
         name, output_loading_info=True, ignore_mismatched_sizes=True, **options
@@ -99,14 +94,11 @@ def load_reporting(kind: Any, name: str, **options: Any) -> tuple[Any, Mapping[s
 
 @contextmanager
 def reading(source: str, remedy: str) -> Iterator[None]:
-    """Turns whatever a library raises over a foreign file into one line.
+    """Turns what a library raises over a foreign file into a `UserError` of one line.
 
     Args:
         source: the model and the file, which stand in front of the message.
         remedy: what the user can do.
-
-    Raises:
-        UserError: in place of any other error of the block.
     """
     try:
         yield

@@ -1,23 +1,23 @@
-"""What the pipeline asks of an encoder, whatever model is behind it.
+"""The interface of all encoders, whatever model is behind it.
 
 Shape letters, here and everywhere: N samples, B batch, V views of an image, D embedding, H hidden,
 T text tokens, P image tokens, C classes.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sentifuse.data.images import ImageSpec
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What an encoder makes of a batch.
+    """The output of an encoder for one batch.
 
     Attributes:
         embedding: (B, D), what the model's own contrastive or retrieval loss was trained on, before
@@ -32,21 +32,82 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class TransformerConfig:
+    """How the last layers of a transformer are built.
+
+    Attributes:
+        layers: how many.
+        dim: width H of the hidden states.
+        heads: attention heads; they divide `dim`.
+        mlp_dim: inner width of the MLP.
+        activation: a key of `sentifuse.models.tails.ACTIVATIONS`.
+        eps: of the layer norms.
+        pre_norm: CLIP norms before attention and MLP and once at the end, BERT after each.
+        causal: a token sees only itself and those before it.
+        pool: the state that becomes the embedding: `first`, `last` real token, or the `mean` over the
+            real tokens.
+        projection_dim: width of the projected embedding; None for no projection.
+    """
+
+    layers: int
+    dim: int
+    heads: int
+    mlp_dim: int
+    activation: str
+    eps: float
+    pre_norm: bool
+    causal: bool
+    pool: str
+    projection_dim: int | None
+
+
+@dataclass(frozen=True)
 class TailSpec:
     """The last layers of an encoder: how to build them (`config`) and their weights.
 
-    `config["kind"]` is a key of `sentifuse.models.tails.TAILS`; the rest are that class's arguments.
+    `config["kind"]` is `transformer`, and the rest are the fields of a `TransformerConfig`; or it is
+    `efficientnet-lite0`, and the rest are the arguments of `sentifuse.models.tails.EfficientNetTail`.
     """
 
-    config: dict[str, str | int | float | bool | None]
+    config: dict[str, Any]
     weights: dict[str, Tensor]
+
+
+def transformer_tail(
+    config: TransformerConfig,
+    layers: Sequence[nn.Module],
+    names: Mapping[str, str],
+    behind: Mapping[str, nn.Module],
+) -> TailSpec:
+    """The tail of a transformer of another library.
+
+    Args:
+        config: of the tail.
+        layers: the encoder's last ones, as many as `config` says.
+        names: a module of `sentifuse.models.tails.TransformerLayer` -> the same one in each of `layers`.
+        behind: `norm` and `projection`, where the encoder has them.
+    """
+    parts = dict(behind)
+    for index, layer in enumerate(layers):
+        for ours, theirs in names.items():
+            parts[f"layers.{index}.{ours}"] = layer.get_submodule(theirs)
+    return TailSpec({"kind": "transformer", **asdict(config)}, named_weights(parts))
+
+
+def named_weights(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The weights and buffers of all `parts`, each with the name of its part in front."""
+    return {
+        f"{name}.{key}": value
+        for name, module in parts.items()
+        for key, value in module.state_dict().items()
+    }
 
 
 class Encoder(Protocol):
     """One modality's encoder: frozen, in eval mode.
 
-    Whatever precision it computes in, all that it gives is float32, and its weights' fingerprint is that
-    of the float32 ones. It encodes what is on its `device`, a name for `torch.device`.
+    Its outputs are float32 whatever precision it computes in, and its fingerprint is that of the float32
+    weights. Its inputs must be on its `device`, a name for `torch.device`.
     """
 
     embedding_dim: int
@@ -56,7 +117,7 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights and of all else that decides what comes out."""
+        """SHA-256 of the weights and of everything else that decides on the output."""
         ...
 
     def tail(self, split: int) -> TailSpec:

@@ -1,7 +1,7 @@
 """Whether the weights that a file gives are those that a model asks for.
 
-A loader that leaves out what it does not find draws it at random instead, anew in every process. So the
-report of a loader is always read, and a difference ends the run.
+A loader draws at random what it does not find, anew in every process. So the report of a loader is always
+read, and a difference ends the run.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,26 +18,24 @@ Mismatch = tuple[str, Any, Any]
 def difference(
     missing: Collection[str], unexpected: Collection[str], mismatched: Collection[Mismatch] = ()
 ) -> str:
-    """What differs, in one line without its end: how many weights, and the first of them.
+    """How many weights differ in which way, and the first of each; an empty text if none does.
 
     Args:
         missing: names that the model asks for and the file lacks.
         unexpected: names that the file has and the model does not ask for.
         mismatched: weights that have another shape than the model asks for.
-
-    Returns:
-        An empty text if nothing differs.
     """
-    shapes = [
-        f"{name!r} with the shape {tuple(found)}, expected {tuple(wanted)}"
-        for name, found, wanted in sorted(mismatched)
-    ]
-    kinds = {
-        "missing": [repr(name) for name in sorted(missing)],
-        "unexpected": [repr(name) for name in sorted(unexpected)],
-        "of another shape": shapes,
-    }
-    told = [f"{len(found)} {kind}, the first {found[0]}" for kind, found in kinds.items() if found]
+    told = []
+    if missing:
+        told.append(f"{len(missing)} missing, the first {min(missing)!r}")
+    if unexpected:
+        told.append(f"{len(unexpected)} unexpected, the first {min(unexpected)!r}")
+    if mismatched:
+        name, found, wanted = min(mismatched)
+        told.append(
+            f"{len(mismatched)} of another shape, the first {name!r} with the shape {tuple(found)}, "
+            f"expected {tuple(wanted)}"
+        )
     return f"weights: {'; '.join(told)}" if told else ""
 
 
@@ -57,7 +55,7 @@ def check(module: nn.Module, given: Mapping[str, Tensor], source: str, remedy: s
     Args:
         module: the model that they are for.
         given: name -> weight.
-        source: where they come from: stands in front of the message.
+        source: where they come from; stands in front of the message.
         remedy: what the user can do.
 
     Raises:

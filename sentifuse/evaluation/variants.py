@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sentifuse.config.recipe import Head, ImageViews, InputMode, Loss, Stage1, Stage2
+from sentifuse.config.recipe import ATTENDING, Head, ImageViews, InputMode, Loss, Stage1, Stage2
 from sentifuse.data import splits
 from sentifuse.errors import UserError
 from sentifuse.features import schema as features
 from sentifuse.features.batches import load_parts
 from sentifuse.metrics import calibration
 from sentifuse.metrics.scores import ClassIndices
-from sentifuse.models.fusion import FUSIONS
 from sentifuse.models.inference import predict
 from sentifuse.runtime import threads, worker
 from sentifuse.runtime.progress import progress
@@ -101,7 +100,7 @@ def of_mode(fusion: str, mode: InputMode) -> Variant:
 
     An attending fusion cannot run on one modality; its unimodal variants use `concat`.
     """
-    alone = mode != "multimodal" and fusion in FUSIONS and FUSIONS[fusion].needs_tokens
+    alone = mode != "multimodal" and fusion in ATTENDING
     return Variant(mode, "concat" if alone else fusion, mode)
 
 

@@ -1,6 +1,6 @@
 """A trained model as a folder: `model.safetensors` and `config.json`; nothing in it can run code.
 
-`config.json` has the hash of the weights: a flipped bit, or weights of another run, give themselves away.
+`config.json` has the hash of the weights, so that a flipped bit and weights of another run are noticed.
 """
 
 import json
@@ -10,17 +10,19 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-from torch import Tensor
 
 from sentifuse.errors import UserError
 from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.runtime.files import sha256, write_bytes, write_json
 
+# What reading a file that is cut off, or another version's, may raise.
+_DAMAGED = (safetensors.SafetensorError, UserError, RuntimeError, ValueError, KeyError, TypeError)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model and how it came about.
+    """A model and how it was trained.
 
     Attributes:
         model: in eval mode.
@@ -49,9 +51,7 @@ def save(folder: Path, model: Classifier | Ensemble, info: dict[str, Any]) -> No
     """
     _check_finite(folder, model)
     members = len(model.members) if isinstance(model, Ensemble) else 1
-    weights: dict[str, Tensor] = {
-        key: value.detach().contiguous() for key, value in model.state_dict().items()
-    }
+    weights = {key: value.contiguous() for key, value in model.state_dict().items()}
     # Through bytes: safetensors' own file writer makes files that only their owner can read.
     raw = safetensors.torch.save(weights)
     write_bytes(folder / "model.safetensors", raw)
@@ -84,14 +84,7 @@ def load(folder: Path) -> Checkpoint:
         info: dict[str, Any] = document["info"]
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: no such checkpoint file: run `dvc repro`") from None
-    except (
-        safetensors.SafetensorError,
-        UserError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ) as error:
+    except _DAMAGED as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{folder}: not a checkpoint of this version ({reason}): delete it and run `dvc repro`, "

@@ -1,7 +1,7 @@
 """Dropout whose masks come from a generator of the caller's.
 
-torch's own draws from one generator for all threads of a process: with several of them, which mask is whose
-would depend on who comes first.
+torch's own draws from one generator for all threads of a process, so that the order in which they happen to
+run would decide on the masks.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-# 16 random bits decide on an element: with torch's 32 the mask takes longer than all the rest.
+# 16 random bits decide on an element: with torch's 32, drawing the mask takes most of the time.
 _DRAWS = 2**16
 
-# Of the thread at hand; None for torch's own.
+# The generator of the current thread; None for torch's own.
 _generator: ContextVar[torch.Generator | None] = ContextVar("generator", default=None)
 
 

@@ -23,11 +23,7 @@ class Ensemble(nn.Module):
     @property
     def needs(self) -> Needs:
         """What a batch has to hold, beside the embeddings: the members have one architecture."""
-        return self._first.needs
-
-    @property
-    def _first(self) -> Classifier:
-        return cast(Classifier, self.members[0])
+        return cast(Classifier, self.members[0]).needs
 
     def forward(self, batch: Batch, absent: Collection[str] = ()) -> Tensor:
         """Returns the logarithm of the mean probabilities (B, C), whose softmax is that mean."""
@@ -37,5 +33,5 @@ class Ensemble(nn.Module):
         """What `forward` gives for each of A sets of absent modalities: (A, B, C)."""
         members = cast(Sequence[Classifier], self.members)
         votes = torch.stack([each.without(batch, absences).log_softmax(dim=2) for each in members])
-        # The mean in log space: a class that all members all but rule out must not become log 0.
+        # The mean in log space: the probability of a class may be too small for float32, and log 0 is -inf.
         return votes.logsumexp(dim=0) - math.log(len(votes))

@@ -1,14 +1,17 @@
 """The fusions: how an image embedding v and a text embedding t become one vector.
 
-Every fusion is a module with a constructor of plain dimensions, the width of its result as `out_dim`,
-and `forward(v, t, tokens)`. A sixth one is a class, an entry in `FUSIONS`, and its name in `recipe.Fusion`.
+A sixth one is a name in `recipe.Fusion` (and in `recipe.ATTENDING`, if it reads tokens), a class, and a
+case in `_class_of`. Every forward pass takes v (B, D_image) and t (B, D_text), both layer-normalised.
 """
 
+# mypy: warn-unreachable
 from dataclasses import dataclass
+from typing import assert_never, get_args
 
 import torch
 from torch import Tensor, nn
 
+from sentifuse.config import recipe
 from sentifuse.runtime.linear import Linear
 
 
@@ -29,7 +32,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Dims:
-    """Widths that a fusion is built from: embeddings after the projection, if any, and tokens."""
+    """Widths of what a fusion reads: embeddings (v after its projection, if any) and tokens."""
 
     image: int
     text: int
@@ -42,16 +45,14 @@ class Fusion(nn.Module):
 
     Attributes:
         equal_dims: whether v and t must have one width; the model then projects v to that of t.
-        needs_tokens: whether `forward` reads `tokens`.
         out_dim: width of the result.
     """
 
     equal_dims = False
-    needs_tokens = False
     out_dim: int
 
     def forward(self, v: Tensor, t: Tensor, tokens: Tokens | None) -> Tensor:
-        """Fuses (B, D_image) and (B, D_text), both layer-normalised, into (B, `out_dim`)."""
+        """(B, D_image), (B, D_text) -> (B, `out_dim`); `tokens` are there for fusions that attend."""
         raise NotImplementedError
 
 
@@ -63,11 +64,11 @@ class Concat(Fusion):
         self.out_dim = dims.image + dims.text
 
     def forward(self, v: Tensor, t: Tensor, tokens: Tokens | None) -> Tensor:
-        return torch.cat([v, t], dim=-1)
+        return torch.cat([v, t], dim=-1)  # (B, D_image + D_text)
 
 
 class Gated(Fusion):
-    """g t + (1 - g) v with g = sigmoid(MLP([v; t])), one scalar a sample (Arevalo et al. 2017)."""
+    """g t + (1 - g) v with g = sigmoid(MLP([v; t])), one scalar per sample (Arevalo et al. 2017)."""
 
     equal_dims = True
 
@@ -78,7 +79,7 @@ class Gated(Fusion):
 
     def forward(self, v: Tensor, t: Tensor, tokens: Tokens | None) -> Tensor:
         g: Tensor = torch.sigmoid(self.gate(torch.cat([v, t], dim=-1)))  # (B, 1)
-        return g * t + (1 - g) * v
+        return g * t + (1 - g) * v  # (B, D)
 
 
 class Film(Fusion):
@@ -92,8 +93,8 @@ class Film(Fusion):
         self.modulation = _mlp(dims.image + dims.text, 2 * dims.text)
 
     def forward(self, v: Tensor, t: Tensor, tokens: Tokens | None) -> Tensor:
-        modulation: Tensor = self.modulation(torch.cat([v, t], dim=-1))
-        gamma, beta = modulation.chunk(2, dim=-1)
+        modulation: Tensor = self.modulation(torch.cat([v, t], dim=-1))  # (B, 2 D)
+        gamma, beta = modulation.chunk(2, dim=-1)  # (B, D) each
         return (1 + torch.tanh(gamma)) * t + beta + v
 
 
@@ -109,8 +110,8 @@ class FilmConcat(Fusion):
         self.modulation = _mlp(dims.image + dims.text, 2 * self.out_dim)
 
     def forward(self, v: Tensor, t: Tensor, tokens: Tokens | None) -> Tensor:
-        both = torch.cat([v, t], dim=-1)
-        gamma, beta = self.modulation(both).chunk(2, dim=-1)
+        both = torch.cat([v, t], dim=-1)  # (B, D_image + D_text)
+        gamma, beta = self.modulation(both).chunk(2, dim=-1)  # as wide as `both`, each
         fused: Tensor = (1 + torch.tanh(gamma)) * both + 0.1 * beta
         return fused
 
@@ -123,7 +124,6 @@ class CrossAttention(Fusion):
     almost closed, so that training starts from plain concatenation.
     """
 
-    needs_tokens = True
     width, heads, gate_start = 256, 4, -4.0
 
     def __init__(self, dims: Dims) -> None:
@@ -141,21 +141,32 @@ class CrossAttention(Fusion):
             raise ValueError("cross_attn needs the token states of both modalities")
         image = self.image_proj(tokens.image)  # (B, P, width)
         text = self.text_proj(tokens.text)  # (B, T, width)
-        found, _ = self.attention(text, image, image, need_weights=False)
+        found, _ = self.attention(text, image, image, need_weights=False)  # (B, T, width)
         mask = tokens.text_mask.to(found.dtype).unsqueeze(-1)  # (B, T, 1)
-        mean = (found * mask).sum(dim=1) / mask.sum(dim=1)
-        attended = torch.sigmoid(self.gate) * self.out_proj(self.norm(mean))
+        mean = (found * mask).sum(dim=1) / mask.sum(dim=1)  # (B, width)
+        attended = torch.sigmoid(self.gate) * self.out_proj(self.norm(mean))  # (B, D_text)
         return torch.cat([attended, t, v], dim=-1)
 
 
+def _class_of(name: recipe.Fusion) -> type[Fusion]:
+    # A `match`, so that mypy reports a name without a class, and a case that is no name of the recipe.
+    match name:
+        case "concat":
+            return Concat
+        case "gated":
+            return Gated
+        case "film":
+            return Film
+        case "film_concat":
+            return FilmConcat
+        case "cross_attn":
+            return CrossAttention
+        case _:
+            assert_never(name)
+
+
 # A name of `fusion` in params.yaml -> the class, called with a `Dims`.
-FUSIONS: dict[str, type[Fusion]] = {
-    "concat": Concat,
-    "gated": Gated,
-    "film": Film,
-    "film_concat": FilmConcat,
-    "cross_attn": CrossAttention,
-}
+FUSIONS: dict[str, type[Fusion]] = {name: _class_of(name) for name in get_args(recipe.Fusion)}
 
 
 def _mlp(in_dim: int, out_dim: int, hidden: int = 128) -> nn.Sequential:

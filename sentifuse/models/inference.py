@@ -1,6 +1,6 @@
 """Applies a model to a data set."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +13,7 @@ from sentifuse.models.ensemble import Ensemble
 from sentifuse.runtime import finite
 from sentifuse.runtime.threads import cores
 
-# States of more samples than these no longer fit the cache: 256 take three times as long.
+# The states of more samples do not fit the processor's cache: batches of 256 take three times as long.
 _BATCH = 32
 
 
@@ -32,12 +32,12 @@ def predict_without(
 ) -> Tensor:
     """What `predict` gives when modalities are absent.
 
-    Where encoder layers run, batches go side by side on the cores, a thread each: no bit depends on how
-    many there are.
+    Where encoder layers run, one thread per core works on batches of its own. The logits are the same to
+    the bit, however many cores there are.
 
     Args:
         model: the classifier, or several that vote.
-        data: N samples, gathered once, a batch at a time.
+        data: N samples; each is gathered once.
         views: which views of an image the model sees.
         absences: A sets of modalities to do without, each of `image` and `text`.
         dtype: of the weights of `model`.
@@ -53,24 +53,30 @@ def predict_without(
     out = torch.empty(len(absences), len(data), len(model.config.labels), dtype=dtype)
 
     def answer(index: RowIndices) -> None:
-        with torch.inference_mode():  # of a thread
+        with torch.inference_mode():  # each thread has a mode of its own
             batch = data.batch(index, needs, views).to(dtype)
             out[:, index] = model.without(batch, absences).to(dtype)
 
+    encodes = needs.text_hidden or needs.image_hidden
     batches = data.in_order(_BATCH, by_length=needs.text_states)
-    threads = min(cores(), len(batches)) if needs.text_hidden or needs.image_hidden else 1
-    if threads < 2:
-        for index in batches:
-            answer(index)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(answer, reversed(batches)))  # the longest first, so that all end together
+    _call_on_each(answer, batches, threads=cores() if encodes else 1)
     _check(out, data)
     return out
 
 
+def _call_on_each(
+    call: Callable[[RowIndices], None], batches: Sequence[RowIndices], threads: int
+) -> None:
+    if min(threads, len(batches)) < 2:
+        for index in batches:
+            call(index)
+    else:
+        with ThreadPoolExecutor(min(threads, len(batches))) as pool:
+            list(pool.map(call, reversed(batches)))  # the longest first, so that all end together
+
+
 def _check(logits: Tensor, data: Dataset) -> None:
-    """Checks logits (A, N, C): of some that are NaN, the first class would be the answer."""
+    """Checks logits (A, N, C): the largest of several NaN is the first one, which looks like an answer."""
     values = logits.transpose(0, 1).numpy()
     bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))
     if len(bad):

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sentifuse.encoders import loading
+from sentifuse.encoders.interface import TransformerConfig
 from sentifuse.errors import UserError
 from sentifuse.models.dropout import Dropout
-from sentifuse.models.efficientnet_tail import EfficientNetTail
 from sentifuse.runtime.linear import Linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -29,27 +29,20 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class TransformerLayer(nn.Module):
     """One encoder layer: attention and MLP, each with a residual, normed before (CLIP) or after (BERT)."""
 
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        mlp_dim: int,
-        activation: str,
-        eps: float,
-        pre_norm: bool,
-        dropout: float,
-    ) -> None:
+    def __init__(self, config: TransformerConfig, dropout: float) -> None:
+        """Builds the layer with random weights; `dropout` is for both residual branches."""
         super().__init__()
-        self.heads, self.pre_norm = heads, pre_norm
-        self.activation = ACTIVATIONS[activation]
+        dim = config.dim
+        self.heads, self.pre_norm = config.heads, config.pre_norm
+        self.activation = ACTIVATIONS[config.activation]
         self.q_proj = Linear(dim, dim)
         self.k_proj = Linear(dim, dim)
         self.v_proj = Linear(dim, dim)
         self.out_proj = Linear(dim, dim)
-        self.norm1 = nn.LayerNorm(dim, eps=eps)
-        self.fc1 = Linear(dim, mlp_dim)
-        self.fc2 = Linear(mlp_dim, dim)
-        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.norm1 = nn.LayerNorm(dim, eps=config.eps)
+        self.fc1 = Linear(dim, config.mlp_dim)
+        self.fc2 = Linear(config.mlp_dim, dim)
+        self.norm2 = nn.LayerNorm(dim, eps=config.eps)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, allowed: Tensor | None, at: Tensor | None = None) -> Tensor:
@@ -58,26 +51,23 @@ class TransformerLayer(nn.Module):
         Args:
             x: (B, T, H).
             allowed: (B or 1, 1, T, T) bool, True where a query (row) may look at a key (column).
-            at: (B,) int64, the one position a sample whose output is wanted; None for all. The
+            at: (B,) int64, the one position per sample whose output is wanted; None for all. The
                 others are then not computed: in the last layer only the pooled one is needed.
 
         Returns:
             (B, T, H), or (B, 1, H) with `at`.
         """
         kv = self.norm1(x) if self.pre_norm else x
-        q, residual = kv, x
+        q = kv
         if at is not None:
             rows = torch.arange(len(x), device=x.device)
-            q, residual = kv[rows, at, None], x[rows, at, None]  # (B, 1, H)
+            q, x = kv[rows, at, None], x[rows, at, None]  # (B, 1, H)
             if allowed is not None:
-                allowed = allowed.expand(len(x), -1, -1, -1)[rows, :, at].unsqueeze(
-                    2
-                )  # (B, 1, 1, T)
-        x = residual + self.dropout(self._attend(q, kv, allowed))
+                allowed = allowed.expand(len(x), -1, -1, -1)[rows, :, at, None]  # (B, 1, 1, T)
+        x = x + self.dropout(self._attend(q, kv, allowed))
         x = x if self.pre_norm else self.norm1(x)
-        x = x + self.dropout(
-            self.fc2(self.activation(self.fc1(self.norm2(x) if self.pre_norm else x)))
-        )
+        inner = self.fc1(self.norm2(x) if self.pre_norm else x)  # (B, T, MLP)
+        x = x + self.dropout(self.fc2(self.activation(inner)))
         return x if self.pre_norm else self.norm2(x)
 
     def _attend(self, q: Tensor, kv: Tensor, allowed: Tensor | None) -> Tensor:
@@ -105,55 +95,28 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tenso
 class TransformerTail(nn.Module):
     """The last layers of a transformer, its final norm and projection where it has them."""
 
-    def __init__(
-        self,
-        *,
-        layers: int,
-        dim: int,
-        heads: int,
-        mlp_dim: int,
-        activation: str,
-        eps: float,
-        pre_norm: bool,
-        causal: bool,
-        pool: str,
-        projection_dim: int | None,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, config: TransformerConfig, dropout: float = 0.0) -> None:
         """Builds the tail with random weights.
 
         Args:
-            layers: how many encoder layers, N.
-            dim: width H of the hidden states.
-            heads: attention heads; they divide `dim`.
-            mlp_dim: inner width of the MLP.
-            activation: a key of `ACTIVATIONS`.
-            eps: of the layer norms.
-            pre_norm: CLIP norms before attention and MLP and once at the end, BERT after each.
-            causal: a token sees only itself and those before it.
-            pool: the state that becomes the embedding: `first`, `last` real token, or the `mean`
-                over the real tokens.
-            projection_dim: width of the projected embedding; None for no projection.
-            dropout: on both residual branches, while training.
+            config: sizes, and how the layers work.
+            dropout: on both residual branches, while training, 0..1.
 
         Raises:
             UserError: an activation that is not known.
         """
         super().__init__()
-        if activation not in ACTIVATIONS:
+        if config.activation not in ACTIVATIONS:
             raise UserError(
-                f"backbone: activation {activation!r}: not one of {', '.join(ACTIVATIONS)}"
+                f"backbone: activation {config.activation!r}: not one of {', '.join(ACTIVATIONS)}"
             )
-        self.causal, self.pool = causal, pool
-        self.layers = nn.ModuleList(
-            TransformerLayer(dim, heads, mlp_dim, activation, eps, pre_norm, dropout)
-            for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(dim, eps=eps) if pre_norm else nn.Identity()
-        self.projection = (
-            nn.Identity() if projection_dim is None else Linear(dim, projection_dim, bias=False)
-        )
-        self.embedding_dim = dim if projection_dim is None else projection_dim
+        dim, self.embedding_dim = config.dim, config.projection_dim or config.dim
+        self.causal, self.pool = config.causal, config.pool
+        self.layers = nn.ModuleList(TransformerLayer(config, dropout) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(dim, eps=config.eps) if config.pre_norm else nn.Identity()
+        self.projection: nn.Module = nn.Identity()
+        if config.projection_dim is not None:
+            self.projection = Linear(dim, config.projection_dim, bias=False)
 
     def forward(
         self, hidden: Tensor, mask: Tensor | None, need_tokens: bool
@@ -199,23 +162,57 @@ class TransformerTail(nn.Module):
         return mask[:, None, None, :].expand(-1, 1, length, -1)
 
 
-# `kind` in a tail's config -> the class; the other keys of the config are its arguments.
-TAILS: dict[str, type[TransformerTail] | type[EfficientNetTail]] = {
-    "transformer": TransformerTail,
-    "efficientnet-lite0": EfficientNetTail,
-}
+class EfficientNetTail(nn.Module):
+    """The last MBConv blocks of EfficientNet-Lite0, the final 1 x 1 convolution and the mean.
+
+    Batch norms stay in eval mode: a batch of one tail's inputs says little of the corpus, and the
+    running statistics belong to the pre-trained features.
+    """
+
+    embedding_dim = 1280
+
+    def __init__(self, layers: int) -> None:
+        """Builds the tail with random weights; `layers` is the number of blocks."""
+        super().__init__()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        net = EfficientNet.from_name("efficientnet-lite0")
+        self.blocks = nn.ModuleList(list(net._blocks)[len(net._blocks) - layers :])
+        self.conv_head, self.bn_head, self.activation = net._conv_head, net._bn1, net._swish
+
+    def forward(
+        self, hidden: Tensor, mask: Tensor | None, need_tokens: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `TransformerTail.forward`; `hidden` is a flattened square map, `mask` must be None."""
+        side = round(hidden.shape[1] ** 0.5)
+        x = hidden.transpose(1, 2).unflatten(2, (side, side))  # (B, H, side, side)
+        for block in self.blocks:
+            x = block(x)
+        features = self.activation(self.bn_head(self.conv_head(x)))
+        return features.mean(dim=(2, 3)), x.flatten(2).transpose(1, 2) if need_tokens else None
+
+    def train(self, mode: bool = True) -> "EfficientNetTail":
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
 
 def build(
     config: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None, dropout: float = 0.0
 ) -> nn.Module:
-    """Builds the tail that `config` describes, with `weights` if given.
+    """Builds the tail that `config`, of a `TailSpec`, describes, with `weights` if given.
 
     Raises:
         UserError: an activation that is not known, or `weights` that do not fit.
     """
-    arguments = {key: value for key, value in config.items() if key != "kind"}
-    tail = TAILS[config["kind"]](**arguments, dropout=dropout)
+    values = {key: value for key, value in config.items() if key != "kind"}
+    tail: nn.Module
+    if config["kind"] == "transformer":
+        tail = TransformerTail(TransformerConfig(**values), dropout)
+    else:
+        tail = EfficientNetTail(**values)
     if weights is not None:
         check_weights(tail, weights, "backbone")
         tail.load_state_dict(dict(weights))

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
-# These lose too much in anything else: see `backbones.bundled.load`.
-_FP32_ONLY = ("bundled",)
+# The backbone that comes with pip. It has float32 only: it loses too much in anything else, see
+# `encoders.bundled.load`.
+BUNDLED = "bundled"
 # What torch calls the instructions on x86 and Arm; on a Mac it has no fast kernels for them.
 _INSTRUCTIONS = {
     "bf16": ("avx512_bf16", "amx_bf16", *(("bf16",) if sys.platform == "linux" else ())),
@@ -19,26 +20,20 @@ _WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNN
 
 
 def check(precision: Precision, backbone: str) -> None:
-    """Checks that a backbone can do what is asked of it.
+    """Checks that the backbone of that name has `precision`.
 
     Raises:
-        ValueError: it knows float32 only.
+        ValueError: it has float32 only.
     """
-    if backbone in _FP32_ONLY and precision not in ("auto", "fp32"):
+    if backbone == BUNDLED and precision not in ("auto", "fp32"):
         raise ValueError(
             f"precision {precision!r}: the backbone {backbone!r} knows 'fp32' only, which 'auto' gives"
         )
 
 
 def of_backbone(precision: Precision, backbone: str, device: str) -> str:
-    """What `resolve` gives, or `fp32` for a backbone that knows nothing else.
-
-    Args:
-        precision: as in `backbone.precision`.
-        backbone: its name.
-        device: where it will encode: `cpu` or `cuda`.
-    """
-    return "fp32" if backbone in _FP32_ONLY else resolve(precision, device)
+    """What `resolve` gives, or `fp32` for the backbone that has nothing else."""
+    return "fp32" if backbone == BUNDLED else resolve(precision, device)
 
 
 def resolve(precision: Precision, device: str = "cpu") -> str:
@@ -48,7 +43,7 @@ def resolve(precision: Precision, device: str = "cpu") -> str:
 
     Args:
         precision: as in `params.yaml`.
-        device: `cpu` or `cuda`.
+        device: where it will compute: `cpu` or `cuda`.
     """
     if precision != "auto":
         return precision

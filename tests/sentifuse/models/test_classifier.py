@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sentifuse.config.recipe import ATTENDING
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Batch
 from sentifuse.models.classifier import Classifier
@@ -21,7 +22,7 @@ from tests.synthetic import (
     model_config,
 )
 
-UNIMODAL_FUSIONS = [name for name, fusion in FUSIONS.items() if not fusion.needs_tokens]
+UNIMODAL_FUSIONS = [name for name in FUSIONS if name not in ATTENDING]
 
 
 def make_batch(views: int = 1, seed: int = 0) -> Batch:

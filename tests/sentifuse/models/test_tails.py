@@ -104,7 +104,7 @@ def test_dropout_acts_in_training_only(kind: str) -> None:
 def test_dropout_acts_on_both_residual_branches() -> None:
     torch.manual_seed(0)
     for other in ("fc2", "out_proj"):
-        layer = tails.TransformerLayer(8, 2, 16, "gelu", 1e-5, pre_norm=True, dropout=0.5)
+        layer = tails.build(config("causal"), dropout=0.5).layers[0]
         silent = layer.get_submodule(other)
         silent.weight.zero_()
         silent.bias.zero_()
