@@ -14,7 +14,7 @@ from sentifuse.config.recipe import IntervalOptions
 from sentifuse.evaluation import evaluate as evaluation
 from sentifuse.evaluation.attribution import Attribution
 from sentifuse.evaluation.evaluate import Scale
-from sentifuse.features.batches import Batch, Dataset, Parts, ViewChoice
+from sentifuse.features.batches import Batch, Dataset, Needs, Parts, ViewChoice
 from sentifuse.metrics import bootstrap, calibration
 from sentifuse.metrics import scores as metrics
 from sentifuse.metrics.scores import HEADLINE, scores, summary
@@ -29,8 +29,7 @@ FIGURES = ("accuracy", "macro_f1")
 class Told(nn.Module):
     """Stands in for a classifier: answers with the class that the image embedding begins with."""
 
-    needs_tokens = False
-    image_tail = text_tail = None
+    needs = Needs(tokens=False, text_hidden=False, image_hidden=False)
     config = model_config()
 
     def without(self, batch: Batch, absences: Sequence[Collection[str]]) -> torch.Tensor:
