@@ -2,8 +2,8 @@
 
     python -m stages.train_baselines
 
-Reads `data/features/` and `data/splits.csv`; writes `data/baselines/`, their answers on the test part. They
-do not depend on the fusion, so an experiment with another one does not train them again.
+Reads `data/features/` and `data/splits.csv`; writes `data/baselines/`, their probabilities on the test part.
+They do not depend on the fusion, so an experiment with another one does not train them again.
 """
 
 from dataclasses import dataclass

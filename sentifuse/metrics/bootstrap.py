@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentifuse.metrics.scores import ClassIndices, Floats
+from sentifuse.config.recipe import IntervalOptions
+from sentifuse.metrics.scores import ClassIndices, Floats, summary
 
 # Counts that are in memory at a time while resampling.
 _BLOCK = 4_000_000
@@ -62,6 +63,18 @@ def resample(
             drawn[:, own] = rng.multinomial(total, counts[own] / total, size=stop - start)
         out[start:stop] = np.rint(drawn @ place)
     return out.reshape(resamples, models, classes, classes)
+
+
+def scores(
+    targets: ClassIndices,
+    predictions: ClassIndices,
+    classes: int,
+    options: IntervalOptions,
+    seed: int,
+) -> dict[str, Floats]:
+    """The scores `HEADLINE` of M models on B resamples, (B, M) each; arguments as of `resample`."""
+    drawn = resample(targets, predictions, classes, resamples=options.resamples, seed=seed)
+    return summary(drawn)
 
 
 def interval(values: Floats, level: float) -> Interval:

@@ -90,9 +90,7 @@ def over_samples(
     """
     pairs = len(first)
     both = np.concatenate([first, second])
-    drawn = summary(
-        bootstrap.resample(targets, both, classes, resamples=interval.resamples, seed=seed)
-    )  # (B, 2 J) each
+    drawn = bootstrap.scores(targets, both, classes, interval, seed)  # (B, 2 J) each
     plain = summary(np.stack([confusion(targets, run, classes) for run in both]))  # (2 J,) each
     out = {}
     for name, values in drawn.items():

@@ -391,7 +391,7 @@ def row(value: float, samples: int | None = None) -> dict[str, Any]:
 
 
 def test_a_line_a_part_and_a_line_a_baseline_are_told() -> None:
-    found = evaluation.told(
+    found = evaluation.summary(
         {"val": row(0.5, 40), "test": row(0.25, 41), "baselines": {"majority": row(0.125)}}
     )
     assert found.splitlines() == [
@@ -402,5 +402,5 @@ def test_a_line_a_part_and_a_line_a_baseline_are_told() -> None:
 
 
 def test_without_a_test_part_only_validation_is_told() -> None:
-    assert evaluation.told({"val": row(0.5, 40)}).startswith("val: accuracy 0.500")
-    assert evaluation.told({"note": evaluation.NOTE}) == evaluation.NOTE
+    assert evaluation.summary({"val": row(0.5, 40)}).startswith("val: accuracy 0.500")
+    assert evaluation.summary({"note": evaluation.NOTE}) == evaluation.NOTE
