@@ -1,4 +1,8 @@
-"""Scores a model on the parts that have labels, beside baselines on the same test samples."""
+"""Scores a model on the parts that have labels, beside baselines on the same test samples.
+
+`targets` are (N,) class indices with N > 0, probabilities and logits are (N, C), `labels` are the C class
+names, and baselines are probabilities by name.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -58,14 +62,7 @@ class Evaluation:
 def evaluate(
     trained: Checkpoint, parts: Parts, baselines: Mapping[str, Floats], scale: Scale
 ) -> Evaluation:
-    """Scores `trained` on validation and test, whichever is not empty.
-
-    Args:
-        trained: the model, with the temperature that was fitted on validation.
-        parts: the data.
-        baselines: name -> (N, C) probabilities on the test part, as of `baselines.read`.
-        scale: how uncertainty and calibration are measured.
-    """
+    """Scores `trained`, with its temperature, on validation and test, whichever is not empty."""
     model, labels = trained.model, parts.labels
     views, temperature = trained.info["predict_views"], trained.info["temperature"]
     metrics: dict[str, Any] = {}
@@ -94,14 +91,7 @@ def evaluate(
 def score(
     targets: ClassIndices, probabilities: Floats, labels: Sequence[str], scale: Scale
 ) -> dict[str, Any]:
-    """The scores of one part: those of `metrics.scores`, and an `interval` for each headline score.
-
-    Args:
-        targets: (N,) class indices, N > 0.
-        probabilities: (N, C).
-        labels: C class names.
-        scale: level and resamples of the bootstrap.
-    """
+    """The scores of one part: those of `metrics.scores`, and an `interval` for each headline score."""
     predicted = probabilities.argmax(axis=1)
     drawn = bootstrap.scores(targets, predicted[None], len(labels), scale.interval, scale.seed)
     level = scale.interval.level
@@ -121,13 +111,6 @@ def compare(
     scale: Scale,
 ) -> dict[str, Any]:
     """What baselines reach on the same samples, and how much better or worse the model is.
-
-    Args:
-        targets: (N,) class indices, N > 0.
-        model: (N, C) probabilities of the model.
-        baselines: name -> (N, C) probabilities.
-        labels: C class names.
-        scale: level and resamples of the bootstrap.
 
     Returns:
         Name -> each score of `COMPARED`, its `interval`, and under `model_minus` the paired difference
@@ -157,13 +140,7 @@ def compare(
 def calibrate(
     targets: ClassIndices, logits: calibration.Logits, temperature: float, bins: int
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
-    """Measures how far confidence is to be trusted.
-
-    Args:
-        targets: (N,) class indices, N > 0.
-        logits: (N, C), of samples that did not choose `temperature`.
-        temperature: divides the logits.
-        bins: of the reliability diagram.
+    """Measures how far confidence is to be trusted, on samples that did not choose `temperature`.
 
     Returns:
         `temperature`, `aurc`, and `before` and `after` it `ece`, `log_loss` and `brier`; the
@@ -193,13 +170,6 @@ def sample_table(
     others: Mapping[str, Floats],
 ) -> pd.DataFrame:
     """One row per test sample.
-
-    Args:
-        guids: N.
-        targets: (N,) class indices.
-        labels: C class names.
-        model: the model's probabilities, and what each modality contributes to them.
-        others: name -> (N, C) probabilities of other models.
 
     Returns:
         `guid`, `label`, `predicted`, `p_<label>` for each class, `text_contribution` and

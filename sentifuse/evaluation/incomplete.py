@@ -62,7 +62,7 @@ def predict(
         temperature: of the probabilities.
 
     Yields:
-        The predictions for the next rows; without rows, one that is empty.
+        The predictions for the next rows; an empty one if there are none.
 
     Raises:
         UserError: a guid without features, or a label that the model does not know.

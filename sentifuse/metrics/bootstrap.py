@@ -73,8 +73,7 @@ def scores(
     seed: int,
 ) -> dict[str, Floats]:
     """The scores `HEADLINE` of M models on B resamples, (B, M) each; arguments as of `resample`."""
-    drawn = resample(targets, predictions, classes, resamples=options.resamples, seed=seed)
-    return summary(drawn)
+    return summary(resample(targets, predictions, classes, resamples=options.resamples, seed=seed))
 
 
 def interval(values: Floats, level: float) -> Interval:

@@ -1,6 +1,7 @@
 """Whether confidence is to be trusted: temperature, calibration error, selective prediction.
 
-Confidence is the probability of the predicted class, 0..1.
+Confidence is the probability of the predicted class, 0..1. Logits and probabilities are (N, C), targets
+(N,) class indices, confidence and whether it is correct (N,), with N > 0 where nothing else is said.
 """
 
 import numpy as np
@@ -22,14 +23,7 @@ def fit_temperature(logits: NDArray[np.float32], targets: ClassIndices) -> float
     """The temperature T for which softmax(logits / T) has the least negative log-likelihood.
 
     One number for all classes: it changes confidence, never the predicted class (Guo et al. 2017,
-    arXiv:1706.04599).
-
-    Args:
-        logits: (N, C), of samples that were not trained on.
-        targets: (N,) class indices.
-
-    Returns:
-        T, within `TEMPERATURES`; 1 without samples.
+    arXiv:1706.04599). The N samples were not trained on. T is within `TEMPERATURES`; 1 without samples.
     """
     from scipy.optimize import minimize_scalar
 
@@ -95,14 +89,9 @@ def risk_coverage(
     Samples of equal confidence are kept or left out together, as nothing orders them (El-Yaniv and Wiener
     2010; Geifman and El-Yaniv 2017, arXiv:1705.08500).
 
-    Args:
-        confidence: (N,), N > 0.
-        correct: (N,).
-        points: rows at most, evenly spaced along the curve.
-
     Returns:
         Columns `coverage` and `risk`, each 0..1, and `min_confidence`, the threshold that gives them;
-        coverage rises to 1.
+        coverage rises to 1. At most `points` rows, evenly spaced along the curve.
     """
     thresholds, kept, risk = _selective(confidence, correct)
     if len(kept) > points:

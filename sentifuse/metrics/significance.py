@@ -48,7 +48,7 @@ def corrected_t_test(differences: Floats, test_train_ratio: float, level: float)
 
     Args:
         differences: (J,), one per pair of runs.
-        test_train_ratio: n_test / n_train of the splits.
+        test_train_ratio: n_test / n_train.
         level: of the interval, 0..1.
     """
     from scipy import stats

@@ -29,6 +29,8 @@ from sentifuse.runtime.files import sha256, write_bytes
 
 _DAYS_KEPT = 14.0
 _CODE = Path(sentifuse.__file__).parent
+# What a run has reached: fields of `Loop` that are kept as they are.
+_SO_FAR = ("history", "best", "best_epoch", "best_val")
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "rng": self.rng.bit_generator.state,
-            **{name: getattr(self, name) for name in ("history", "best", "best_epoch", "best_val")},
+            **{name: getattr(self, name) for name in _SO_FAR},
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -71,7 +73,7 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.rng.bit_generator.state = state["rng"]
-        for name in ("history", "best", "best_epoch", "best_val"):
+        for name in _SO_FAR:
             setattr(self, name, state[name])
 
 
