@@ -18,14 +18,14 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
-from sentifuse.config.recipe import Head, ImageViews, Loss, Stage1, Stage2
+from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, Stage1, Stage2, StageRecipe
 from sentifuse.encoders.clip import ClipText
 from sentifuse.features.batches import Batch, Dataset, Parts
 from sentifuse.features.schema import Features, Meta
 from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.runtime import precision
 from sentifuse.runtime.threads import cores
-from sentifuse.training.two_stage import Architecture, train_stage1, train_stage2
+from sentifuse.training.two_stage import train_stage1, train_stage2
 
 LABELS = ["negative", "neutral", "positive"]
 BATCH, PADDED = 32, 77
@@ -121,7 +121,8 @@ def _ours(
 
     def run() -> None:
         torch.set_num_threads(1)
-        train_stage2(Classifier(config), parts, weights, _LOSS, _VIEWS, schedule, seed=0)
+        how = StageRecipe(_LOSS, _VIEWS, schedule)
+        train_stage2(Classifier(config), weights, parts, how, seed=0)
 
     return run, config
 
@@ -168,11 +169,11 @@ def _stage1(computes_in: Any, rounds: int, short: bool) -> list[Measurement]:
     samples, epochs, dim = (128 if short else 3200), (1 if short else 5), 512
     parts = _parts(samples, dim, 1, None)
     schedule = Stage1(**_COMMON, precision=computes_in, epochs=epochs, batch_size=64)
-    architecture = Architecture("concat", "multimodal", _HEAD)
+    recipe = Recipe("concat", "multimodal", _HEAD, _LOSS, _VIEWS, schedule, stage2=None)
 
     def ours() -> None:
         torch.set_num_threads(1)
-        train_stage1(parts, architecture, _LOSS, _VIEWS, schedule, seed=0)
+        train_stage1(recipe, parts, seed=0)
 
     f = parts.train.features
     rows = TensorDataset(

@@ -1,4 +1,4 @@
-"""Asks what each modality gives: trains without one of them, over several splits and seeds.
+"""Measures what each modality contributes: trains without one of them, over several splits and seeds.
 
     python -m stages.ablate
 
@@ -59,18 +59,10 @@ def main(p: Params) -> None:
     from sentifuse.data import splits
     from sentifuse.evaluation import ablation, plots, variants
 
-    setting = variants.RunSetting(
-        features=FEATURES,
-        splits=SPLITS,
-        labels=p.labels,
-        head=p.head,
-        loss=p.loss,
-        image_views=p.image_views,
-        stage1=p.stage1,
-        stage2=p.stage2,
-        finetune=p.ablate.finetune,
-        resplit=(p.split.val_size, p.split.test_size) if p.ablate.resplit else None,
-    )
+    stage2 = p.stage2 if p.ablate.finetune else None
+    how = recipe.Recipe(p.fusion, "multimodal", p.head, p.loss, p.image_views, p.stage1, stage2)
+    resplit = (p.split.val_size, p.split.test_size) if p.ablate.resplit else None
+    setting = variants.RunSetting(FEATURES, SPLITS, p.labels, how, resplit)
     seeds = [p.seed + repeat for repeat in range(p.ablate.repeats)]
     wanted = ablation.variants(p.fusion, p.ablate.modes, p.ablate.fusions)
     tested = (splits.read(SPLITS)["split"] == "test").any()

@@ -4,7 +4,7 @@
 
 Reads `data/features/`, `data/splits.csv`, `data/baselines/` and `models/stage2/`; writes
 `metrics/evaluate.json`, `plots/confusion.csv` and `.png`, `plots/reliability.csv`, `plots/risk_coverage.csv`,
-and a row a test sample in `data/evaluation/test.csv`, for the report's gallery.
+and one row per test sample in `data/evaluation/test.csv`, for the report's gallery.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Params:
 
 
 def main(p: Params) -> None:
-    """Writes what the model and its baselines reach on the same samples."""
+    """Writes what the model and the baselines reach on the same samples."""
     from sentifuse.data import splits
     from sentifuse.evaluation import baselines, plots
     from sentifuse.evaluation import evaluate as evaluation
@@ -57,7 +57,7 @@ def main(p: Params) -> None:
     scale = evaluation.Scale(p.interval, p.evaluate.bins, p.seed)
     others = baselines.read(BASELINES, len(parts.test))
     found = evaluation.evaluate(loaded, parts, others, scale)
-    # What the model was trained in, which `auto` leaves to the machine.
+    # What the model was trained in: with `auto` that depends on the machine.
     precision = loaded.info["training"][0]["precision"]
     files.write_json(METRICS, {"precision": precision, **found.metrics})
     files.write_csv(SAMPLES, found.samples)
@@ -66,7 +66,7 @@ def main(p: Params) -> None:
     actual, predicted = (list(found.confusion[name]) for name in ("actual", "predicted"))
     matrix = scores.confusion_by_name(actual, predicted, labels)
     plots.save(plots.confusion_matrix(matrix, labels), PLOTS / "confusion.png")
-    print(evaluation.told(found.metrics))
+    print(evaluation.summary(found.metrics))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Reads `data/manifest.csv`, `data/features/`, `data/splits.csv` and `models/stage2/`; writes
 `data/predictions/submission.txt` (`guid,tag`, the rows and order of the test file) and `predictions.csv`
-with a probability a class, what text and image contributed, whether the row is too uncertain to be
-trusted, and which of its inputs were missing.
+with a probability for each class, what text and image contributed, whether the row is too uncertain to
+be trusted, and which of its inputs were missing.
 """
 
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ class Params:
 
 
 def main(p: Params) -> None:
-    """Writes both files; without rows to predict they hold the header only."""
+    """Writes both files; without rows to predict they have the header only."""
     from sentifuse.data import manifest, splits
     from sentifuse.evaluation import incomplete, predictions
     from sentifuse.features import schema
     from sentifuse.models import checkpoint
 
     loaded = checkpoint.load(MODEL)
-    told = incomplete.predict(
+    portions = incomplete.predict(
         loaded.model,
         schema.read(FEATURES),
         splits.SplitRows(SPLITS),
@@ -54,7 +54,7 @@ def main(p: Params) -> None:
         loaded.info["predict_views"],
         loaded.info["temperature"],
     )
-    rows = predictions.write(OUT, loaded.model.config.labels, told, p.infer.min_confidence)
+    rows = predictions.write(OUT, loaded.model.config.labels, portions, p.infer.min_confidence)
     print(f"{OUT / 'submission.txt'}: {rows} rows")
 
 

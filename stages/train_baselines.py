@@ -2,8 +2,8 @@
 
     python -m stages.train_baselines
 
-Reads `data/features/` and `data/splits.csv`; writes `data/baselines/`, their answers on the test part. They
-do not depend on the fusion, so an experiment with another one does not train them again.
+Reads `data/features/` and `data/splits.csv`; writes `data/baselines/`, their probabilities on the test part.
+They do not depend on the fusion, so an experiment with another one does not train them again.
 """
 
 from dataclasses import dataclass
@@ -51,24 +51,15 @@ def main(p: Params) -> None:
     from sentifuse.features import batches, schema
 
     parts = batches.load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
-    setting = variants.RunSetting(
-        features=FEATURES,
-        splits=SPLITS,
-        labels=p.labels,
-        head=p.head,
-        loss=p.loss,
-        image_views=p.image_views,
-        stage1=p.stage1,
-        stage2=p.stage2,
-        finetune=p.baselines.finetune,
-        resplit=None,
-    )
     # A model of one modality has nothing to fuse: the plainest fusion does.
     jobs = [(variants.of_mode("concat", mode), p.seed) for mode in baselines.UNIMODAL]
+    stage2 = p.stage2 if p.baselines.finetune else None
+    how = recipe.Recipe("concat", "multimodal", p.head, p.loss, p.image_views, p.stage1, stage2)
+    setting = variants.RunSetting(FEATURES, SPLITS, p.labels, how, resplit=None)
     found = {}
     if len(parts.test):
         runs = variants.train_all("baselines", setting, jobs)
-        found = {run.variant.name: run.probabilities for run in runs}
+        found = {run.variant.name: run.trial.probabilities for run in runs}
         found["majority"] = baselines.majority(parts)
         views = p.image_views.predict
         found["logistic_regression"] = baselines.logistic_regression(parts, views, p.seed)

@@ -44,26 +44,22 @@ def main(p: Params) -> None:
     from sentifuse.features import batches, schema
     from sentifuse.models import checkpoint
     from sentifuse.runtime import precision, scratch
-    from sentifuse.training import history, resume
-    from sentifuse.training.two_stage import Architecture, train_stage1
+    from sentifuse.training import history
+    from sentifuse.training.loop import Hooks
+    from sentifuse.training.resume import Resume
+    from sentifuse.training.two_stage import train_stage1
 
     precision.warn_if_slow("stage1.precision", p.stage1.precision)
     parts = batches.load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
-    kept = resume.Resume(scratch.folder("resume"))
+    how = recipe.Recipe(
+        p.fusion, p.input_mode, p.head, p.loss, p.image_views, p.stage1, stage2=None
+    )
+    resume = Resume(scratch.folder("resume"))
     with history.shown("stage 1", p.stage1.epochs) as on_epoch:
-        trained = train_stage1(
-            parts,
-            Architecture(p.fusion, p.input_mode, p.head),
-            p.loss,
-            p.image_views,
-            p.stage1,
-            seed=p.seed,
-            on_epoch=on_epoch,
-            resume=kept,
-        )
-    history.write(trained.fitted, HISTORY)
-    checkpoint.save(OUT, trained.model, history.info([trained.fitted], p.image_views.predict))
-    kept.clear()
+        model, fitted = train_stage1(how, parts, seed=p.seed, hooks=Hooks(on_epoch, resume))
+    history.write(fitted, HISTORY)
+    checkpoint.save(OUT, model, history.info([fitted], p.image_views.predict))
+    resume.clear()
 
 
 if __name__ == "__main__":

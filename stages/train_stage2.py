@@ -35,40 +35,34 @@ class Params:
 def main(p: Params) -> None:
     """Finetunes, and writes the weights with the best macro-F1 on validation, and a temperature.
 
-    Of several members all are in the checkpoint, and the first one's epochs in the history.
+    The checkpoint has all members; the history has the epochs of the first one.
     """
     from sentifuse.data import splits
     from sentifuse.features import batches, schema
     from sentifuse.metrics import calibration
     from sentifuse.models import checkpoint, inference
     from sentifuse.runtime import precision, scratch
-    from sentifuse.training import history, resume
-    from sentifuse.training.two_stage import tail_weights, train_members
+    from sentifuse.training import history
+    from sentifuse.training.loop import Hooks
+    from sentifuse.training.resume import Resume
+    from sentifuse.training.two_stage import tail_weights, train_stage2
 
     precision.warn_if_slow("stage2.precision", p.stage2.precision)
     data = schema.read(FEATURES)
     start = checkpoint.load(STAGE1).single()
     parts = batches.load_parts(data, splits.read(SPLITS), start.config.labels)
-    epochs = p.stage2.members * p.stage2.epochs
-    kept = resume.Resume(scratch.folder("resume"))
-    with history.shown("stage 2", epochs) as on_epoch:
-        model, fitted = train_members(
-            start,
-            parts,
-            tail_weights(FEATURES, data.meta),
-            p.loss,
-            p.image_views,
-            p.stage2,
-            seed=p.seed,
-            on_epoch=on_epoch,
-            resume=kept,
-        )
-    history.write(fitted[0], HISTORY)
-    # On validation, as the best epoch was: a number more to choose, and all that calibration takes.
+    weights = tail_weights(FEATURES, data.meta)
+    how = recipe.StageRecipe(p.loss, p.image_views, p.stage2)
+    resume = Resume(scratch.folder("resume"))
+    with history.shown("stage 2", p.stage2.members * p.stage2.epochs) as on_epoch:
+        hooks = Hooks(on_epoch, resume)
+        model, members = train_stage2(start, weights, parts, how, seed=p.seed, hooks=hooks)
+    history.write(members[0], HISTORY)
+    # The temperature is fitted on validation, which also chose the best epoch.
     logits = inference.predict(model, parts.val, p.image_views.predict)
     temperature = calibration.fit_temperature(logits.numpy(), parts.val.targets.numpy())
-    checkpoint.save(OUT, model, history.info(fitted, p.image_views.predict, temperature))
-    kept.clear()
+    checkpoint.save(OUT, model, history.info(members, p.image_views.predict, temperature))
+    resume.clear()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ first second.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -17,16 +17,12 @@ InputMode = Literal["multimodal", "text_only", "image_only"]
 Fusion = Literal["concat", "gated", "film", "film_concat", "cross_attn"]
 # Gradients in float16 would need a scaled loss, and processors gain nothing by it.
 TrainingPrecision = Literal["auto", "fp32", "bf16"]
-# Those that attend from one modality to the other.
+# Those that attend from one modality to the other, so that they need both.
 ATTENDING: tuple[Fusion, ...] = ("cross_attn",)
 
 
 def check_mode(fusion: Fusion, input_mode: InputMode) -> None:
-    """Checks that a fusion can do with what the input mode leaves it.
-
-    Raises:
-        ValueError: it attends, and there is one modality only.
-    """
+    """Raises a ValueError if the fusion needs both modalities and the input mode leaves one only."""
     if fusion in ATTENDING and input_mode != "multimodal":
         raise ValueError(
             f"input_mode: {input_mode!r}: fusion {fusion!r} attends from one modality to the other and "
@@ -99,11 +95,7 @@ class Loss:
     logit_adjustment: Rate
 
     def check_labels(self, labels: Sequence[str]) -> None:
-        """Checks that weights by class name are there for just the classes.
-
-        Raises:
-            ValueError: one lacks, or has no class.
-        """
+        """Raises a ValueError if the weights are by class name and name other classes than `labels`."""
         weights = self.class_weights
         if isinstance(weights, dict) and set(weights) != set(labels):
             raise ValueError(
@@ -113,7 +105,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What both training stages have."""
+    """The keys that both training stages have."""
 
     __pydantic_config__ = STRICT
     epochs: Count
@@ -132,17 +124,48 @@ class Schedule:
 class Stage1(Schedule):
     """The section `stage1`."""
 
-    __pydantic_config__ = STRICT
+    # The encoders are frozen, and a batch is too small to be shared by threads.
+    lr_clip: ClassVar[float] = 0.0
+    layer_decay: ClassVar[float] = 1.0
+    threads: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
 class Stage2(Schedule):
     """The section `stage2`."""
 
-    __pydantic_config__ = STRICT
     restart_head: bool
     members: PositiveInt
     lr_clip: Rate
     layer_decay: Annotated[float, Field(gt=0, le=1)]
     encoder_dropout: Fraction
     threads: PositiveInt
+
+
+AnyStage = TypeVar("AnyStage", bound=Stage1 | Stage2, covariant=True)
+
+
+@dataclass(frozen=True)
+class StageRecipe(Generic[AnyStage]):
+    """How one training stage trains the model that it is given."""
+
+    loss: Loss
+    image_views: ImageViews
+    schedule: AnyStage
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make and train a model; the fields are keys of `params.yaml`.
+
+    Attributes:
+        stage2: None where stage 1 is all, so that the encoders stay frozen.
+    """
+
+    fusion: Fusion
+    input_mode: InputMode
+    head: Head
+    loss: Loss
+    image_views: ImageViews
+    stage1: Stage1
+    stage2: Stage2 | None

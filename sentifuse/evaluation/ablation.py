@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sentifuse.config.recipe import InputMode, IntervalOptions
-from sentifuse.errors import UserError
+from sentifuse.config.recipe import Fusion, InputMode, IntervalOptions
 from sentifuse.evaluation.variants import Run, Variant, of_mode
 from sentifuse.metrics import significance
-from sentifuse.metrics.scores import COMPARED, headline
+from sentifuse.metrics.scores import COMPARED
 from sentifuse.metrics.significance import Difference
-from sentifuse.models.fusion import FUSIONS
 from sentifuse.runtime.files import write_csv, write_json
 
 # What every other variant is compared with.
@@ -25,44 +23,39 @@ _BAR_COLUMNS = ["variant", *COMPARED]
 _RUN_COLUMNS = ["variant", "seed", "split_seed", "train_samples", "test_samples", *COMPARED]
 
 
-def variants(fusion: str, modes: Sequence[InputMode], fusions: Sequence[str]) -> list[Variant]:
-    """`fusion` in each of `modes`, then each other one of `fusions` on both modalities.
-
-    Raises:
-        UserError: one of `fusions` is not known.
-    """
-    for name in fusions:
-        if name not in FUSIONS:
-            raise UserError(f"ablate.fusions: {name!r}: not one of {', '.join(FUSIONS)}")
-    out = [of_mode(fusion, mode) for mode in dict.fromkeys(modes)]
-    return out + [
-        Variant(name, name, "multimodal") for name in dict.fromkeys(fusions) if name != fusion
+def variants(
+    fusion: Fusion, modes: Sequence[InputMode], fusions: Sequence[Fusion]
+) -> list[Variant]:
+    """`fusion` in each of `modes`, then each other one of `fusions` on both modalities."""
+    others = [name for name in dict.fromkeys(fusions) if name != fusion]
+    return [
+        *(of_mode(fusion, mode) for mode in dict.fromkeys(modes)),
+        *(Variant(name, name, "multimodal") for name in others),
     ]
 
 
 def table(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: its `variant`, `seed`, `split_seed` (empty where all runs share a split), sizes
-    `train_samples` and `test_samples`, and `COMPARED`, 0..1."""
+    """One row per run: its variant, seeds (`split_seed` is empty where all runs share a split), sizes and
+    the scores `COMPARED`, 0..1."""
     rows = [
         {
             "variant": run.variant.name,
             "seed": run.seed,
             "split_seed": run.split_seed,
-            "train_samples": run.train_samples,
-            "test_samples": len(run.targets),
-            **headline(run.targets, run.predicted, run.logits.shape[1]),
+            "train_samples": run.trial.train_samples,
+            "test_samples": len(run.trial.targets),
+            **run.trial.test,
         }
         for run in runs
     ]
-    out = pd.DataFrame(rows, columns=_RUN_COLUMNS)
-    return out.astype({"split_seed": "Int64"})
+    return pd.DataFrame(rows, columns=_RUN_COLUMNS).astype({"split_seed": "Int64"})
 
 
 def scores(runs: Sequence[Run], score: str) -> dict[str, list[float]]:
     """Variant -> `score` of each of its runs."""
     out: dict[str, list[float]] = {}
-    for name, value in table(runs)[["variant", score]].itertuples(index=False):
-        out.setdefault(name, []).append(value)
+    for run in runs:
+        out.setdefault(run.variant.name, []).append(run.trial.test[score])
     return out
 
 
@@ -83,24 +76,28 @@ def summary(
         standard deviation; 0 for one run); and, for all but the reference, `minus_multimodal` with the
         `method` and the fields of `significance.Difference` that are known.
     """
+    own: dict[str, list[Run]] = {}
+    for run in runs:
+        own.setdefault(run.variant.name, []).append(run)
     out: dict[str, Any] = {}
-    used = {run.variant.name: run.precision for run in runs}
-    for score in COMPARED:
-        for name, values in scores(runs, score).items():
-            row = out.setdefault(name, {"runs": len(values), "precision": used[name]})
-            row[score] = {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else 0.0}
-    own = {name: [run for run in runs if run.variant.name == name] for name in out}
-    for name in out:
+    for name, each in own.items():
+        out[name] = {"runs": len(each), "precision": each[-1].trial.precision}
+        for score in COMPARED:
+            [values] = scores(each, score).values()
+            out[name][score] = {
+                "mean": mean(values),
+                "sd": stdev(values) if len(values) > 1 else 0.0,
+            }
         if name == REFERENCE or REFERENCE not in own:
             continue
         found = (
-            _over_splits(own[name], own[REFERENCE], interval)
+            _over_splits(each, own[REFERENCE], interval.level)
             if resplit
-            else _over_samples(own[name], own[REFERENCE], interval, seed)
+            else _over_samples(each, own[REFERENCE], interval, seed)
         )
         out[name][f"minus_{REFERENCE}"] = {
             "method": significance.CORRECTED_T if resplit else significance.BOOTSTRAP,
-            **{score: _known(difference) for score, difference in found.items()},
+            **{score: _known(found[score]) for score in COMPARED},
         }
     return out
 
@@ -120,14 +117,14 @@ def write(
 
 
 def _over_splits(
-    first: Sequence[Run], second: Sequence[Run], interval: IntervalOptions
+    first: Sequence[Run], second: Sequence[Run], level: float
 ) -> dict[str, Difference]:
     # Grouped splits differ by a few samples in size.
-    ratio = float(np.mean([len(run.targets) / run.train_samples for run in first]))
+    ratio = np.mean([len(run.trial.targets) / run.trial.train_samples for run in first])
     one, other = table(first), table(second)
     return {
         score: significance.corrected_t_test(
-            (one[score] - other[score]).to_numpy(), ratio, interval.level
+            (one[score] - other[score]).to_numpy(), float(ratio), level
         )
         for score in COMPARED
     }
@@ -136,16 +133,15 @@ def _over_splits(
 def _over_samples(
     first: Sequence[Run], second: Sequence[Run], interval: IntervalOptions, seed: int
 ) -> dict[str, Difference]:
-    found = significance.over_samples(
-        first[0].targets,
-        np.stack([run.predicted for run in first]),
-        np.stack([run.predicted for run in second]),
-        first[0].logits.shape[1],
-        level=interval.level,
-        resamples=interval.resamples,
+    trial = first[0].trial
+    return significance.over_samples(
+        trial.targets,
+        np.stack([run.trial.predicted for run in first]),
+        np.stack([run.trial.predicted for run in second]),
+        trial.logits.shape[1],
+        interval=interval,
         seed=seed,
     )
-    return {score: found[score] for score in COMPARED}
 
 
 def _known(difference: Difference) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How much text and image each contributed to a prediction: the exact Shapley value of two players."""
+"""What text and image each contributed to a prediction: the exact Shapley value of two players."""
 
 import copy
 from collections.abc import Collection
@@ -19,10 +19,10 @@ _COALITIONS = ((), ("image",), ("text",), ("image", "text"))
 
 @dataclass(frozen=True)
 class Attribution:
-    """Probabilities, and what they owe to each modality.
+    """Probabilities, and what each modality contributes to them.
 
     For every class `base + text + image` is its probability. A contribution is positive where the
-    modality speaks for the class.
+    modality makes the class more probable.
 
     Attributes:
         logits: (N, C), of the model that sees both.
@@ -50,10 +50,10 @@ def attribute(
 
     The Shapley value (Shapley 1953) is a player's gain averaged over the orders in which the players can
     join; with two there are two orders, so it takes four forward passes and no sampling. An absent
-    modality is what it is to a unimodal model: zeros after its layer norm.
+    modality is zeros after its layer norm, as in a unimodal model.
 
-    In float64, whose rounding is far below six decimals: what is written does not depend on which samples
-    share a batch, so that one pair alone gets the figures that it gets among thousands.
+    The model computes in float64, whose rounding is far below six decimals. So the numbers that are written
+    for a pair do not depend on which samples share its batch.
 
     Args:
         model: the classifier, or several that vote.

@@ -16,9 +16,9 @@ from sentifuse.metrics.scores import Floats, headline
 from sentifuse.runtime.files import write_bytes
 from sentifuse.runtime.threads import cores
 
-# Inverse strengths of the L2 penalty among which validation chooses.
+# Inverse strengths of the L2 penalty, the strongest first, among which validation chooses.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-# A linear model on two thousand columns learns nothing more from more rows, but would hold them all.
+# A linear model on two thousand columns learns nothing more from more rows, but would need their memory.
 MAX_ROWS = 20_000
 
 # Trained as the model is, on one modality (`input_mode`).
@@ -30,15 +30,15 @@ _EMBEDDINGS_ONLY = Needs(tokens=False, text_hidden=False, image_hidden=False)
 
 
 def majority(parts: Parts) -> Floats:
-    """Answers every test sample with the shares of the classes in training: (N, C) probabilities."""
+    """The shares of the classes in training, for every test sample: (N, C) probabilities."""
     counts = np.bincount(parts.train.targets.numpy(), minlength=len(parts.labels))
     return np.tile(counts / counts.sum(), (len(parts.test), 1))
 
 
 def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Floats:
-    """A multinomial logistic regression on both embeddings, standardised, side by side.
+    """A multinomial logistic regression on the concatenation of both embeddings, standardised.
 
-    Of `PENALTIES` the one with the highest macro-F1 on validation is taken, the strongest of equals;
+    The penalty is the one with the highest macro-F1 on validation, the strongest if several have it;
     without a validation part it is 1e-2.
 
     Args:
@@ -58,7 +58,7 @@ def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Floats:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
     train, targets = _embeddings(parts.train, rows, views), parts.train.targets.numpy()[rows]
     if len(np.unique(targets)) < 2:
-        # Nothing to tell apart: scikit-learn refuses.
+        # scikit-learn refuses to train on one class.
         return majority(parts)
     val = _embeddings(parts.val, np.arange(len(parts.val)), views)
     test = _embeddings(parts.test, np.arange(len(parts.test)), views)
@@ -80,7 +80,7 @@ def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Floats:
 
 
 def write(folder: Path, found: Mapping[str, Floats]) -> None:
-    """Writes the probabilities (N, C) of each of `NAMES` on the test part, or nothing of any."""
+    """Writes the probabilities (N, C) on the test part by name, of `NAMES`; there may be none."""
     arrays = {name: np.ascontiguousarray(each, dtype=np.float64) for name, each in found.items()}
     write_bytes(folder / _FILE, safetensors.numpy.save(arrays))
 

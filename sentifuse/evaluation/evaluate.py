@@ -1,4 +1,8 @@
-"""Scores a model on the parts that have labels, beside baselines on the same test samples."""
+"""Scores a model on the parts that have labels, beside baselines on the same test samples.
+
+`targets` are (N,) class indices with N > 0, probabilities and logits are (N, C), `labels` are the C class
+names, and baselines are probabilities by name.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +17,7 @@ from sentifuse.evaluation.baselines import UNIMODAL
 from sentifuse.features.batches import Parts
 from sentifuse.metrics import bootstrap, calibration
 from sentifuse.metrics.calibration import softmax
-from sentifuse.metrics.scores import COMPARED, HEADLINE, ClassIndices, Floats, scores, summary
+from sentifuse.metrics.scores import COMPARED, HEADLINE, ClassIndices, Floats, scores
 from sentifuse.models.checkpoint import Checkpoint
 from sentifuse.models.inference import predict
 
@@ -42,10 +46,10 @@ class Evaluation:
     Attributes:
         metrics: part name (`val`, `test`) -> as of `score`; `test` also has `calibration`; and
             `baselines`, as of `compare`. Without either part, a `note` only.
-        confusion: a row a test sample, columns `actual` and `predicted`, by class name.
+        confusion: one row per test sample, columns `actual` and `predicted`, by class name.
         reliability: as of `calibration.reliability`, with a column `temperature`: `before`, `after` it.
         risk_coverage: as of `calibration.risk_coverage`.
-        samples: a row a test sample, as of `sample_table`.
+        samples: as of `sample_table`.
     """
 
     metrics: dict[str, Any]
@@ -58,31 +62,27 @@ class Evaluation:
 def evaluate(
     trained: Checkpoint, parts: Parts, baselines: Mapping[str, Floats], scale: Scale
 ) -> Evaluation:
-    """Scores `trained` on validation and test, whichever is not empty.
-
-    Args:
-        trained: the model, with the temperature that was fitted on validation.
-        parts: the data.
-        baselines: name -> (N, C) probabilities on the test part, as of `baselines.read`.
-        scale: how uncertainty and calibration are measured.
-    """
-    model, info, labels = trained.model, trained.info, parts.labels
-    views, temperature = info["predict_views"], info["temperature"]
+    """Scores `trained`, with its temperature, on validation and test, whichever is not empty."""
+    model, labels = trained.model, parts.labels
+    views, temperature = trained.info["predict_views"], trained.info["temperature"]
     metrics: dict[str, Any] = {}
     if len(parts.val):
         probabilities = softmax(predict(model, parts.val, views).numpy(), temperature)
         metrics["val"] = score(parts.val.targets.numpy(), probabilities, labels, scale)
     if not len(parts.test):
-        tables = (["actual", "predicted"], [*calibration.RELIABILITY, "temperature"],
-                  calibration.RISK_COVERAGE, ["guid", "label", "predicted"])  # fmt: skip
-        return Evaluation(metrics or {"note": NOTE}, *(pd.DataFrame(columns=t) for t in tables))
+        return Evaluation(
+            metrics or {"note": NOTE},
+            confusion=pd.DataFrame(columns=["actual", "predicted"]),
+            reliability=pd.DataFrame(columns=[*calibration.RELIABILITY, "temperature"]),
+            risk_coverage=pd.DataFrame(columns=calibration.RISK_COVERAGE),
+            samples=pd.DataFrame(columns=["guid", "label", "predicted"]),
+        )
     targets = parts.test.targets.numpy()
     found = attribute(model, parts.test, views, temperature)
-    alone: dict[str, Floats] = {name: baselines[name] for name in UNIMODAL if name in baselines}
     trust, reliability, risk_coverage = calibrate(targets, found.logits, temperature, scale.bins)
-    metrics["test"] = score(targets, found.probabilities, labels, scale)
-    metrics["test"]["calibration"] = trust
+    metrics["test"] = score(targets, found.probabilities, labels, scale) | {"calibration": trust}
     metrics["baselines"] = compare(targets, found.probabilities, baselines, labels, scale)
+    alone: dict[str, Floats] = {name: baselines[name] for name in UNIMODAL if name in baselines}
     samples = sample_table(parts.test.guids, targets, labels, found, alone)
     confusion = samples[["label", "predicted"]].rename(columns={"label": "actual"})
     return Evaluation(metrics, confusion, reliability, risk_coverage, samples)
@@ -91,21 +91,14 @@ def evaluate(
 def score(
     targets: ClassIndices, probabilities: Floats, labels: Sequence[str], scale: Scale
 ) -> dict[str, Any]:
-    """The scores of one part: those of `metrics.scores`, and an `interval` for each headline figure.
-
-    Args:
-        targets: (N,) class indices, N > 0.
-        probabilities: (N, C).
-        labels: C class names.
-        scale: level and resamples of the bootstrap.
-    """
+    """The scores of one part: those of `metrics.scores`, and an `interval` for each headline score."""
     predicted = probabilities.argmax(axis=1)
-    drawn = _resampled(targets, predicted[None], len(labels), scale)
+    drawn = bootstrap.scores(targets, predicted[None], len(labels), scale.interval, scale.seed)
+    level = scale.interval.level
     return {
         **scores(targets, predicted, labels),
         "interval": {
-            name: asdict(bootstrap.interval(drawn[name][:, 0], scale.interval.level))
-            for name in HEADLINE
+            name: asdict(bootstrap.interval(drawn[name][:, 0], level)) for name in HEADLINE
         },
     }
 
@@ -117,33 +110,27 @@ def compare(
     labels: Sequence[str],
     scale: Scale,
 ) -> dict[str, Any]:
-    """What baselines reach on the same samples, and what the model has on them.
-
-    Args:
-        targets: (N,) class indices, N > 0.
-        model: (N, C) probabilities of the model.
-        baselines: name -> (N, C) probabilities.
-        labels: C class names.
-        scale: level and resamples of the bootstrap.
+    """What baselines reach on the same samples, and how much better or worse the model is.
 
     Returns:
-        Name -> each figure of `COMPARED`, its `interval`, and under `model_minus` the paired difference
+        Name -> each score of `COMPARED`, its `interval`, and under `model_minus` the paired difference
         with `mean`, `low`, `high` and `p_value`, all from the same resamples.
     """
     predicted = np.stack([each.argmax(axis=1) for each in (model, *baselines.values())])
-    drawn = _resampled(targets, predicted, len(labels), scale)
+    drawn = bootstrap.scores(targets, predicted, len(labels), scale.interval, scale.seed)
     plain = [scores(targets, row, labels) for row in predicted]
+    level = scale.interval.level
     out: dict[str, Any] = {}
     for place, name in enumerate(baselines, start=1):
         own: dict[str, Any] = {score: plain[place][score] for score in COMPARED}
         own["interval"], own["model_minus"] = {}, {}
         for score in COMPARED:
-            of_model, of_baseline = drawn[score][:, 0], drawn[score][:, place]
-            own["interval"][score] = asdict(bootstrap.interval(of_baseline, scale.interval.level))
-            differences = of_model - of_baseline
+            of_baseline = drawn[score][:, place]
+            differences = drawn[score][:, 0] - of_baseline
+            own["interval"][score] = asdict(bootstrap.interval(of_baseline, level))
             own["model_minus"][score] = {
                 "mean": plain[0][score] - plain[place][score],
-                **asdict(bootstrap.interval(differences, scale.interval.level)),
+                **asdict(bootstrap.interval(differences, level)),
                 "p_value": bootstrap.p_value(differences),
             }
         out[name] = own
@@ -153,13 +140,7 @@ def compare(
 def calibrate(
     targets: ClassIndices, logits: calibration.Logits, temperature: float, bins: int
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
-    """Measures how far confidence is to be trusted.
-
-    Args:
-        targets: (N,) class indices, N > 0.
-        logits: (N, C), of samples that did not choose `temperature`.
-        temperature: divides the logits.
-        bins: of the reliability diagram.
+    """Measures how far confidence is to be trusted, on samples that did not choose `temperature`.
 
     Returns:
         `temperature`, `aurc`, and `before` and `after` it `ece`, `log_loss` and `brier`; the
@@ -168,7 +149,7 @@ def calibrate(
     found: dict[str, Any] = {"temperature": temperature}
     tables = []
     for when, used in (("before", 1.0), ("after", temperature)):
-        probabilities = calibration.softmax(logits, used)
+        probabilities = softmax(logits, used)
         confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
         table = calibration.reliability(confidence, correct, bins)
         tables.append(table.assign(temperature=when))
@@ -188,14 +169,7 @@ def sample_table(
     model: Attribution,
     others: Mapping[str, Floats],
 ) -> pd.DataFrame:
-    """A row a test sample, for a closer look.
-
-    Args:
-        guids: N.
-        targets: (N,) class indices.
-        labels: C class names.
-        model: the model's probabilities and what they owe to each modality.
-        others: name -> (N, C) probabilities of other models.
+    """One row per test sample.
 
     Returns:
         `guid`, `label`, `predicted`, `p_<label>` for each class, `text_contribution` and
@@ -217,30 +191,18 @@ def sample_table(
     return pd.DataFrame(columns)
 
 
-def told(metrics: Mapping[str, Any]) -> str:
-    """`Evaluation.metrics` in a few lines for people."""
+def summary(metrics: Mapping[str, Any]) -> str:
+    """`Evaluation.metrics` in a few lines of text."""
     if "note" in metrics:
         return str(metrics["note"])
     rows = {name: metrics[name] for name in ("val", "test") if name in metrics}
     rows |= metrics.get("baselines", {})
     lines = []
     for name, row in rows.items():
-        cells = [
-            f"{figure} {row[figure]:.3f} ({row['interval'][figure]['low']:.3f} to "
-            f"{row['interval'][figure]['high']:.3f})"
-            for figure in COMPARED
-        ]
+        cells = []
+        for score in COMPARED:
+            ends = row["interval"][score]
+            cells.append(f"{score} {row[score]:.3f} ({ends['low']:.3f} to {ends['high']:.3f})")
         size = f" ({row['samples']} samples)" if "samples" in row else ""
         lines.append(f"{name}: {', '.join(cells)}{size}")
     return "\n".join(lines)
-
-
-def _resampled(
-    targets: ClassIndices, predictions: ClassIndices, classes: int, scale: Scale
-) -> dict[str, Floats]:
-    """Score -> (B, M) values on the resamples."""
-    return summary(
-        bootstrap.resample(
-            targets, predictions, classes, resamples=scale.interval.resamples, seed=scale.seed
-        )
-    )

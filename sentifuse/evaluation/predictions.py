@@ -12,19 +12,19 @@ from sentifuse.runtime.files import as_csv, writing
 
 
 def write(
-    folder: Path, labels: Sequence[str], told: Iterable[Predicted], min_confidence: float
+    folder: Path, labels: Sequence[str], portions: Iterable[Predicted], min_confidence: float
 ) -> int:
-    """Writes `submission.txt` (`guid,tag`) and `predictions.csv`, which says more.
+    """Writes `submission.txt` (`guid,tag`) and `predictions.csv`, which has more columns.
 
-    Its further columns: `p_<label>` for each class; `confidence`, the largest of them; `uncertain`,
-    `true` where that is below `min_confidence`; `text_contribution` and `image_contribution` to the
-    probability of the predicted class; `missing`, what the row lacks. The submission has a tag for every
-    row, uncertain or incomplete or not.
+    These are `p_<label>` for each class; `confidence`, the largest of them; `uncertain`, `true` where that
+    is below `min_confidence`; `text_contribution` and `image_contribution` to the probability of the
+    predicted class; `missing`, what the row lacks. The submission has a tag for every row, uncertain and
+    incomplete ones included.
 
     Args:
-        folder: made if need be.
+        folder: is made if it is not there.
         labels: C class names.
-        told: what is said of some rows, and of the next; written with six decimals.
+        portions: the predictions for some rows at a time; written with six decimals.
         min_confidence: 0..1.
 
     Returns:
@@ -38,32 +38,31 @@ def write(
         writing(folder / "submission.txt") as submission,
         writing(folder / "predictions.csv") as predictions,
     ):
-        for some in told:
-            table = _table(some, labels, min_confidence)
+        for portion in portions:
+            table = _table(portion, labels, min_confidence)
             submission.write(as_csv(table[["guid", "tag"]], header=not rows))
             predictions.write(as_csv(table, header=not rows))
             rows += len(table)
     return rows
 
 
-def _table(some: Predicted, labels: Sequence[str], min_confidence: float) -> pd.DataFrame:
-    found = some.found
+def _table(portion: Predicted, labels: Sequence[str], min_confidence: float) -> pd.DataFrame:
+    found = portion.found
     finite.check(
         found.probabilities,
-        [f"guid {guid}" for guid in some.guids],
+        [f"guid {guid}" for guid in portion.guids],
         "probabilities",
         "train again: `dvc repro train_stage1 train_stage2`",
     )
     best = found.probabilities.argmax(axis=1)
     rows = np.arange(len(best))
-    tags = pd.DataFrame({"guid": some.guids, "tag": [labels[index] for index in best]}, dtype=str)
     confidence = found.probabilities[rows, best]
-    more = {f"p_{label}": found.probabilities[:, place] for place, label in enumerate(labels)}
-    return tags.assign(
-        **more,
+    tags = {"guid": portion.guids, "tag": [labels[index] for index in best]}
+    return pd.DataFrame(tags, dtype=str).assign(
+        **{f"p_{label}": found.probabilities[:, place] for place, label in enumerate(labels)},
         confidence=confidence,
         uncertain=np.where(confidence < min_confidence, "true", "false"),
         text_contribution=found.text[rows, best],
         image_contribution=found.image[rows, best],
-        missing=some.missing,
+        missing=portion.missing,
     )

@@ -29,7 +29,7 @@ Modality = Literal["image", "text"]
 
 # Part of every space's name: raise it when cleaning, decoding or batching changes what comes out.
 VERSION = 1
-# The same for rows in bf16 and fp16 only: raise it with `encoders.low_precision`. 2: transformers' own modules.
+# The same for rows in bf16 and fp16 only, of `encoders.low_precision`. 2: transformers' own modules.
 LOW_PRECISION_VERSION = 2
 # The same for texts only, which are encoded again in a minute. 2: UTF-16 is decoded. 3: Windows-1252
 # and Big5 are told from GBK, entities are decoded, links end before Chinese.

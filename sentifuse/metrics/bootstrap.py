@@ -1,12 +1,12 @@
 """Intervals by resampling the samples of a part (Efron and Tibshirani 1993, chapters 13 and 16).
 
 The bootstrap is stratified: every resample has as many samples of each class as the part itself, so an
-interval speaks of other samples of the same class mix. All models are scored on the same resamples,
-which is what makes differences between them paired.
+interval is about other samples with the same shares of the classes. All models are scored on the same
+resamples, so that differences between them are paired.
 
-Samples on which every model answers alike are interchangeable. A resample is therefore drawn as how often
-each *pattern* (class, answer of each model) occurs, one multinomial a class: the same distribution as
-drawing samples, at a cost that does not grow with their number.
+Samples of one class for which every model predicts the same are interchangeable. So a resample is drawn as
+the count of each *pattern* (class, prediction of each model), by one multinomial per class. That is the
+distribution of drawing samples one by one, at a cost that does not grow with their number.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentifuse.metrics.scores import ClassIndices, Floats
+from sentifuse.config.recipe import IntervalOptions
+from sentifuse.metrics.scores import ClassIndices, Floats, summary
 
-# Counts held at a time while resampling.
+# Counts that are in memory at a time while resampling.
 _BLOCK = 4_000_000
 
 
@@ -35,7 +36,7 @@ def resample(
 
     Args:
         targets: (N,) class indices, N > 0.
-        predictions: (M, N) class indices, a row a model.
+        predictions: (M, N) class indices, one row per model.
         classes: C.
         resamples: B.
         seed: the same seed gives the same resamples.
@@ -45,9 +46,9 @@ def resample(
     """
     models = len(predictions)
     patterns, counts = np.unique(np.vstack([targets, predictions]), axis=1, return_counts=True)
-    actual, answers = patterns[0], patterns[1:]  # (U,), (M, U)
+    actual, predicted = patterns[0], patterns[1:]  # (U,), (M, U)
     # Which cell of which model's matrix a pattern counts in: (U, M * C * C).
-    cells = (np.arange(models)[:, None] * classes + actual) * classes + answers  # (M, U)
+    cells = (np.arange(models)[:, None] * classes + actual) * classes + predicted  # (M, U)
     place = np.zeros((len(actual), models * classes**2))
     place[np.arange(len(actual)), cells] = 1
     rng = np.random.default_rng(seed)
@@ -64,6 +65,17 @@ def resample(
     return out.reshape(resamples, models, classes, classes)
 
 
+def scores(
+    targets: ClassIndices,
+    predictions: ClassIndices,
+    classes: int,
+    options: IntervalOptions,
+    seed: int,
+) -> dict[str, Floats]:
+    """The scores `HEADLINE` of M models on B resamples, (B, M) each; arguments as of `resample`."""
+    return summary(resample(targets, predictions, classes, resamples=options.resamples, seed=seed))
+
+
 def interval(values: Floats, level: float) -> Interval:
     """The middle `level` (0..1) of `values` (B,)."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -71,9 +83,9 @@ def interval(values: Floats, level: float) -> Interval:
 
 
 def p_value(differences: Floats) -> float:
-    """Two-sided: how far zero lies in the tails of the resampled `differences` (B,), 0 < p <= 1.
+    """The two-sided p-value of no difference, from the resampled `differences` (B,), 0 < p <= 1.
 
-    The level at which the percentile interval would just exclude zero, with one added to each count so
+    It is 1 - level of the widest percentile interval that excludes zero, with one added to each count so
     that it is never 0 (Davison and Hinkley 1997, section 4.2).
     """
     tail = min((differences <= 0).sum(), (differences >= 0).sum())

@@ -1,6 +1,7 @@
 """Whether confidence is to be trusted: temperature, calibration error, selective prediction.
 
-Confidence is the probability of the predicted class, 0..1.
+Confidence is the probability of the predicted class, 0..1. Logits and probabilities are (N, C), targets
+(N,) class indices, confidence and whether it is correct (N,), with N > 0 where nothing else is said.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ from sentifuse.metrics.scores import ClassIndices, Floats
 
 Logits = NDArray[np.float32] | NDArray[np.float64]
 
-# Beyond these a fit on few, all right or all wrong samples would run off to 0 or infinity.
+# Without limits a fit on samples that are all right, or all wrong, would go to 0 or infinity.
 TEMPERATURES = (0.2, 20.0)
 # Columns of the tables.
 RELIABILITY = ["low", "high", "samples", "confidence", "accuracy"]
@@ -22,14 +23,7 @@ def fit_temperature(logits: NDArray[np.float32], targets: ClassIndices) -> float
     """The temperature T for which softmax(logits / T) has the least negative log-likelihood.
 
     One number for all classes: it changes confidence, never the predicted class (Guo et al. 2017,
-    arXiv:1706.04599).
-
-    Args:
-        logits: (N, C), of samples that were not trained on.
-        targets: (N,) class indices.
-
-    Returns:
-        T, within `TEMPERATURES`; 1 without samples.
+    arXiv:1706.04599). The N samples were not trained on. T is within `TEMPERATURES`; 1 without samples.
     """
     from scipy.optimize import minimize_scalar
 
@@ -76,15 +70,8 @@ def reliability(confidence: Floats, correct: NDArray[np.bool_], bins: int) -> pd
     rows = []
     for index in np.unique(of_sample):
         own = of_sample == index
-        rows.append(
-            (
-                edges[index],
-                edges[index + 1],
-                int(own.sum()),
-                confidence[own].mean(),
-                correct[own].mean(),
-            )
-        )
+        means = confidence[own].mean(), correct[own].mean()
+        rows.append((edges[index], edges[index + 1], int(own.sum()), *means))
     return pd.DataFrame(rows, columns=RELIABILITY)
 
 
@@ -99,17 +86,12 @@ def risk_coverage(
 ) -> pd.DataFrame:
     """The error rate among the most confident share of samples, for every share.
 
-    Samples of equal confidence are kept or left out together: an order within them would be made up.
-    (El-Yaniv and Wiener 2010; Geifman and El-Yaniv 2017, arXiv:1705.08500.)
-
-    Args:
-        confidence: (N,), N > 0.
-        correct: (N,).
-        points: rows at most; the curve of a large part is thinned out evenly.
+    Samples of equal confidence are kept or left out together, as nothing orders them (El-Yaniv and Wiener
+    2010; Geifman and El-Yaniv 2017, arXiv:1705.08500).
 
     Returns:
         Columns `coverage` and `risk`, each 0..1, and `min_confidence`, the threshold that gives them;
-        coverage rises to 1.
+        coverage rises to 1. At most `points` rows, evenly spaced along the curve.
     """
     thresholds, kept, risk = _selective(confidence, correct)
     if len(kept) > points:
@@ -128,7 +110,7 @@ def area_under_risk_coverage(confidence: Floats, correct: NDArray[np.bool_]) -> 
 def _selective(
     confidence: Floats, correct: NDArray[np.bool_]
 ) -> tuple[Floats, NDArray[np.int64], Floats]:
-    """Each confidence that occurs, falling; how many samples have at least that; their error rate."""
+    """Each confidence, in falling order; how many samples have at least that; their error rate."""
     thresholds, counts = np.unique(-confidence, return_counts=True)
     kept = np.cumsum(counts)
     errors = np.cumsum(~correct[np.argsort(-confidence, kind="stable")])[kept - 1]

@@ -1,7 +1,10 @@
 """Scores of a classifier, keyed by class name, all from its confusion matrix.
 
 Plain numpy over any number of matrices at once: a bootstrap scores thousands of them, and a training
-stage need not import scikit-learn, whose figures these equal (the tests compare).
+stage need not import scikit-learn, which takes more than a second. The tests compare with its figures.
+
+Targets and predictions are (N,) class indices. Confusion matrices are (..., C, C): rows are the actual,
+columns the predicted classes. All scores are 0..1.
 """
 
 from collections.abc import Sequence
@@ -13,24 +16,15 @@ from numpy.typing import NDArray
 ClassIndices = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-# The figures that are told with an interval.
+# The scores that are reported with an interval.
 HEADLINE = ("accuracy", "macro_f1", "weighted_f1", "precision_macro", "recall_macro")
 
-# Those by which models are compared: few enough to read.
+# Those by which models are compared.
 COMPARED = ("accuracy", "macro_f1")
 
 
 def confusion(targets: ClassIndices, predicted: ClassIndices, classes: int) -> ClassIndices:
-    """The confusion matrix.
-
-    Args:
-        targets: (N,) class indices.
-        predicted: (N,) class indices.
-        classes: C.
-
-    Returns:
-        (C, C): rows are the actual, columns the predicted classes.
-    """
+    """The confusion matrix (C, C) of N samples of C classes."""
     cells = np.bincount(targets * classes + predicted, minlength=classes**2)
     return cells.reshape(classes, classes)
 
@@ -47,14 +41,7 @@ def confusion_by_name(
 
 
 def per_class(confusions: NDArray[Any]) -> dict[str, Floats]:
-    """Precision, recall and F1 of each class; 0 where a class is never predicted or never there.
-
-    Args:
-        confusions: (..., C, C).
-
-    Returns:
-        `precision`, `recall`, `f1`, each (..., C), 0..1.
-    """
+    """`precision`, `recall` and `f1`, each (..., C); 0 for a class that is never predicted or never there."""
     hits = np.diagonal(confusions, axis1=-2, axis2=-1).astype(np.float64)
     actual, predicted = confusions.sum(axis=-1), confusions.sum(axis=-2)
     return {
@@ -65,16 +52,10 @@ def per_class(confusions: NDArray[Any]) -> dict[str, Floats]:
 
 
 def summary(confusions: NDArray[Any]) -> dict[str, Floats]:
-    """The figures `HEADLINE` of each matrix.
+    """The scores `HEADLINE` of each matrix, (...,), none of which may be empty.
 
     Means over classes (`macro`) count every class, one without samples with 0; `weighted_f1` weighs a
     class by its samples.
-
-    Args:
-        confusions: (..., C, C), none of them empty.
-
-    Returns:
-        Name -> (...,), 0..1.
     """
     of_class = per_class(confusions)
     actual = confusions.sum(axis=-1)
@@ -89,23 +70,14 @@ def summary(confusions: NDArray[Any]) -> dict[str, Floats]:
 
 
 def headline(targets: ClassIndices, predicted: ClassIndices, classes: int) -> dict[str, float]:
-    """Accuracy and macro-F1, each 0..1; a class without samples counts with F1 0."""
+    """The scores `COMPARED`; a class without samples counts with F1 0."""
     found = summary(confusion(targets, predicted, classes))
-    return {name: float(found[name]) for name in ("accuracy", "macro_f1")}
+    return {name: float(found[name]) for name in COMPARED}
 
 
 def scores(targets: ClassIndices, predicted: ClassIndices, labels: Sequence[str]) -> dict[str, Any]:
-    """The scores of one part of the data.
-
-    Args:
-        targets: (N,) class indices.
-        predicted: (N,) class indices.
-        labels: class names, C.
-
-    Returns:
-        `samples`, the figures `HEADLINE`, and `per_class.<label>` with `precision`, `recall`, `f1` and
-        `support`. All but the counts are 0..1.
-    """
+    """The scores of one part of the data: `samples`, `HEADLINE`, and under `per_class` by class name
+    `precision`, `recall`, `f1` and `support`."""
     counts = confusion(targets, predicted, len(labels))
     of_class = per_class(counts)
     return {

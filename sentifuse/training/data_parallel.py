@@ -1,13 +1,13 @@
-"""The gradient of a batch, its shards worked out side by side, each by a thread.
+"""The gradient of a batch whose shards are computed side by side, each by one thread.
 
-Data parallelism within one process: `benchmarks/results.md` has what it gains. It expects one thread for each
-matrix product, as stages have it: threads that share a product wait for each other hundreds of times a step.
+This is data parallelism within one process: `benchmarks/results.md` has what it gains. Each matrix product
+should have one thread, as in the stages: threads that share a product wait for each other hundreds of
+times a step.
 """
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -21,7 +21,7 @@ from sentifuse.training.losses import Criterion
 
 
 class DataParallel:
-    """Works out gradients; a context manager, for its threads."""
+    """Computes gradients; a context manager, which ends its threads."""
 
     def __init__(
         self,
@@ -45,27 +45,21 @@ class DataParallel:
         """
         self._model, self._data, self._criterion, self._views = model, data, criterion, views
         self._half, self._threads = precision == "bf16", threads
-        self._needs = model.needs
         self._parameters = list(model.parameters())
         self._pool = None if threads == 1 else ThreadPoolExecutor(threads)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
     def backward(self, index: RowIndices, rng: np.random.Generator) -> float:
         """Sets `grad` of each parameter to the gradient of the batch's loss.
 
-        Drawn views and dropout of a shard come from seeds that `rng` gives: which thread is first, and
-        how many cores there are, changes no bit. How many shards there are does.
+        Drawn views and dropout of a shard come from seeds that `rng` gives, so that neither the order in
+        which threads run nor the number of cores changes a bit. The number of shards does.
 
         Args:
             index: (B,) positions in the data set, B > 0.
@@ -74,7 +68,7 @@ class DataParallel:
         Returns:
             The loss.
         """
-        shards = self._data.shards(index, self._threads, self._needs)
+        shards = self._data.shards(index, self._threads, self._model.needs)
         seeds = [rng.integers(2**63, size=2) for _ in shards]
         each = map if self._pool is None else self._pool.map
         losses, gradients = zip(
@@ -85,7 +79,7 @@ class DataParallel:
         return float(sum(losses))
 
     def _shares(self, shards: Sequence[RowIndices]) -> list[float | Tensor]:
-        """What the mean loss of each shard counts for in that of the batch."""
+        """The weight of each shard's mean loss in that of the batch."""
         if len(shards) == 1:
             return [1.0]
         weights = [self._criterion.total_weight(self._data.targets[shard]) for shard in shards]
@@ -95,9 +89,10 @@ class DataParallel:
     def _shard(
         self, index: RowIndices, share: float | Tensor, seeds: RowIndices
     ) -> tuple[float, Sequence[Tensor | None]]:
-        """The shard's part of the loss, and what it adds to the gradient of each parameter."""
+        """The shard's part of the loss and of the gradient of each parameter."""
         views, masks = seeds.tolist()
-        batch = self._data.batch(index, self._needs, self._views, np.random.default_rng(views))
+        rng = np.random.default_rng(views)
+        batch = self._data.batch(index, self._model.needs, self._views, rng)
         # No cache of weights in bfloat16: it is one for all threads, and each weight is used once.
         with (
             dropout.drawing_from(torch.Generator().manual_seed(masks)),
@@ -109,6 +104,6 @@ class DataParallel:
 
 
 def _sum(parts: Iterable[Tensor | None]) -> Tensor | None:
-    """The sum of those that are there, in their order."""
+    """The sum in the order of the shards; None where no shard has a gradient."""
     there = [part for part in parts if part is not None]
     return reduce(torch.add, there) if there else None

@@ -1,20 +1,20 @@
-"""What training tells: progress while it runs, a CSV of its epochs, a note for the checkpoint."""
+"""What training tells: progress while it runs, a CSV file of its epochs, a note for the checkpoint."""
 
-import csv
-import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from sentifuse.runtime.files import write_text
 from sentifuse.runtime.progress import progress
-from sentifuse.training.loop import HISTORY, Fitted
+from sentifuse.training.loop import HISTORY, Fitted, OnEpoch
 
 
 @contextmanager
-def shown(what: str, epochs: int) -> Iterator[Callable[[dict[str, float]], None]]:
-    """A function to call with each row of the history; it shows progress."""
+def shown(what: str, epochs: int) -> Iterator[OnEpoch]:
+    """Shows the progress of training; the block calls what it gets with each row of the history."""
     with progress(what, epochs, "epochs") as bar:
 
         def on_epoch(row: dict[str, float]) -> None:
@@ -26,20 +26,20 @@ def shown(what: str, epochs: int) -> Iterator[Callable[[dict[str, float]], None]
 
 
 def write(fitted: Fitted, path: Path) -> None:
-    """Writes a row an epoch, with the columns that it has; six significant digits, as plots need no more."""
+    """Writes one row per epoch; six significant digits, as plots need no more."""
     columns = [name for name in HISTORY if not fitted.history or name in fitted.history[0]]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in fitted.history:
-        rounded = {name: f"{row[name]:.6g}" for name in columns}
-        writer.writerow(rounded)
-    write_text(path, out.getvalue())
+    table = pd.DataFrame(fitted.history, columns=columns)
+    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
 
 
 def info(members: Sequence[Fitted], predict_views: str, temperature: float = 1.0) -> dict[str, Any]:
-    """What a checkpoint notes of its training, and how its answers come about: which views of an image
-    it sees, and the temperature that makes logits probabilities."""
+    """What the checkpoint notes: how each member was trained, and what makes its outputs probabilities.
+
+    Args:
+        members: how each was trained.
+        predict_views: which views of an image the model sees.
+        temperature: divides the logits.
+    """
     return {
         "training": [
             {

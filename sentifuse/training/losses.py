@@ -1,26 +1,72 @@
 """Cross-entropy with class weights, label smoothing and logit adjustment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sentifuse.config.recipe import Loss
 from sentifuse.errors import UserError
+from sentifuse.features.batches import Parts
 
-CLASS_WEIGHTS = ("none", "sqrt", "balanced")
+
+@dataclass(frozen=True)
+class Criterion:
+    """The loss of a run.
+
+    Attributes:
+        weights: (C,), of the classes.
+        label_smoothing: the share of the target that is spread over all classes, 0..1.
+        log_prior: (C,), what is added to the logits in training (logit adjustment, Menon et al. 2021,
+            arXiv:2007.07314), or None.
+    """
+
+    weights: Tensor
+    label_smoothing: float
+    log_prior: Tensor | None
+
+    @classmethod
+    def of(cls, section: Loss, parts: Parts) -> Self:
+        """The criterion that the section `loss` asks for on the training part.
+
+        Raises:
+            UserError: weights that do not name the classes, or a class without the samples that weights
+                or adjustment are computed from.
+        """
+        counts = torch.bincount(parts.train.targets, minlength=len(parts.labels))
+        prior = None
+        if section.logit_adjustment:
+            if counts.min() == 0:
+                absent = parts.labels[int(counts.argmin())]
+                value = section.logit_adjustment
+                raise UserError(f"loss.logit_adjustment: {value}: no training sample of {absent!r}")
+            prior = section.logit_adjustment * (counts / counts.sum()).log()
+        weights = class_weights(section, counts.tolist(), parts.labels)
+        return cls(weights, section.label_smoothing, prior)
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The weighted mean of the cross-entropies of (B, C) logits and (B,) targets, a scalar."""
+        if self.log_prior is not None:
+            logits = logits + self.log_prior
+        return F.cross_entropy(
+            logits, targets, weight=self.weights, label_smoothing=self.label_smoothing
+        )
+
+    def total_weight(self, targets: Tensor) -> Tensor:
+        """The weight of these samples in a mean over more of them, a scalar."""
+        return self.weights[targets].sum()
 
 
-def class_weights(
-    kind: str | Mapping[str, float], counts: Sequence[int], labels: Sequence[str]
-) -> Tensor:
+def class_weights(section: Loss, counts: Sequence[int], labels: Sequence[str]) -> Tensor:
     """The weight of each class in the loss.
 
     `balanced` is inverse frequency over its mean, `sqrt` the square root of that.
 
     Args:
-        kind: one of `CLASS_WEIGHTS`, or a weight for each label by name.
+        section: the section `loss`.
         counts: training samples of each class, in the order of `labels`.
         labels: class names, C.
 
@@ -30,11 +76,12 @@ def class_weights(
     Raises:
         UserError: a mapping that does not name just the labels, or a class without samples.
     """
-    if isinstance(kind, Mapping):
-        if set(kind) != set(labels):
-            raise UserError(
-                f"loss.class_weights: {dict(kind)}: expected a weight for each of {', '.join(labels)}"
-            )
+    kind = section.class_weights
+    if isinstance(kind, dict):
+        try:
+            section.check_labels(labels)
+        except ValueError as error:
+            raise UserError(str(error)) from None
         return torch.tensor([kind[label] for label in labels], dtype=torch.float32)
     if kind == "none":
         return torch.ones(len(labels))
@@ -45,49 +92,3 @@ def class_weights(
     inverse = 1 / torch.tensor(counts, dtype=torch.float32)
     balanced = inverse / inverse.mean()
     return balanced.sqrt() if kind == "sqrt" else balanced
-
-
-def loss(
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    weights: Tensor,
-    label_smoothing: float,
-    log_prior: Tensor | None,
-) -> Tensor:
-    """Weighted cross-entropy, a scalar: the weighted mean over the batch.
-
-    Args:
-        logits: (B, C).
-        targets: (B,) int64.
-        weights: (C,).
-        label_smoothing: share of the target spread over all classes, 0..1.
-        log_prior: (C,), added to the logits while training, times its strength already (logit
-            adjustment, Menon et al. 2021, arXiv:2007.07314); None for none.
-    """
-    if log_prior is not None:
-        logits = logits + log_prior
-    return F.cross_entropy(logits, targets, weight=weights, label_smoothing=label_smoothing)
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """The loss of a run: what `loss` takes beside logits and targets."""
-
-    weights: Tensor
-    label_smoothing: float
-    log_prior: Tensor | None
-
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The training loss, a scalar."""
-        return loss(
-            logits,
-            targets,
-            weights=self.weights,
-            label_smoothing=self.label_smoothing,
-            log_prior=self.log_prior,
-        )
-
-    def total_weight(self, targets: Tensor) -> Tensor:
-        """What the loss of these samples counts for in a mean over more of them, a scalar."""
-        return self.weights[targets].sum()

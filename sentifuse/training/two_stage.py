@@ -1,7 +1,7 @@
 """The two stages of progressive finetuning (head first, then the last encoder layers with it)."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -9,49 +9,22 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from sentifuse.config.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
+from sentifuse.config.recipe import Recipe, Stage2, StageRecipe
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Parts
 from sentifuse.features.schema import Meta
 from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.tails import check_weights
-from sentifuse.training.learning_rates import parameter_groups
-from sentifuse.training.loop import Fitted, fit
-from sentifuse.training.losses import Criterion, class_weights
-from sentifuse.training.resume import Resume
+from sentifuse.training.loop import NO_HOOKS, Fitted, Hooks, fit
 
-OnEpoch = Callable[[dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What the classifier is made of: the keys of `params.yaml` with these names."""
-
-    fusion: str
-    input_mode: str
-    head: Head
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A model in eval mode and how it was trained."""
-
-    model: Classifier
-    fitted: Fitted
+# The pre-trained weights of the trainable encoder layers, by modality; None where there are none.
+TailWeights = Mapping[str, Mapping[str, Tensor] | None]
 
 
 def train_stage1(
-    parts: Parts,
-    architecture: Architecture,
-    loss: Loss,
-    views: ImageViews,
-    schedule: Stage1,
-    *,
-    seed: int,
-    on_epoch: OnEpoch = lambda row: None,
-    resume: Resume | None = None,
-) -> Trained:
+    recipe: Recipe, parts: Parts, *, seed: int, hooks: Hooks = NO_HOOKS
+) -> tuple[Classifier, Fitted]:
     """Trains fusion and head on the cached embeddings of frozen encoders.
 
     Raises:
@@ -60,105 +33,83 @@ def train_stage1(
     if not len(parts.train):
         raise UserError("split: no training rows")
     torch.manual_seed(seed)
-    model = Classifier(_config(parts, architecture))
-    fitted = _fit(model, parts, loss, views, schedule, 0.0, 1.0, seed, on_epoch, resume)
-    return Trained(model, fitted)
+    meta = parts.train.features.meta
+    config = ModelConfig(
+        labels=list(parts.labels),
+        fusion=recipe.fusion,
+        input_mode=recipe.input_mode,
+        hidden_dims=list(recipe.head.hidden_dims),
+        dropout=recipe.head.dropout,
+        image_dim=meta.image_dim,
+        text_dim=meta.text_dim,
+        image_token_dim=meta.image_token_dim,
+        text_token_dim=meta.text_token_dim,
+    )
+    model = Classifier(config)
+    first = StageRecipe(recipe.loss, recipe.image_views, recipe.stage1)
+    return model, fit(model, parts, first, seed=seed, hooks=hooks)
 
 
 def train_stage2(
     start: Classifier,
+    weights: TailWeights,
     parts: Parts,
-    weights: Mapping[str, Mapping[str, Tensor] | None],
-    loss: Loss,
-    views: ImageViews,
-    schedule: Stage2,
+    recipe: StageRecipe[Stage2],
     *,
     seed: int,
-    on_epoch: OnEpoch = lambda row: None,
-    resume: Resume | None = None,
-) -> Trained:
+    hooks: Hooks = NO_HOOKS,
+) -> tuple[Classifier | Ensemble, list[Fitted]]:
     """Finetunes the encoder tails together with fusion and head.
 
     Never ends worse on validation than stage 1 did: its weights compete for the best epoch. With
-    `schedule.restart_head` training itself starts from a new head.
+    `restart_head` training itself starts from a new head.
 
     Args:
         start: stage 1's model.
+        weights: as of `tail_weights`.
         parts: the data, with the hidden states that enter the tails.
-        weights: the pre-trained weights of the tails, as of `tail_weights`.
-        loss: the section `loss`.
-        views: the section `image_views`.
-        schedule: the section `stage2`.
-        seed: of shuffling and dropout.
-        on_epoch: called with each row of the history.
-        resume: as in `training.fit`.
-
-    Raises:
-        UserError: a tail's weights are not those that it is made of, or training fails.
-    """
-    torch.manual_seed(seed)
-    meta = parts.train.features.meta
-    model = Classifier(
-        replace(
-            start.config,
-            image_tail=meta.image_tail,
-            text_tail=meta.text_tail,
-            tail_dropout=schedule.encoder_dropout,
-        )
-    )
-    for name, tail in (("image", model.image_tail), ("text", model.text_tail)):
-        if tail is not None:
-            check_weights(tail, weights[name] or {}, f"data/features/{name}_tail.safetensors")
-    pretrained = {
-        f"{name}_tail.{key}": value
-        for name, tail in (("image", model.image_tail), ("text", model.text_tail))
-        for key, value in ((weights[name] or {}) if tail is not None else {}).items()
-    }
-    stage1 = {**start.state_dict(), **pretrained}
-    fresh = schedule.restart_head and schedule.epochs > 0
-    begin = {**model.state_dict(), **pretrained} if fresh else stage1
-    model.load_state_dict(begin)
-    fitted = _fit(
-        model, parts, loss, views, schedule, schedule.lr_clip, schedule.layer_decay, seed, on_epoch,
-        resume, start=stage1, threads=schedule.threads,
-    )  # fmt: skip
-    return Trained(model, fitted)
-
-
-def train_members(
-    start: Classifier,
-    parts: Parts,
-    weights: Mapping[str, Mapping[str, Tensor] | None],
-    loss: Loss,
-    views: ImageViews,
-    schedule: Stage2,
-    *,
-    seed: int,
-    on_epoch: OnEpoch = lambda row: None,
-    resume: Resume | None = None,
-) -> tuple[Classifier | Ensemble, list[Fitted]]:
-    """Runs `train_stage2` with `schedule.members` seeds, `seed` and those after it.
+        recipe: how to train.
+        seed: of the first of `members`; the others have those after it.
+        hooks: what goes on beside.
 
     Returns:
-        The model, an ensemble if there are several, and how each member was trained.
+        The model, an ensemble if there are several members, and how each member was trained.
+
+    Raises:
+        UserError: the weights are not those that a tail is made of, or training fails.
     """
-    trained = [
-        train_stage2(
-            start,
-            parts,
-            weights,
-            loss,
-            views,
-            schedule,
-            seed=seed + member,
-            on_epoch=on_epoch,
-            resume=resume,
-        )
-        for member in range(schedule.members)
-    ]
-    models = [member.model for member in trained]
-    model = models[0] if len(models) == 1 else Ensemble(models)
-    return model, [member.fitted for member in trained]
+    members = []
+    for member in range(recipe.schedule.members):
+        torch.manual_seed(seed + member)
+        model, stage1 = _with_tails(start, weights, parts, recipe.schedule)
+        fitted = fit(model, parts, recipe, seed=seed + member, start=stage1, hooks=hooks)
+        members.append((model, fitted))
+    models = [model for model, _ in members]
+    return models[0] if len(models) == 1 else Ensemble(models), [fitted for _, fitted in members]
+
+
+def _with_tails(
+    start: Classifier, weights: TailWeights, parts: Parts, schedule: Stage2
+) -> tuple[Classifier, dict[str, Tensor]]:
+    """The model to train, and the weights of stage 1 with the pre-trained tails."""
+    meta = parts.train.features.meta
+    config = replace(
+        start.config,
+        image_tail=meta.image_tail,
+        text_tail=meta.text_tail,
+        tail_dropout=schedule.encoder_dropout,
+    )
+    model = Classifier(config)
+    pretrained: dict[str, Tensor] = {}
+    for name, tail in (("image", model.image_tail), ("text", model.text_tail)):
+        if tail is not None:
+            own = weights[name] or {}
+            check_weights(tail, own, f"data/features/{name}_tail.safetensors")
+            pretrained |= {f"{name}_tail.{key}": value for key, value in own.items()}
+    stage1 = {**start.state_dict(), **pretrained}
+    restarted = schedule.restart_head and schedule.epochs > 0
+    model.load_state_dict({**model.state_dict(), **pretrained} if restarted else stage1)
+    return model, stage1
 
 
 def tail_weights(folder: Path, meta: Meta) -> dict[str, dict[str, Tensor] | None]:
@@ -167,10 +118,10 @@ def tail_weights(folder: Path, meta: Meta) -> dict[str, dict[str, Tensor] | None
     Raises:
         UserError: a file is missing or damaged.
     """
-    tails = (("image", meta.image_tail), ("text", meta.text_tail))
+    tails = {"image": meta.image_tail, "text": meta.text_tail}
     return {
-        name: _read(folder / f"{name}_tail.safetensors") if config else None
-        for name, config in tails
+        name: None if config is None else _read(folder / f"{name}_tail.safetensors")
+        for name, config in tails.items()
     }
 
 
@@ -184,70 +135,3 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path}: damaged ({error}): delete it and run `dvc repro`, after "
             "`python -m sentifuse mend` if it comes back"
         ) from None
-
-
-def _config(parts: Parts, architecture: Architecture) -> ModelConfig:
-    meta = parts.train.features.meta
-    return ModelConfig(
-        labels=list(parts.labels),
-        fusion=architecture.fusion,
-        input_mode=architecture.input_mode,
-        hidden_dims=list(architecture.head.hidden_dims),
-        dropout=architecture.head.dropout,
-        image_dim=meta.image_dim,
-        text_dim=meta.text_dim,
-        image_token_dim=meta.image_token_dim,
-        text_token_dim=meta.text_token_dim,
-    )
-
-
-def _fit(
-    model: Classifier,
-    parts: Parts,
-    loss: Loss,
-    views: ImageViews,
-    schedule: Schedule,
-    lr_clip: float,
-    layer_decay: float,
-    seed: int,
-    on_epoch: OnEpoch,
-    resume: Resume | None,
-    start: Mapping[str, Tensor] | None = None,
-    # A batch of stage 1 is too small to share out.
-    threads: int = 1,
-) -> Fitted:
-    return fit(
-        model,
-        parts.train,
-        parts.val,
-        parameter_groups(
-            model,
-            lr_head=schedule.lr_head,
-            lr_attn=schedule.lr_attn,
-            lr_clip=lr_clip,
-            layer_decay=layer_decay,
-        ),
-        _criterion(parts, loss),
-        schedule,
-        seed=seed,
-        train_views=views.train,
-        predict_views=views.predict,
-        start=start,
-        threads=threads,
-        on_epoch=on_epoch,
-        resume=resume,
-    )
-
-
-def _criterion(parts: Parts, loss: Loss) -> Criterion:
-    counts = torch.bincount(parts.train.targets, minlength=len(parts.labels))
-    weights = class_weights(loss.class_weights, counts.tolist(), parts.labels)
-    prior = None
-    if loss.logit_adjustment:
-        if counts.min() == 0:
-            absent = parts.labels[int(counts.argmin())]
-            raise UserError(
-                f"loss.logit_adjustment: {loss.logit_adjustment}: no training sample of {absent!r}"
-            )
-        prior = loss.logit_adjustment * (counts / counts.sum()).log()
-    return Criterion(weights, loss.label_smoothing, prior)

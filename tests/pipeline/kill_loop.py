@@ -218,7 +218,7 @@ def _compare(project: Project, reference: Project) -> None:
     differing = [name for name in found if found[name] != expected[name]]
     assert not differing, differing
     assert project.git("status", "--porcelain") == ""
-    assert list((project.folder / ".sentifuse" / "resume").rglob("*.safetensors")) == []
+    assert list((project.folder / ".sentifuse" / "resume").rglob("state")) == []
 
 
 def _finish_demo(folder: Path) -> Project:

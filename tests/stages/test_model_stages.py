@@ -16,6 +16,7 @@ from sentifuse.errors import UserError
 from sentifuse.evaluation import variants
 from sentifuse.models import checkpoint
 from sentifuse.runtime.files import write_json, write_text
+from sentifuse.training import trial
 from stages import ablate, evaluate, infer, package, train_baselines, train_stage1, train_stage2
 from tests.pipeline.project import LABELS, Project, call
 from tests.serial_pool import SerialPool
@@ -210,8 +211,8 @@ def test_text_alone_and_image_alone_go_through_stage_2_if_asked_for(
         modes.append(start.config.input_mode)
         return original(start, *arguments, **more)
 
-    original = variants.train_stage2
-    monkeypatch.setattr(variants, "train_stage2", stage2)
+    original = trial.train_stage2
+    monkeypatch.setattr(trial, "train_stage2", stage2)
     trained.set({"baselines.finetune": finetune})
     call(train_baselines)
     assert modes == (["text_only", "image_only"] if finetune else [])

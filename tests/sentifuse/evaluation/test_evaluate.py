@@ -14,7 +14,7 @@ from sentifuse.config.recipe import IntervalOptions
 from sentifuse.evaluation import evaluate as evaluation
 from sentifuse.evaluation.attribution import Attribution
 from sentifuse.evaluation.evaluate import Scale
-from sentifuse.features.batches import Batch, Dataset, Parts, ViewChoice
+from sentifuse.features.batches import Batch, Dataset, Needs, Parts, ViewChoice
 from sentifuse.metrics import bootstrap, calibration
 from sentifuse.metrics import scores as metrics
 from sentifuse.metrics.scores import HEADLINE, scores, summary
@@ -29,8 +29,7 @@ FIGURES = ("accuracy", "macro_f1")
 class Told(nn.Module):
     """Stands in for a classifier: answers with the class that the image embedding begins with."""
 
-    needs_tokens = False
-    image_tail = text_tail = None
+    needs = Needs(tokens=False, text_hidden=False, image_hidden=False)
     config = model_config()
 
     def without(self, batch: Batch, absences: Sequence[Collection[str]]) -> torch.Tensor:
@@ -392,7 +391,7 @@ def row(value: float, samples: int | None = None) -> dict[str, Any]:
 
 
 def test_a_line_a_part_and_a_line_a_baseline_are_told() -> None:
-    found = evaluation.told(
+    found = evaluation.summary(
         {"val": row(0.5, 40), "test": row(0.25, 41), "baselines": {"majority": row(0.125)}}
     )
     assert found.splitlines() == [
@@ -403,5 +402,5 @@ def test_a_line_a_part_and_a_line_a_baseline_are_told() -> None:
 
 
 def test_without_a_test_part_only_validation_is_told() -> None:
-    assert evaluation.told({"val": row(0.5, 40)}).startswith("val: accuracy 0.500")
-    assert evaluation.told({"note": evaluation.NOTE}) == evaluation.NOTE
+    assert evaluation.summary({"val": row(0.5, 40)}).startswith("val: accuracy 0.500")
+    assert evaluation.summary({"note": evaluation.NOTE}) == evaluation.NOTE

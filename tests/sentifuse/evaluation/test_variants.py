@@ -5,21 +5,20 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from sentifuse.config import params
-from sentifuse.config.recipe import InputMode
+from sentifuse.config.recipe import Fusion, InputMode, Recipe
 from sentifuse.data import splits
 from sentifuse.errors import UserError
 from sentifuse.evaluation import variants
 from sentifuse.evaluation.variants import RunSetting, Variant
 from sentifuse.features import schema
-from sentifuse.runtime import precision
+from sentifuse.training import trial
 from stages import ablate
 from tests.serial_pool import SerialPool
 from tests.synthetic import LABELS, make_features
@@ -47,19 +46,22 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSetting:
         features=tmp_path / "features",
         splits=tmp_path / "splits.csv",
         labels=LABELS,
-        head=replace(own.head, hidden_dims=(8,)),
-        loss=own.loss,
-        image_views=replace(own.image_views, train="plain", predict="plain"),
-        stage1=replace(own.stage1, epochs=4, batch_size=8, lr_head=0.02),
-        stage2=replace(own.stage2, epochs=1, batch_size=8),
-        finetune=False,
+        recipe=Recipe(
+            fusion="concat",
+            input_mode="multimodal",
+            head=replace(own.head, hidden_dims=(8,)),
+            loss=own.loss,
+            image_views=replace(own.image_views, train="plain", predict="plain"),
+            stage1=replace(own.stage1, epochs=4, batch_size=8, lr_head=0.02),
+            stage2=None,
+        ),
         resplit=None,
     )
 
 
 @pytest.mark.parametrize("mode", ["multimodal", "text_only", "image_only"])
 @pytest.mark.parametrize("fusion", ["concat", "gated", "film", "film_concat"])
-def test_a_mode_keeps_the_fusion(fusion: str, mode: InputMode) -> None:
+def test_a_mode_keeps_the_fusion(fusion: Fusion, mode: InputMode) -> None:
     assert variants.of_mode(fusion, mode) == Variant(mode, fusion, mode)
 
 
@@ -67,20 +69,18 @@ def test_a_mode_keeps_the_fusion(fusion: str, mode: InputMode) -> None:
     ("mode", "fusion"),
     [("multimodal", "cross_attn"), ("text_only", "concat"), ("image_only", "concat")],
 )
-def test_a_fusion_that_attends_becomes_concat_on_one_modality(mode: InputMode, fusion: str) -> None:
+def test_a_fusion_that_attends_becomes_concat_on_one_modality(
+    mode: InputMode, fusion: Fusion
+) -> None:
     assert variants.of_mode("cross_attn", mode) == Variant(mode, fusion, mode)
-
-
-def test_an_unknown_fusion_is_left_for_the_model_to_name() -> None:
-    assert variants.of_mode("sum", "text_only").fusion == "sum"
 
 
 def test_a_run_answers_on_the_test_part_of_the_split_at_hand(setting: RunSetting) -> None:
     run = variants.train(setting, CONCAT, 3)
-    assert (run.variant, run.seed, run.split_seed, run.train_samples) == (CONCAT, 3, None, 30)
-    assert run.targets.tolist() == [index % 3 for index in range(39, 48)]
-    assert run.logits.shape == (9, 3)
-    assert run.predicted.tolist() == run.logits.argmax(axis=1).tolist()
+    assert (run.variant, run.seed, run.split_seed) == (CONCAT, 3, None)
+    assert run.trial.train_samples == 30
+    assert run.trial.targets.tolist() == [index % 3 for index in range(39, 48)]
+    assert run.trial.logits.shape == (9, 3)
 
 
 def test_each_seed_may_draw_a_split_of_its_own(setting: RunSetting) -> None:
@@ -89,51 +89,35 @@ def test_each_seed_may_draw_a_split_of_its_own(setting: RunSetting) -> None:
     for seed, run in zip((1, 2), found, strict=True):
         drawn = splits.reassign(table(SIZES), seed=seed, val_size=0.25, test_size=0.125)
         expected = [LABELS.index(label) for label in drawn["label"][drawn["split"] == "test"]]
-        assert (run.split_seed, run.train_samples, run.targets.tolist()) == (seed, 30, expected)
-    assert found[0].targets.tolist() != found[1].targets.tolist()
+        assert (run.split_seed, run.trial.train_samples) == (seed, 30)
+        assert run.trial.targets.tolist() == expected
+    assert found[0].trial.targets.tolist() != found[1].trial.targets.tolist()
 
 
-def test_the_temperature_is_fitted_on_validation(setting: RunSetting) -> None:
-    warm = variants.train(setting, CONCAT, 3).temperature
-    # The same training with other labels on validation: no epoch is chosen, so weights are the same.
-    last = replace(setting, stage1=replace(setting.stage1, epochs=1))
-    plain = variants.train(last, CONCAT, 3)
-    wrong = table(SIZES)
-    of_val = wrong["split"] == "val"
-    wrong.loc[of_val, "label"] = np.roll(wrong.loc[of_val, "label"], 1)
-    splits.write(wrong, setting.splits)
-    other = variants.train(last, CONCAT, 3)
-    assert np.array_equal(plain.logits, other.logits)
-    assert warm != 1.0
-    assert other.temperature > plain.temperature
-
-
-def test_without_validation_the_temperature_is_one(setting: RunSetting) -> None:
-    splits.write(table({"train": 39, "test": 9}), setting.splits)
-    assert variants.train(setting, CONCAT, 3).temperature == 1.0
-
-
-def test_finetuning_follows_if_asked_for(
+def test_a_variant_has_its_own_fusion_and_mode(
     setting: RunSetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frozen = variants.train(setting, CONCAT, 3)
-    calls: list[dict[str, object]] = []
+    recipes: list[Recipe] = []
+    monkeypatch.setattr(variants, "run_trial", lambda recipe, *_, **__: recipes.append(recipe))
+    variants.train(setting, Variant("text_only", "gated", "text_only"), 3)
+    assert recipes == [replace(setting.recipe, fusion="gated", input_mode="text_only")]
 
-    def stage2(start: object, *arguments: object, seed: int) -> SimpleNamespace:
-        calls.append({"start": start, "seed": seed})
-        with torch.no_grad():
-            for weight in start.parameters():  # type: ignore[attr-defined]
-                weight.zero_()
-        return SimpleNamespace(model=start, fitted=SimpleNamespace(precision="bf16"))
 
-    monkeypatch.setattr(variants, "tail_weights", lambda folder, meta: {})
-    monkeypatch.setattr(variants, "train_stage2", stage2)
-    tuned = variants.train(replace(setting, finetune=True), CONCAT, 3)
-    assert [call["seed"] for call in calls] == [3]
-    assert (frozen.precision, tuned.precision) == (precision.resolve("auto"), "bf16")
-    assert frozen.logits.any()
-    # It is stage 2's model that answers.
-    assert not tuned.logits.any()
+def test_one_member_is_finetuned_from_the_folders_weights(
+    setting: RunSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = params.load(ablate.Params, ROOT / "params.yaml")
+    tuned = replace(setting.recipe, stage2=replace(own.stage2, epochs=1, members=3))
+    calls: list[Any] = []
+
+    def stage2(start: object, weights: object, *more: Any, **_: object) -> Any:
+        calls.append((weights, more[1].schedule.members))
+        return start, []
+
+    monkeypatch.setattr(variants, "tail_weights", lambda folder, meta: folder.name)
+    monkeypatch.setattr(trial, "train_stage2", stage2)
+    variants.train(replace(setting, recipe=tuned), CONCAT, 3)
+    assert calls == [("features", 1)]
 
 
 def test_runs_come_in_the_order_of_the_jobs(setting: RunSetting) -> None:
@@ -142,7 +126,7 @@ def test_runs_come_in_the_order_of_the_jobs(setting: RunSetting) -> None:
     found = variants.train_all("test", setting, jobs)
     assert [(run.variant, run.seed) for run in found] == jobs
     for run, job in zip(found, jobs, strict=True):
-        assert np.array_equal(run.logits, variants.train(setting, *job).logits)
+        assert np.array_equal(run.trial.logits, variants.train(setting, *job).trial.logits)
 
 
 def test_no_jobs_need_neither_data_nor_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,9 +153,10 @@ def test_there_are_no_more_workers_than_cores_or_jobs(
     assert asked == [workers]
 
 
-def test_an_unknown_fusion_is_named(setting: RunSetting) -> None:
+def test_what_fails_in_a_worker_is_told(setting: RunSetting) -> None:
+    unknown = Variant("sum", "sum", "multimodal")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"^fusion: 'sum': not one of concat, "):
-        variants.train_all("test", setting, [(Variant("sum", "sum", "multimodal"), 1)])
+        variants.train_all("test", setting, [(unknown, 1)])
 
 
 def test_a_worker_that_is_killed_is_told_in_one_line(

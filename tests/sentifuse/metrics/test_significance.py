@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sentifuse.config.recipe import IntervalOptions
 from sentifuse.metrics.scores import HEADLINE, headline
 from sentifuse.metrics.significance import Difference, corrected_t_test, over_samples
 
@@ -181,7 +182,7 @@ def over_one_split(distances: tuple[float, float], data_sets: int) -> list[Diffe
     )
     targets = data.targets[LARGE:]
     return [
-        over_samples(targets, *pair, 2, level=0.95, resamples=300, seed=seed)["accuracy"]
+        over_samples(targets, *pair, 2, interval=IntervalOptions(0.95, 300), seed=seed)["accuracy"]
         for seed, pair in enumerate(zip(first, second, strict=True))
     ]
 
@@ -208,7 +209,7 @@ def test_over_samples_the_mean_is_that_of_the_runs_as_they_are() -> None:
     rng = np.random.default_rng(1)
     targets = rng.integers(3, size=40)
     first, second = rng.integers(3, size=(2, 4, 40))
-    found = over_samples(targets, first, second, 3, level=0.9, resamples=200, seed=0)
+    found = over_samples(targets, first, second, 3, interval=IntervalOptions(0.9, 200), seed=0)
     assert tuple(found) == HEADLINE
     for score in ("accuracy", "macro_f1"):
         gaps = [
@@ -229,5 +230,5 @@ def test_over_samples_the_mean_is_that_of_the_runs_as_they_are() -> None:
 def test_over_samples_runs_do_not_differ_from_themselves() -> None:
     rng = np.random.default_rng(1)
     targets, runs = rng.integers(3, size=30), rng.integers(3, size=(2, 30))
-    found = over_samples(targets, runs, runs, 3, level=0.95, resamples=100, seed=0)
+    found = over_samples(targets, runs, runs, 3, interval=IntervalOptions(0.95, 100), seed=0)
     assert set(found.values()) == {Difference(0.0, 0.0, 0.0, 0.0, 1.0, wins=0, pairs=2)}

@@ -1,19 +1,21 @@
 """Tests of which parameter learns how fast; `test_loop.py` sees how rates change with the steps."""
 
+from dataclasses import replace
+
 import pytest
 
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.fusion import FUSIONS
 from sentifuse.training.learning_rates import parameter_groups
+from tests.sentifuse.training.test_two_stage import STAGE2
 from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, model_config
 
 
 def rates(model: Classifier, **values: float) -> dict[str, float]:
     """The rate of each parameter by name; fails if one is in no group or in two."""
-    groups = parameter_groups(
-        model,
-        **{"lr_head": 1.0, "lr_attn": 2.0, "lr_clip": 3.0, "layer_decay": 1.0, **values},
-    )
+    defaults = {"lr_head": 1.0, "lr_attn": 2.0, "lr_clip": 3.0, "layer_decay": 1.0}
+    schedule = replace(STAGE2, **{**defaults, **values})
+    groups = parameter_groups(model, schedule)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     grouped = [(names[id(p)], group["lr"]) for group in groups for p in group["params"]]
     assert sorted(name for name, _ in grouped) == sorted(names.values())
@@ -57,6 +59,7 @@ def test_the_heads_group_comes_first_whatever_the_rates() -> None:
     model = Classifier(model_config(fusion="cross_attn", text_tail=TEXT_TAIL))
     for lr_head in (0.0, 1.0, 2.0, 3.0):
         assert rates(model, lr_head=lr_head)["head.0.weight"] == lr_head
-        groups = parameter_groups(model, lr_head=lr_head, lr_attn=2.0, lr_clip=3.0, layer_decay=0.9)
+        schedule = replace(STAGE2, lr_head=lr_head, lr_attn=2.0, lr_clip=3.0, layer_decay=0.9)
+        groups = parameter_groups(model, schedule)
         assert groups[0]["lr"] == lr_head
         assert any(parameter is model.head[0].weight for parameter in groups[0]["params"])

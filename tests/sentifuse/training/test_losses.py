@@ -1,34 +1,41 @@
 """Tests of class weights and of the loss."""
 
 from math import exp, log, sqrt
+from typing import Any
 
 import pytest
 import torch
 
+from sentifuse.config.recipe import Loss
 from sentifuse.errors import UserError
-from sentifuse.training.losses import class_weights, loss
+from sentifuse.training import losses
+from sentifuse.training.losses import Criterion
 
 LABELS = ("negative", "neutral", "positive")
 
 
+def class_weights(kind: Any, counts: list[int]) -> torch.Tensor:
+    return losses.class_weights(Loss(kind, 0.0, 0.0), counts, LABELS)
+
+
 def test_weights_are_one_without_weighting_even_for_a_class_without_samples() -> None:
-    assert class_weights("none", [5, 0, 2], LABELS).tolist() == [1.0, 1.0, 1.0]
+    assert class_weights("none", [5, 0, 2]).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_balanced_weights_are_inverse_frequencies_over_their_mean() -> None:
     # 1/8, 1/2, 1/4: their mean is 7/24.
     expected = [3 / 7, 12 / 7, 6 / 7]
-    assert class_weights("balanced", [8, 2, 4], LABELS).tolist() == pytest.approx(expected)
+    assert class_weights("balanced", [8, 2, 4]).tolist() == pytest.approx(expected)
 
 
 def test_sqrt_weights_are_roots_of_the_balanced_ones() -> None:
     expected = [sqrt(3 / 7), sqrt(12 / 7), sqrt(6 / 7)]
-    assert class_weights("sqrt", [8, 2, 4], LABELS).tolist() == pytest.approx(expected)
+    assert class_weights("sqrt", [8, 2, 4]).tolist() == pytest.approx(expected)
 
 
 def test_a_mapping_gives_the_weights_in_the_order_of_the_labels() -> None:
     mapping = {"positive": 3.0, "negative": 1.0, "neutral": 2.0}
-    assert class_weights(mapping, [8, 2, 4], LABELS).tolist() == [1.0, 2.0, 3.0]
+    assert class_weights(mapping, [8, 2, 4]).tolist() == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -41,13 +48,13 @@ def test_a_mapping_gives_the_weights_in_the_order_of_the_labels() -> None:
 )
 def test_a_mapping_must_name_just_the_labels(mapping: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"^loss\.class_weights: .*negative, neutral, positive$"):
-        class_weights(mapping, [8, 2, 4], LABELS)
+        class_weights(mapping, [8, 2, 4])
 
 
 @pytest.mark.parametrize("kind", ["sqrt", "balanced"])
 def test_a_class_without_samples_has_no_frequency_to_weight_by(kind: str) -> None:
     with pytest.raises(UserError, match=r"^loss\.class_weights: .*'neutral'$"):
-        class_weights(kind, [8, 0, 4], LABELS)
+        class_weights(kind, [8, 0, 4])
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -67,11 +74,7 @@ def test_loss_is_the_weighted_mean_of_smoothed_cross_entropies(
             total += weights[c] * share * (log_sum - x)
     expected = total / sum(weights[target] for target in targets)
 
-    value = loss(
-        torch.tensor(logits),
-        torch.tensor(targets),
-        weights=torch.tensor(weights),
-        label_smoothing=smoothing,
-        log_prior=None if prior is None else torch.tensor(prior),
-    )
+    log_prior = None if prior is None else torch.tensor(prior)
+    criterion = Criterion(torch.tensor(weights), smoothing, log_prior)
+    value = criterion(torch.tensor(logits), torch.tensor(targets))
     assert value.item() == pytest.approx(expected, rel=1e-6)

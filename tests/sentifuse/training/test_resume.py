@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from sentifuse.config.recipe import Head, ImageViews, Loss, Schedule, Stage1, Stage2
+from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, StageRecipe
 from sentifuse.features.batches import Parts
 from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier
 from sentifuse.training import history
+from sentifuse.training.loop import Hooks
 from sentifuse.training.resume import Resume
-from sentifuse.training.two_stage import Architecture, train_members, train_stage1
+from sentifuse.training.two_stage import train_stage1, train_stage2
 from tests.sentifuse.training.test_two_stage import STAGE1, STAGE2, WEIGHTS
 from tests.synthetic import make_parts
 
@@ -39,8 +39,8 @@ class Stage:
         self.parts: Parts = make_parts(
             train=48, val=changes.pop("val", 24), noise=noise, views=3, seed=changes.pop("data", 0)
         )
-        base: Schedule = STAGE1 if number == 1 else STAGE2
-        self.schedule: Any = replace(base, **{"epochs": EPOCHS, **changes})
+        base: Any = STAGE1 if number == 1 else STAGE2
+        self.schedule = replace(base, **{"epochs": EPOCHS, **changes})
         self.seen: list[int] = []
 
     def run(self, until: int = 10**6) -> dict[str, bytes]:
@@ -55,7 +55,7 @@ class Stage:
 
         # Whatever ran before in this process must not matter.
         torch.manual_seed(torch.seed())
-        model, fitted = self._train(on_epoch, resume)
+        model, fitted = self._train(Hooks(on_epoch, resume))
         out = self.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
         checkpoint.save(out, model, history.info(fitted, "plain"))
@@ -64,41 +64,25 @@ class Stage:
         resume.clear()
         return {path.name: path.read_bytes() for path in out.iterdir()}
 
-    def _train(self, on_epoch: Callable[[dict[str, float]], None], resume: Resume) -> Any:
+    def _train(self, hooks: Hooks) -> Any:
         if self.number == 1:
-            assert isinstance(self.schedule, Stage1)
-            trained = train_stage1(
-                self.parts,
-                Architecture(self.fusion, self.mode, Head((8,), dropout=0.2)),
-                LOSS,
-                self.views,
-                self.schedule,
-                seed=3,
-                on_epoch=on_epoch,
-                resume=resume,
-            )
-            return trained.model, [trained.fitted]
-        assert isinstance(self.schedule, Stage2)
-        return train_members(
-            start_model(self.parts, self.fusion),
-            self.parts,
-            WEIGHTS,
-            LOSS,
-            self.views,
-            self.schedule,
-            seed=3,
-            on_epoch=on_epoch,
-            resume=resume,
-        )
+            head = Head((8,), dropout=0.2)
+            first = Recipe(self.fusion, self.mode, head, LOSS, self.views, self.schedule, None)
+            model, fitted = train_stage1(first, self.parts, seed=3, hooks=hooks)
+            return model, [fitted]
+        second = StageRecipe(LOSS, self.views, self.schedule)
+        start = start_model(self.parts, self.fusion)
+        return train_stage2(start, WEIGHTS, self.parts, second, seed=3, hooks=hooks)
 
     def kept(self) -> list[Path]:
-        return sorted((self.folder / "resume").rglob("*.safetensors"))
+        return sorted(path for path in (self.folder / "resume").rglob("*") if path.is_file())
 
 
-def start_model(parts: Parts, fusion: str) -> Classifier:
-    architecture = Architecture(fusion, "multimodal", Head((8,), dropout=0.2))
-    views = ImageViews(train="plain", predict="plain")
-    return train_stage1(parts, architecture, LOSS, views, replace(STAGE1, epochs=2), seed=0).model
+def start_model(parts: Parts, fusion: Any) -> Classifier:
+    head, views = Head((8,), dropout=0.2), ImageViews(train="plain", predict="plain")
+    schedule = replace(STAGE1, epochs=2)
+    recipe = Recipe(fusion, "multimodal", head, LOSS, views, schedule, stage2=None)
+    return train_stage1(recipe, parts, seed=0)[0]
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -172,22 +156,6 @@ def test_a_damaged_state_is_ignored(damage: str, tmp_path: Path) -> None:
     assert stage.kept() == []
 
 
-def test_of_two_states_the_later_one_is_taken(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, 1)
-    undisturbed = stage.run()
-    raws = []
-    for _ in range(2):
-        with pytest.raises(KilledError):
-            stage.run(until=len(raws) + 2)
-        [path] = stage.kept()
-        raws.append((path, path.read_bytes()))
-    for path, raw in raws:
-        path.write_bytes(raw)
-    with pytest.raises(KilledError):
-        stage.run(until=4)
-    assert stage.run() == undisturbed
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -229,7 +197,7 @@ def test_where_no_state_can_be_written_training_goes_on(
 def test_states_that_nobody_takes_up_are_deleted_after_a_while(tmp_path: Path) -> None:
     for name, days in (("old", 15), ("new", 13)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "x.safetensors").touch()
+        (tmp_path / name / "state").touch()
         then = (tmp_path / name).stat().st_mtime - days * 86400
         os.utime(tmp_path / name, (then, then))
     Resume(tmp_path)

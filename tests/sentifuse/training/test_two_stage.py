@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import log, sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
-from sentifuse.config.recipe import Head, ImageViews, Loss, Stage1, Stage2
+from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, Stage1, Stage2, StageRecipe
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Parts
 from sentifuse.metrics.scores import headline
@@ -18,14 +18,8 @@ from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.fusion import FUSIONS
 from sentifuse.models.inference import predict
-from sentifuse.training.two_stage import (
-    Architecture,
-    Trained,
-    tail_weights,
-    train_members,
-    train_stage1,
-    train_stage2,
-)
+from sentifuse.training.loop import Fitted
+from sentifuse.training.two_stage import tail_weights, train_stage1, train_stage2
 from tests.synthetic import IMAGE_TAIL, LABELS, TEXT_TAIL, make_parts
 from tests.synthetic import tail_weights as pretrained
 
@@ -64,22 +58,31 @@ VIEWS = ImageViews(train="plain", predict="plain")
 WEIGHTS = {"image": pretrained(IMAGE_TAIL), "text": pretrained(TEXT_TAIL)}
 
 
+class Trained(NamedTuple):
+    model: Classifier
+    fitted: Fitted
+
+
 def stage1(
     parts: Parts,
     *,
-    fusion: str = "concat",
-    mode: str = "multimodal",
+    fusion: Any = "concat",
+    mode: Any = "multimodal",
     dropout: float = 0.0,
     loss: Loss = LOSS,
     seed: int = 0,
     **schedule: Any,
 ) -> Trained:
-    architecture = Architecture(fusion, mode, Head(hidden_dims=(8,), dropout=dropout))
-    return train_stage1(parts, architecture, loss, VIEWS, replace(STAGE1, **schedule), seed=seed)
+    head, changed = Head(hidden_dims=(8,), dropout=dropout), replace(STAGE1, **schedule)
+    recipe = Recipe(fusion, mode, head, loss, VIEWS, changed, stage2=None)
+    return Trained(*train_stage1(recipe, parts, seed=seed))
 
 
 def stage2(start: Classifier, parts: Parts, *, seed: int = 0, **schedule: Any) -> Trained:
-    return train_stage2(start, parts, WEIGHTS, LOSS, VIEWS, replace(STAGE2, **schedule), seed=seed)
+    recipe = StageRecipe(LOSS, VIEWS, replace(STAGE2, **schedule))
+    model, [fitted] = train_stage2(start, WEIGHTS, parts, recipe, seed=seed)
+    assert isinstance(model, Classifier)
+    return Trained(model, fitted)
 
 
 def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
@@ -230,8 +233,8 @@ def test_zero_epochs_of_stage_2_keep_stage_1s_head_even_without_validation() -> 
 def test_members_differ_by_their_seed_and_average_their_probabilities() -> None:
     parts = make_parts()
     first = stage1(parts, epochs=1).model
-    schedule = replace(STAGE2, members=2, restart_head=True)
-    model, fitted = train_members(first, parts, WEIGHTS, LOSS, VIEWS, schedule, seed=5)
+    recipe = StageRecipe(LOSS, VIEWS, replace(STAGE2, members=2, restart_head=True))
+    model, fitted = train_stage2(first, WEIGHTS, parts, recipe, seed=5)
     assert isinstance(model, Ensemble)
     assert len(fitted) == 2
     alone = [stage2(first, parts, restart_head=True, seed=seed).model for seed in (5, 6)]
@@ -240,13 +243,6 @@ def test_members_differ_by_their_seed_and_average_their_probabilities() -> None:
     torch.testing.assert_close(
         predict(model, parts.val, "plain").softmax(dim=1), (votes[0] + votes[1]) / 2
     )
-
-
-def test_one_member_is_the_model_itself() -> None:
-    parts = make_parts()
-    first = stage1(parts, epochs=1).model
-    model, _ = train_members(first, parts, WEIGHTS, LOSS, VIEWS, STAGE2, seed=5)
-    assert same(model.state_dict(), stage2(first, parts, seed=5).model.state_dict())
 
 
 def test_a_rate_of_zero_freezes_the_tails_only() -> None:
@@ -318,10 +314,10 @@ def test_weights_of_a_tail_that_are_not_there_are_not_drawn(
     parts = make_parts()
     weights = {name: dict(each) for name, each in WEIGHTS.items()}
     change(weights[modality])
-    schedule = replace(STAGE2, epochs=1, restart_head=restart_head)
+    recipe = StageRecipe(LOSS, VIEWS, replace(STAGE2, epochs=1, restart_head=restart_head))
     start = stage1(parts, epochs=0).model
     with pytest.raises(UserError) as caught:
-        train_stage2(start, parts, weights, LOSS, VIEWS, schedule, seed=0)
+        train_stage2(start, weights, parts, recipe, seed=0)
     message = (
         f"data/features/{modality}_tail.safetensors: weights: {told}: run `dvc repro preprocess`"
     )
