@@ -4,17 +4,20 @@
     python -m tools.dependencies --check    # writes nothing; exit status 1 if something is not up to date
 
 A stage depends on just the files of code that it imports, directly or not, and on the versions of the
-libraries that these import. Both lists stand in `dvc.yaml` between two marks; the rest is written by hand.
+libraries that these import. Both stand in lists of `dvc.yaml` between two marks, several to a line, so that
+whoever reads the file sees the chain first; the rest is written by hand.
 """
 
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from sentifuse.runtime import pins
 from tools.closure import ROOT, closure, imports
 
+_WIDTH = 118
 CODE, LIBRARIES, END = "# code: make deps", "# libraries: make deps", "# end"
 
 # Of the requirements, those that no byte of a result comes from: they read params and draw progress.
@@ -60,7 +63,14 @@ def pipeline(root: Path) -> str:
             code = closure(root / "stages" / f"{stage}.py", root)
             entries = code if mark == CODE else libraries(code, versions, root)
             indent = line[: line.index("#")]
-            lines += [f"{indent}- {entry}" for entry in entries]
+            lines += textwrap.wrap(
+                " ".join(f"{entry}," for entry in entries),
+                width=_WIDTH,
+                initial_indent=indent,
+                subsequent_indent=indent,
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
     if skipped:
         raise ValueError(f"dvc.yaml: {stage}: no {END!r} at its end")
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tools import dependencies
 
@@ -10,16 +11,19 @@ DVC_YAML = """\
 stages:
   one:
     cmd: python -m stages.one
-    deps:
-      - data/in.csv
+    deps: [
+      data/in.csv,
       # code: make deps
-      - lib/gone.py
+      lib/gone.py,
       # end
-    params:
-      - seed
-      - pins.yaml:
-          # libraries: make deps
-          # end
+    ]
+    params: [
+      seed,
+      pins.yaml: [
+        # libraries: make deps
+        # end
+      ],
+    ]
 """
 
 
@@ -40,15 +44,26 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_only_what_stands_between_the_marks_is_written(project: Path) -> None:
-    expected = DVC_YAML.replace(
-        "      - lib/gone.py\n", "      - lib/plain.py\n      - stages/one.py\n"
-    )
+    expected = DVC_YAML.replace("lib/gone.py,", "lib/plain.py, stages/one.py,")
     # scikit-learn leaves its sums to SciPy, which is no requirement of its own here.
-    found = "".join(f"          - {name}\n" for name in ("pillow", "scikit-learn", "scipy"))
-    expected = expected.replace("          # end\n", f"{found}          # end\n")
+    found = "        pillow, scikit-learn, scipy,\n        # end\n"
+    expected = expected.replace("        # end\n", found)
     assert dependencies.pipeline(project) == expected
     (project / "dvc.yaml").write_text(expected)
     assert dependencies.pipeline(project) == expected
+    [stage] = yaml.safe_load(expected)["stages"].values()
+    assert stage["deps"] == ["data/in.csv", "lib/plain.py", "stages/one.py"]
+    assert stage["params"] == ["seed", {"pins.yaml": ["pillow", "scikit-learn", "scipy"]}]
+
+
+def test_long_lists_go_on_in_the_next_line(project: Path) -> None:
+    for number in range(20):
+        (project / "lib" / f"module_{number:02}.py").touch()
+    imports = "".join(f"import lib.module_{number:02}\n" for number in range(20))
+    (project / "stages" / "one.py").write_text(imports)
+    text = dependencies.pipeline(project)
+    assert max(map(len, text.splitlines())) <= 118
+    assert len(yaml.safe_load(text)["stages"]["one"]["deps"]) == 22
 
 
 def test_pins_are_those_that_results_come_from(project: Path) -> None:
@@ -60,8 +75,12 @@ def test_pins_are_those_that_results_come_from(project: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("      # end\n    params", "    params", "before the '# end' of the one above"),
-        ("          # end\n", "", "one: no '# end' at its end"),
+        (
+            "      # end\n    ]\n    params",
+            "    ]\n    params",
+            "before the '# end' of the one above",
+        ),
+        ("        # end\n", "", "one: no '# end' at its end"),
     ],
 )
 def test_a_mark_without_its_end_is_an_error(
