@@ -20,9 +20,9 @@ test: $(VENV)/installed-dev
 	mypy
 	pytest
 
-# What depends on the Python and on its libraries most, and on processes and servers least.
+# The functions and classes alone, in less than a minute.
 unit: $(VENV)/installed-dev
-	pytest tests/sentifuse tests/properties
+	pytest -m unit
 
 # Whether the demo pipeline gives the committed bytes on this machine.
 portable: $(VENV)/installed

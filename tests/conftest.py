@@ -1,5 +1,6 @@
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,3 +29,21 @@ def _chromium(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
 def browser(_chromium: "Browser") -> "Browser":
     """A headless Chromium, one per process of pytest-xdist: `tools/browser.py`. Skips where there is none."""
     return _chromium
+
+
+_TIERS = {"unit", "pipeline", "browser", "servers", "cluster"}
+_CHAIN = ("benchmarks", "pipeline", "stages")  # folders whose tests run stages, DVC or git
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives each test its tier, so that `pytest -m unit` runs what needs none of the others."""
+    for item in items:
+        marked = {mark.name for mark in item.iter_markers()}
+        if "long" in marked or marked & _TIERS:
+            continue
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+        elif item.path.relative_to(Path(__file__).parent).parts[0] in _CHAIN:
+            item.add_marker("pipeline")
+        else:
+            item.add_marker("unit")

@@ -10,6 +10,8 @@ pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
 
 from benchmarks import ray_engine
 
+pytestmark = pytest.mark.cluster
+
 
 def test_it_compares_both_engines_and_their_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

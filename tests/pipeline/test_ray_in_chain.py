@@ -11,6 +11,8 @@ import pytest
 
 from tests.pipeline.project import Project, environment
 
+pytestmark = pytest.mark.cluster
+
 pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
 
 # Of a cluster: its table, its node, and what encodes.

@@ -10,6 +10,8 @@ import pytest
 from tests.pipeline import servers
 from tests.pipeline.project import STAGES, Project, stages_restored, stages_run
 
+pytestmark = pytest.mark.servers
+
 TRAINED = {"train_stage1", "train_stage2", "evaluate", "package", "ablate", "report", "infer"}
 # All of them, and these again for the experiment.
 RUNS = len(STAGES) + len(TRAINED)

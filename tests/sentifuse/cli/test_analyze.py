@@ -11,6 +11,8 @@ from sentifuse.cli import analyze as analyze_command
 from sentifuse.errors import UserError
 from tests import search
 
+pytestmark = pytest.mark.pipeline
+
 
 def analyze(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return search.run(folder, sys.executable, "-m", "sentifuse", "analyze", *options)

@@ -12,6 +12,8 @@ from sentifuse.deploy.serving import app
 from sentifuse.deploy.serving.limits import Limits
 from sentifuse.errors import UserError
 
+pytestmark = pytest.mark.servers
+
 
 def parsed(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()

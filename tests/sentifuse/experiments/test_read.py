@@ -6,6 +6,8 @@ from sentifuse.errors import UserError
 from sentifuse.experiments import read as experiments
 from tests import search
 
+pytestmark = pytest.mark.pipeline
+
 
 def by_name(collected: experiments.Collected) -> dict[str, experiments.Experiment]:
     return {one.name: one for one in collected.experiments}

@@ -38,6 +38,8 @@ from ray.cluster_utils import Cluster as Nodes
 
 from sentifuse.features.engines import ray
 
+pytestmark = pytest.mark.cluster
+
 SETTING = Setting(1, 1, True, "float16", 4, 4, ViewSpec(scale_min=0.5, flip=True, jitter=0.1))
 
 
