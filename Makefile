@@ -1,7 +1,7 @@
-# Makes the environment; what runs in it is DVC's business (`dvc repro`) or pytest's.
+# Makes the environment, and runs DVC, the tests and the tools in it.
 
 VENV ?= .venv
-# The first of these that is there and is one of 3.11 to 3.13.
+# The first of these commands that is a Python 3.11, 3.12 or 3.13.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; \
 	done)
@@ -20,19 +20,19 @@ test: $(VENV)/installed-dev
 	mypy
 	pytest
 
-# The functions and classes alone, in less than a minute.
+# The tests of functions and classes only, which take less than a minute.
 unit: $(VENV)/installed-dev
 	pytest -m unit
 
-# Whether the demo pipeline gives the committed bytes on this machine.
+# Checks whether the demo pipeline gives the committed bytes on this machine.
 portable: $(VENV)/installed
 	python -m tools.portable
 
-# What each stage depends on, into dvc.yaml and pins.yaml.
+# Writes what each stage depends on into dvc.yaml and pins.yaml.
 deps: $(VENV)/installed
 	python -m tools.dependencies
 
-# Lets `dvc plots` work offline; where a page of the user's own is set, that stays.
+# Lets `dvc plots` work offline. A page that the user has set is not replaced: the command fails then, and make goes on.
 .dvc/plots/offline.html: $(VENV)/installed $(wildcard sentifuse/experiments/offline_plots.*)
 	-python -m sentifuse offline-plots && touch $@
 
