@@ -32,11 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the best experiments, groups and correlations; writes the CSV, the table, the figure.
-
-    Raises:
-        UserError: no experiments, an unknown name, a metric of the test part without leave.
-    """
+    """Prints the best experiments, groups and correlations; writes the CSV, the table, the figure."""
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: expected 1 or more")
     where = _pairs(arguments.where)

@@ -25,16 +25,7 @@ class RayPredictor:
     """Predicts as `predict_csv.Predicts` asks, with the processes of a cluster."""
 
     def __init__(self, cluster: Cluster, folder: Path, backbone: str | None) -> None:
-        """Checks the bundle.
-
-        Args:
-            cluster: its processes predict.
-            folder: the bundle, at a place that every node sees.
-            backbone: where the backbone is, as in `Predictor.load`.
-
-        Raises:
-            UserError: no bundle there, or a damaged one.
-        """
+        """Checks the bundle, which lies at a place that every node sees; raises as `bundle.verify` does."""
         self._cluster = cluster
         self._arguments = {
             "folder": folder,
@@ -85,11 +76,7 @@ class PairWorker:
     ) -> None:
         """Loads the bundle.
 
-        Args:
-            folder: the bundle.
-            backbone: where its backbone is.
-            libraries: `encoding_record.versions` of the process that asks.
-            what: `check` or `predict`.
+        `libraries` are the versions of the process that asks, `what` is `check` or `predict`.
 
         Raises:
             UserError: the bundle cannot be used here, or this node has other libraries.

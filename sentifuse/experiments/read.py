@@ -29,10 +29,9 @@ class Experiment:
 
     Attributes:
         name: of the experiment, of the branch or tag, the short commit, or `workspace`.
-        rev: commit, or `workspace`.
-        baseline: the commit that it derives from, by name; its own name for a commit.
+        baseline: the name of the commit that it derives from; its own name for a commit.
         created: time of the commit, ISO 8601 in UTC; empty for the workspace.
-        params: dotted key -> value as YAML has it: number, text, bool, None or list.
+        params: dotted key -> number, text, bool, None or list.
         metrics: dotted key -> number. Keys of `evaluate.json` stand as they are, those of any other
             file follow its name: `val.macro_f1`, `ablate.multimodal.macro_f1.mean`.
         stale: files of metrics that were made with other params, and were left out.
@@ -51,13 +50,10 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Collected:
-    """What was found.
+    """Experiments that have metrics, by time, then the commits that they derive from, then the workspace.
 
-    Attributes:
-        experiments: those that have metrics: first the experiments by time, then the commits that they
-            derive from, then the workspace.
-        skipped: why others are not among them (`queued`, `running`, `failed`, `stale`, `unreadable`,
-            `without metrics`) -> how many.
+    `skipped` counts why others are not among them: `queued`, `running`, `failed`, `stale`, `unreadable`,
+    `without metrics`.
     """
 
     experiments: tuple[Experiment, ...]
