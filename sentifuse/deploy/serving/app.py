@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from sentifuse.deploy.predictor import Prediction, Predictor
 from sentifuse.deploy.serving.forms import FormRoute, read_text
-from sentifuse.deploy.serving.guards import KnownHosts, SecureHeaders
+from sentifuse.deploy.serving.guards import add_guards
 from sentifuse.deploy.serving.limits import BodyLimit, Limits, Workers
 from sentifuse.errors import UserError
 
@@ -72,9 +72,7 @@ def create_app(
         return JSONResponse({"detail": f"{first['loc'][-1]}: {first['msg']}"}, 422)
 
     app.add_middleware(BodyLimit, limits=limits)
-    if hosts is not None:
-        app.add_middleware(KnownHosts, hosts=hosts)
-    app.add_middleware(SecureHeaders, page=page)
+    add_guards(app, page, hosts)
     return app
 
 
