@@ -1,14 +1,7 @@
-"""The files of a bundle: a trained model as a folder that can be handed on.
-
-| file | what |
-| --- | --- |
-| `model.safetensors` | every trained weight, the finetuned encoder layers included |
-| `config.json` | `checkpoint.save`'s, and how inputs are encoded, params, metrics, checksums |
-| `README.md` | a model card in the hub's format |
+"""The files of a bundle: weights, config and model card of a trained model, as a folder to hand on.
 
 The frozen layers of the encoders are not in it: the bundle names the backbone and knows its fingerprints.
-Nothing in the folder can run code. This module copies and checks files and needs no torch; `loading` makes
-a model of them.
+Nothing in the folder can run code. `loading` makes a model of it; this module needs no torch.
 """
 
 import json

@@ -45,8 +45,7 @@ def load_backbone(folder: Path, record: EncodingRecord, place: str | None) -> Ba
     `place` is a hub id or a folder, if the backbone is not where it was in training.
 
     Raises:
-        UserError: the backbone is not here, or is not the one that the bundle was trained on; or another
-            version of the library encoded its inputs.
+        UserError: that backbone is not here, or another version of the library encoded the inputs.
     """
     if record.version != encoding.VERSION:
         raise UserError(

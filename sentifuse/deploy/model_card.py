@@ -1,7 +1,6 @@
-"""The model card of a bundle, in the hub's format: YAML for machines, Markdown for people.
+"""The model card of a bundle: YAML for the hub, Markdown for people.
 
-Everything that the card says comes from the bundle's config. Its sections follow Mitchell et al. 2019,
-arXiv:1810.03993; its text is `model_card.md.j2`, beside this module.
+Its sections follow Mitchell et al. 2019, arXiv:1810.03993.
 """
 
 from collections.abc import Mapping

@@ -39,15 +39,11 @@ class Predicts(Protocol):
 def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[int, int]:
     """Predicts every row of `source` and writes `out`, atomically.
 
-    The columns of `out`: `line`, `guid`, `tag`, `p_<label>` for each class, `confidence`,
-    `text_contribution` and `image_contribution` to the predicted class, all with six decimals, and
-    `problem`, which is empty for a row that was predicted.
+    `out` has `line`, `guid`, `tag`, `p_<label>` for each class, `confidence`, `text_contribution` and
+    `image_contribution`, with six decimals, and `problem`, which is empty for a row that was predicted.
 
-    Args:
-        predictor: the model.
-        source: columns `image`, `text` or `text_file`, `guid`; paths are relative to its folder.
-        out: has the order of `source`.
-        skip: whether a bad row is marked in its `problem`, or stops everything.
+    `source` has columns `image`, `text` or `text_file`, and perhaps `guid`; paths are relative to its folder.
+    With `skip` a bad row is marked in its `problem`, else it stops everything.
 
     Returns:
         How many rows were predicted, and how many were passed over.

@@ -98,8 +98,7 @@ class Predictor:
         `max_pixels` are refused.
 
         Raises:
-            UserError: the bundle is damaged, its backbone is not here, or is not the one that it was
-                trained on.
+            UserError: the bundle is damaged, or the backbone that it was trained on is not here.
         """
         folder = Path(folder)
         loaded = loading.load(folder)

@@ -74,13 +74,7 @@ class PairWorker:
     def __init__(
         self, folder: Path, backbone: str | None, libraries: dict[str, str], what: str
     ) -> None:
-        """Loads the bundle.
-
-        `libraries` are the versions of the process that asks, `what` is `check` or `predict`.
-
-        Raises:
-            UserError: the bundle cannot be used here, or this node has other libraries.
-        """
+        """Loads the bundle to `check` or to `predict`; `libraries` are those of the process that asks."""
         if encoding_record.versions() != libraries:
             raise UserError(
                 f"a node of the cluster has other libraries than this machine: {encoding_record.versions()} "

@@ -1,7 +1,7 @@
-"""The test samples that are worth a look, as cards: picture, text, label and what each model said.
+"""The test samples that are worth a look, as cards.
 
-There are two kinds: the mistakes of which the model was surest, which are often wrong labels or irony; and
-the samples on which text alone and image alone disagree, so that fusion has to decide.
+The mistakes of which the model was surest are often wrong labels or irony. Where text alone and image alone
+disagree, fusion has to decide.
 """
 
 import base64

@@ -1,7 +1,6 @@
 """The report: one HTML page that holds everything, which a browser opens without a network.
 
-The page is `report.html.j2`, beside this module, and this module fills it. Texts of samples are data: the
-template escapes them, and the page's own policy lets no script run.
+Texts of samples are data: the template escapes them, and the page's own policy lets no script run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 
 @dataclass(frozen=True)
 class Findings:
-    """What the earlier stages have written; see `read` for the files, and what each is named."""
+    """What the earlier stages have written; `read` shows which file each comes from."""
 
     labels: Sequence[str]
     model: Mapping[str, Any]

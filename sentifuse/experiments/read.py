@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
@@ -35,7 +35,7 @@ class Experiment:
         metrics: dotted key -> number. Keys of `evaluate.json` stand as they are, those of any other
             file follow its name: `val.macro_f1`, `ablate.multimodal.macro_f1.mean`.
         stale: files of metrics that were made with other params, and were left out.
-        same_as: name of an experiment with the same params and metrics, if there is one before it.
+        same_as: name of the first experiment with the same params and metrics, if it is another one.
     """
 
     name: str
@@ -48,23 +48,12 @@ class Experiment:
     same_as: str = ""
 
 
-@dataclass(frozen=True)
-class Collected:
-    """Experiments that have metrics, by time, then the commits that they derive from, then the workspace.
-
-    `skipped` counts why others are not among them: `queued`, `running`, `failed`, `stale`, `unreadable`,
-    `without metrics`.
-    """
-
-    experiments: tuple[Experiment, ...]
-    skipped: Mapping[str, int] = field(default_factory=dict)
-
-
-def read() -> Collected:
+def read() -> tuple[tuple[Experiment, ...], dict[str, int]]:
     """Reads all experiments, the commits that they derive from, `HEAD` and the workspace.
 
-    Metrics that were made with other params than those beside them are left out; an experiment that
-    has no others is `stale`.
+    Returns:
+        Those with metrics: the experiments by time, the commits, the workspace; and why others are not
+        among them (`queued`, `running`, `failed`, `stale`, `unreadable`, `without metrics`) -> how many.
 
     Raises:
         UserError: not in a DVC repository, or in one without Git, or what DVC complains of.
@@ -87,7 +76,7 @@ def read() -> Collected:
                 skipped[one] += 1
     runs.sort(key=lambda run: (run.created, run.name, run.rev))
     places.sort(key=lambda place: (place.rev == "workspace", place.created, place.name))
-    return Collected(mark_repeats(runs + places), dict(sorted(skipped.items())))
+    return mark_repeats(runs + places), dict(sorted(skipped.items()))
 
 
 def mark_repeats(experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:

@@ -29,12 +29,8 @@ def draw(
 ) -> None:
     """Draws one line per run over all hyperparameters (Inselberg 1985), or a scatter plot over a single one.
 
-    Args:
-        columns: 1 to `MOST` keys -> the value of each of N runs: number, text, bool, None or list.
-        scores: N figures, the larger the better.
-        names: of the N runs; that of the best one is written.
-        metric: name of the scores.
-        path: a file .png or .svg.
+    `columns` are 1 to `MOST` keys -> the value of each of N runs: number, text, bool, None or list. The N
+    `scores` are the better the larger; the best run's name is written. The file is a .png or .svg.
     """
     figure = Figure(figsize=(3 + 1.5 * len(columns), 4.8), layout="constrained")
     axes = figure.add_subplot()
