@@ -32,21 +32,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the best experiments, groups and correlations; writes the CSV, the table, the figure.
-
-    Raises:
-        UserError: no experiments, an unknown name, a metric of the test part without leave.
-    """
+    """Prints the best experiments, groups and correlations; writes the CSV, the table, the figure."""
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: expected 1 or more")
     where = _pairs(arguments.where)
     written = _outputs(arguments)
-    collected = experiments.read()
-    if not collected.experiments:
-        skipped = report.skipped_note(collected.skipped)
-        raise UserError(f"no experiments with metrics{skipped}: {_HOW_TO_RUN}")
+    found, skipped = experiments.read()
+    if not found:
+        note = report.skipped_note(skipped)
+        raise UserError(f"no experiments with metrics{note}: {_HOW_TO_RUN}")
     metric = arguments.metric
-    chosen = _choose(collected.experiments, where, arguments)
+    chosen = _choose(found, where, arguments)
     _check_test(metric, arguments.allow_test)
     ranked = statistics.rank([one for one in chosen if not one.same_as], metric)
     table = report.top_table(ranked, metric, arguments.top, arguments.params)
@@ -58,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.latex:
         files.write_text(arguments.latex, (groups or table).latex())
     said = [
-        report.summary(chosen, ranked, collected.skipped, metric),
+        report.summary(chosen, ranked, skipped, metric),
         table.text(),
         report.on_choosing(len(ranked), metric),
         *([groups.text()] if groups else []),

@@ -56,11 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Predicts what the parser found.
-
-    Raises:
-        UserError: neither or both of a pair and a CSV, or what prediction raises.
-    """
+    """Predicts a pair or the rows of a CSV."""
     pair, table = (arguments.image, arguments.text), (arguments.csv, arguments.out)
     if arguments.ray_address and arguments.engine != "ray":
         raise UserError("--ray-address: only --engine ray reads it")

@@ -38,11 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Serves until it is interrupted.
-
-    Raises:
-        UserError: the extra is not installed, or what loading raises.
-    """
+    """Serves until it is interrupted."""
     try:
         import fastapi  # noqa: F401
         import python_multipart  # noqa: F401

@@ -1,14 +1,7 @@
-"""The files of a bundle: a trained model as a folder that can be handed on.
-
-| file | what |
-| --- | --- |
-| `model.safetensors` | every trained weight, the finetuned encoder layers included |
-| `config.json` | `checkpoint.save`'s, and how inputs are encoded, params, metrics, checksums |
-| `README.md` | a model card in the hub's format |
+"""The files of a bundle: weights, config and model card of a trained model, as a folder to hand on.
 
 The frozen layers of the encoders are not in it: the bundle names the backbone and knows its fingerprints.
-Nothing in the folder can run code. This module copies and checks files and needs no torch; `loading` makes
-a model of them.
+Nothing in the folder can run code. `loading` makes a model of it; this module needs no torch.
 """
 
 import json
@@ -33,11 +26,8 @@ _AGAIN = "fetch it again, or run `dvc repro package`"
 class Provenance:
     """How a model came about.
 
-    Attributes:
-        encoding: how the features that it was trained on were encoded: the fields of an `EncodingRecord`.
-        data: `name` of the data, and `samples`: part -> label -> how many.
-        params: the sections of `params.yaml` that it was trained with.
-        metrics: what `evaluate` found.
+    `encoding` has the fields of an `EncodingRecord`, `data` the `name` of the data and `samples` (part ->
+    label -> how many), `params` the sections of `params.yaml`, `metrics` what `evaluate` found.
     """
 
     encoding: dict[str, Any]
@@ -47,20 +37,18 @@ class Provenance:
 
 
 def save(folder: Path, trained: Path, provenance: Provenance, name: str, licence: str) -> None:
-    """Writes weights, config and card; whatever else stood in `folder` is removed.
+    """Makes a bundle of the checkpoint `trained`; whatever else stood in `folder` is removed.
 
-    Args:
-        folder: the bundle.
-        trained: the checkpoint.
-        provenance: how the model came about.
-        name: of the model, for its card.
-        licence: the short name on the hub of the licence, for the card.
+    The card names the model, and the licence by its short name on the hub.
 
     Raises:
         UserError: there is no such checkpoint, it is damaged, or a weight is NaN or infinite.
     """
     document = read_json(trained / CONFIG)
-    weights = _weights(trained)
+    try:
+        weights = (trained / WEIGHTS).read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: no such checkpoint file: run `dvc repro`") from None
     if sha256(weights) != document.get("weights_sha256"):
         raise UserError(
             f"{trained}: not a checkpoint: {WEIGHTS} is damaged, or does not belong to {CONFIG}: delete "
@@ -77,13 +65,6 @@ def save(folder: Path, trained: Path, provenance: Provenance, name: str, licence
     write_bytes(folder / WEIGHTS, weights)
     write_text(folder / CONFIG, _sealed(config))
     write_text(folder / CARD, model_card.render(config, name, licence))
-
-
-def _weights(trained: Path) -> bytes:
-    try:
-        return (trained / WEIGHTS).read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: no such checkpoint file: run `dvc repro`") from None
 
 
 def verify(folder: Path) -> dict[str, Any]:

@@ -19,14 +19,7 @@ from sentifuse.runtime import devices
 
 @dataclass(frozen=True)
 class Bundle:
-    """What prediction needs of a bundle.
-
-    Attributes:
-        model: in eval mode.
-        predict_views: which views of an image the model sees: `plain` or `mean`.
-        temperature: of the probabilities.
-        encoding: how inputs are encoded.
-    """
+    """What prediction needs of a bundle; the model is in eval mode and sees `plain` or `mean` views."""
 
     model: Classifier | Ensemble
     predict_views: Any
@@ -35,11 +28,7 @@ class Bundle:
 
 
 def load(folder: Path) -> Bundle:
-    """Reads what `bundle.save` wrote.
-
-    Raises:
-        UserError: a file is missing or damaged, or the bundle is of another format.
-    """
+    """Reads what `bundle.save` wrote; raises a `UserError` as `bundle.verify` does."""
     config = verify(folder)
     loaded = checkpoint.load(folder)
     return Bundle(
@@ -53,14 +42,10 @@ def load(folder: Path) -> Bundle:
 def load_backbone(folder: Path, record: EncodingRecord, place: str | None) -> Backbone:
     """Loads the backbone of a bundle, and warns where this machine may give other last digits.
 
-    Args:
-        folder: the bundle, for messages.
-        record: how its inputs are encoded.
-        place: where the backbone is, if not where it was in training: a hub id or a folder.
+    `place` is a hub id or a folder, if the backbone is not where it was in training.
 
     Raises:
-        UserError: the backbone is not here, or is not the one that the bundle was trained on; or another
-            version of the library encoded its inputs.
+        UserError: that backbone is not here, or another version of the library encoded the inputs.
     """
     if record.version != encoding.VERSION:
         raise UserError(

@@ -1,7 +1,6 @@
-"""The model card of a bundle, in the hub's format: YAML for machines, Markdown for people.
+"""The model card of a bundle: YAML for the hub, Markdown for people.
 
-Everything that the card says comes from the bundle's config. Its sections follow Mitchell et al. 2019,
-arXiv:1810.03993; its text is `model_card.md.j2`, beside this module.
+Its sections follow Mitchell et al. 2019, arXiv:1810.03993.
 """
 
 from collections.abc import Mapping
@@ -25,15 +24,9 @@ _INPUTS = {
 
 
 def render(config: Mapping[str, Any], name: str, licence: str) -> str:
-    """Writes the card.
+    """Writes the card: Markdown with a YAML front matter.
 
-    Args:
-        config: what `bundle.save` writes.
-        name: of the model.
-        licence: its short name on the hub.
-
-    Returns:
-        Markdown with a YAML front matter.
+    `config` is what `bundle.save` writes, `licence` the short name on the hub.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -60,7 +53,6 @@ def render(config: Mapping[str, Any], name: str, licence: str) -> str:
 
 
 def _metadata(config: Mapping[str, Any], name: str, licence: str) -> str:
-    """The front matter, in YAML."""
     from huggingface_hub import EvalResult, ModelCardData
 
     mode, test = config["model"]["input_mode"], config["metrics"].get("test")
@@ -89,5 +81,4 @@ def _metadata(config: Mapping[str, Any], name: str, licence: str) -> str:
         model_name=name,
         eval_results=results or None,
     )
-    yaml: str = data.to_yaml()
-    return yaml
+    return str(data.to_yaml())

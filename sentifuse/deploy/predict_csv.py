@@ -13,20 +13,12 @@ from sentifuse.errors import UserError, listed
 from sentifuse.runtime.files import check_output, writing
 
 T = TypeVar("T")
-
-# The columns that are read; others are ignored. A text stands in the row, or in a file.
-COLUMNS = ("guid", "image", "text", "text_file")
+_FIGURES = ("confidence", "text_contribution", "image_contribution")
 
 
 @dataclass(frozen=True)
 class CsvRow:
-    """A row of the input.
-
-    Attributes:
-        line: the line of the file in which it ends, from 1.
-        guid: as given; empty without that column.
-        found: what to predict, or what is wrong with the row.
-    """
+    """A row of the input: the line in which it ends, from 1, and a pair, or what is wrong with it."""
 
     line: int
     guid: str
@@ -47,15 +39,11 @@ class Predicts(Protocol):
 def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[int, int]:
     """Predicts every row of `source` and writes `out`, atomically.
 
-    The columns of `out`: `line`, `guid`, `tag`, `p_<label>` for each class, `confidence`,
-    `text_contribution` and `image_contribution` to the predicted class, all with six decimals, and
-    `problem`, which is empty for a row that was predicted.
+    `out` has `line`, `guid`, `tag`, `p_<label>` for each class, `confidence`, `text_contribution` and
+    `image_contribution`, with six decimals, and `problem`, which is empty for a row that was predicted.
 
-    Args:
-        predictor: the model.
-        source: columns as in `COLUMNS`; paths are relative to its folder.
-        out: the predictions, in the order of the rows.
-        skip: whether a bad row is marked in its `problem`, or stops everything.
+    `source` has columns `image`, `text` or `text_file`, and perhaps `guid`; paths are relative to its folder.
+    With `skip` a bad row is marked in its `problem`, else it stops everything.
 
     Returns:
         How many rows were predicted, and how many were passed over.
@@ -65,16 +53,15 @@ def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[i
     """
     if not skip:
         # Mistakes that show without a prediction are told before the first one.
-        checked = _answered(predictor.check_many, read(source))
+        checked = _answered(predictor.check_many, source)
         _raise_bad(source, [_told(row, problem) for row, problem in checked if problem is not None])
-    figures = [f"p_{label}" for label in predictor.labels]
-    figures += ["confidence", "text_contribution", "image_contribution"]
+    figures = [*(f"p_{label}" for label in predictor.labels), *_FIGURES]
     bad: list[str] = []
     done = 0
     with writing(out) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["line", "guid", "tag", *figures, "problem"])
-        for row, found in _answered(predictor.try_many, read(source)):
+        for row, found in _answered(predictor.try_many, source):
             if isinstance(found, UserError):
                 bad.append(_told(row, found))
                 cells = ["", *[""] * len(figures), str(found)]
@@ -90,11 +77,6 @@ def predict(predictor: Predicts, source: Path, out: Path, skip: bool) -> tuple[i
 def check_files(source: Path, out: Path, more: Iterable[Path]) -> None:
     """Checks, before a model is loaded, that `out` can be written and is nothing that is read.
 
-    Args:
-        source: the input.
-        out: the predictions.
-        more: other files that are read.
-
     Raises:
         UserError: it cannot, or is `source`, one of `more`, or an image or a text file of a row.
     """
@@ -106,18 +88,8 @@ def check_files(source: Path, out: Path, more: Iterable[Path]) -> None:
         check_output("--out", out, (source.parent / str(name) for name in named if name))
 
 
-def read(source: Path) -> Iterator[CsvRow]:
-    """The rows of `source`, one at a time; images are not opened.
-
-    Raises:
-        UserError: no such file, not UTF-8, not CSV, or without the columns.
-    """
-    for line, record in _records(source):
-        yield _row(source.parent, line, record)
-
-
 def _records(source: Path) -> Iterator[tuple[int, dict[str | Any, str | Any]]]:
-    """Each row with the line in which it ends; raises what `read` raises."""
+    """Each row with the line in which it ends, one at a time."""
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -159,29 +131,23 @@ def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> CsvRow:
     pair = Pair(
         folder / image if image.strip() else None, content if file or words.strip() else None
     )
-    if pair == Pair():
-        return CsvRow(line, guid, UserError("neither an image nor a text"))
-    return CsvRow(line, guid, pair)
+    nothing = UserError("neither an image nor a text")
+    return CsvRow(line, guid, nothing if pair == Pair() else pair)
 
 
 def _answered(
-    ask: Callable[[Iterator[Pair]], Iterator[T]], rows: Iterable[CsvRow]
+    ask: Callable[[Iterator[Pair]], Iterator[T]], source: Path
 ) -> Iterator[tuple[CsvRow, T | UserError]]:
     """Each row with its answer, in order; only those that hold a pair are asked about."""
-    rows, ahead = tee(rows)
+    rows, ahead = tee(_row(source.parent, line, record) for line, record in _records(source))
     answers = ask(row.found for row in ahead if isinstance(row.found, Pair))
     for row in rows:
         yield row, next(answers) if isinstance(row.found, Pair) else row.found
 
 
 def _cells(found: Prediction) -> list[str]:
-    figures = [
-        *found.probabilities.values(),
-        found.confidence,
-        found.text_contribution,
-        found.image_contribution,
-    ]
-    return [found.label, *(f"{figure:.6f}" for figure in figures)]
+    added = [getattr(found, name) for name in _FIGURES]
+    return [found.label, *(f"{figure:.6f}" for figure in [*found.probabilities.values(), *added])]
 
 
 def _told(row: CsvRow, problem: UserError) -> str:

@@ -10,16 +10,18 @@ that the figures are the same.
 
 import io
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from sentifuse.data import images
 from sentifuse.data.text import clean
@@ -33,7 +35,7 @@ from sentifuse.features import online
 from sentifuse.features.batches import Dataset
 from sentifuse.features.encoding import Modality
 from sentifuse.features.online import Source
-from sentifuse.features.schema import Features, Meta
+from sentifuse.features.schema import Meta
 from sentifuse.models.classifier import INPUT_MODES
 
 PAIRS_A_BATCH = 32
@@ -46,11 +48,8 @@ ImageLike = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
 class Pair:
     """What to predict; one of the two may be missing.
 
-    Attributes:
-        image: see `ImageLike`; or None. Random views are drawn by a hash of the bytes, so a file and the
-            same picture without its file have other views.
-        text: the text itself, or None. A text of which cleaning leaves nothing is still a text, as it was
-            in training.
+    Random views are drawn by a hash of the image's bytes, so a file and the same picture without its file
+    have other views. A text of which cleaning leaves nothing is still a text, as it was in training.
     """
 
     image: ImageLike | None = None
@@ -59,32 +58,30 @@ class Pair:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of a pair.
+    """What the model says of a pair; `base` and the two contributions sum to `confidence`."""
 
-    Attributes:
-        label: the class with the highest probability.
-        probabilities: label -> probability, with the temperature; they sum to 1.
-        confidence: the probability of `label`.
-        text_contribution: what the text adds to `confidence`, -1..1; 0 without one.
-        image_contribution: the same for the image. The two and `base` sum to `confidence`.
-        base: the probability of `label` for a model that sees neither.
-        used: the modalities that the model read, of `image` and `text`.
-    """
-
-    label: str
-    probabilities: Mapping[str, float]
-    confidence: float
-    text_contribution: float
-    image_contribution: float
-    base: float
-    used: tuple[str, ...]
+    label: Annotated[str, Field(description="the class with the highest probability")]
+    probabilities: Annotated[
+        dict[str, float], Field(description="label -> probability; they sum to 1")
+    ]
+    confidence: Annotated[float, Field(description="the probability of `label`")]
+    text_contribution: Annotated[
+        float, Field(description="what the text adds to `confidence`, -1..1; 0 without one")
+    ]
+    image_contribution: Annotated[
+        float, Field(description="what the image adds to `confidence`, -1..1; 0 without one")
+    ]
+    base: Annotated[float, Field(description="the probability of `label` without seeing anything")]
+    used: Annotated[
+        tuple[str, ...],
+        Field(description="the modalities that the model read, of `image` and `text`"),
+    ]
 
 
 class Predictor:
     """A model and its backbone, ready to predict."""
 
     def __init__(self, loaded: Bundle, backbone: Backbone, max_pixels: int) -> None:
-        """Takes what `load` has checked."""
         self._bundle, self._backbone, self._max_pixels = loaded, backbone, max_pixels
         self._model = loaded.model.double()
         self._unread = INPUT_MODES[self._model.config.input_mode]
@@ -97,14 +94,11 @@ class Predictor:
     ) -> "Predictor":
         """Loads a bundle and its backbone.
 
-        Args:
-            folder: the bundle.
-            backbone: where the backbone is, if not where it was in training: a hub id or a folder.
-            max_pixels: larger images are refused.
+        `backbone` is a hub id or a folder, if it is not where it was in training. Images of more than
+        `max_pixels` are refused.
 
         Raises:
-            UserError: the bundle is damaged, its backbone is not here, or is not the one that it was
-                trained on.
+            UserError: the bundle is damaged, or the backbone that it was trained on is not here.
         """
         folder = Path(folder)
         loaded = loading.load(folder)
@@ -119,10 +113,6 @@ class Predictor:
     def predict(self, image: ImageLike | None = None, text: str | None = None) -> Prediction:
         """Predicts one pair; one of the two may be missing.
 
-        Args:
-            image: a path, bytes, a binary file, a picture of Pillow or an array (`ImageLike`).
-            text: the text itself.
-
         Raises:
             UserError: the image cannot be read, or there is nothing that the model reads.
         """
@@ -130,11 +120,7 @@ class Predictor:
         return prediction
 
     def predict_many(self, pairs: Iterable[Pair]) -> Iterator[Prediction]:
-        """Predicts pairs in their order, a batch in memory at a time.
-
-        Raises:
-            UserError: as of `predict`.
-        """
+        """Predicts pairs in their order, a batch in memory at a time; raises as `predict` does."""
         for found in self.try_many(pairs):
             if isinstance(found, UserError):
                 raise found
@@ -167,9 +153,9 @@ class Predictor:
 
     def _batch(self, pairs: Sequence[Pair]) -> list[Prediction]:
         contents = [self._content(pair) for pair in pairs]
-        groups: dict[tuple[Modality, ...], list[int]] = {}
+        groups = defaultdict(list)
         for place, content in enumerate(contents):
-            groups.setdefault(tuple(content), []).append(place)
+            groups[tuple(content)].append(place)
         found: dict[int, Prediction] = {}
         for used, places in groups.items():
             answers = self._answer([contents[place] for place in places], used)
@@ -180,7 +166,19 @@ class Predictor:
         self, samples: Sequence[Mapping[Modality, Source]], used: tuple[Modality, ...]
     ) -> list[Prediction]:
         """Predicts samples that all have the modalities `used`."""
-        features = self._features(samples)
+        config, record = self._model.config, self._bundle.encoding
+        meta = Meta(
+            image_dim=config.image_dim,
+            text_dim=config.text_dim,
+            image_token_dim=config.image_token_dim,
+            text_token_dim=config.text_token_dim,
+            views=record.views if self._bundle.predict_views == "mean" else 1,
+            image_tail=config.image_tail,
+            text_tail=config.text_tail,
+            image_fingerprint=record.image_fingerprint,
+            text_fingerprint=record.text_fingerprint,
+        )
+        features = online.encode(self._backbone, record, meta, samples)
         count = len(samples)
         found = attribution.attribute(
             self._model,
@@ -218,21 +216,6 @@ class Predictor:
         except OSError as error:
             raise UserError(f"{name}: {error.strerror or error}") from None
         return Source(name, raw)
-
-    def _features(self, samples: Sequence[Mapping[Modality, Source]]) -> Features:
-        config, record = self._model.config, self._bundle.encoding
-        meta = Meta(
-            image_dim=config.image_dim,
-            text_dim=config.text_dim,
-            image_token_dim=config.image_token_dim,
-            text_token_dim=config.text_token_dim,
-            views=record.views if self._bundle.predict_views == "mean" else 1,
-            image_tail=config.image_tail,
-            text_tail=config.text_tail,
-            image_fingerprint=record.image_fingerprint,
-            text_fingerprint=record.text_fingerprint,
-        )
-        return online.encode(self._backbone, record, meta, samples)
 
     def _prediction(self, found: Attribution, row: int, used: tuple[str, ...]) -> Prediction:
         probabilities = found.probabilities[row]

@@ -25,16 +25,7 @@ class RayPredictor:
     """Predicts as `predict_csv.Predicts` asks, with the processes of a cluster."""
 
     def __init__(self, cluster: Cluster, folder: Path, backbone: str | None) -> None:
-        """Checks the bundle.
-
-        Args:
-            cluster: its processes predict.
-            folder: the bundle, at a place that every node sees.
-            backbone: where the backbone is, as in `Predictor.load`.
-
-        Raises:
-            UserError: no bundle there, or a damaged one.
-        """
+        """Checks the bundle, which lies at a place that every node sees; raises as `bundle.verify` does."""
         self._cluster = cluster
         self._arguments = {
             "folder": folder,
@@ -83,17 +74,7 @@ class PairWorker:
     def __init__(
         self, folder: Path, backbone: str | None, libraries: dict[str, str], what: str
     ) -> None:
-        """Loads the bundle.
-
-        Args:
-            folder: the bundle.
-            backbone: where its backbone is.
-            libraries: `encoding_record.versions` of the process that asks.
-            what: `check` or `predict`.
-
-        Raises:
-            UserError: the bundle cannot be used here, or this node has other libraries.
-        """
+        """Loads the bundle to `check` or to `predict`; `libraries` are those of the process that asks."""
         if encoding_record.versions() != libraries:
             raise UserError(
                 f"a node of the cluster has other libraries than this machine: {encoding_record.versions()} "

@@ -1,7 +1,7 @@
-"""The test samples that are worth a look, as cards: picture, text, label and what each model said.
+"""The test samples that are worth a look, as cards.
 
-There are two kinds: the mistakes of which the model was surest, which are often wrong labels or irony; and
-the samples on which text alone and image alone disagree, so that fusion has to decide.
+The mistakes of which the model was surest are often wrong labels or irony. Where text alone and image alone
+disagree, fusion has to decide.
 """
 
 import base64
@@ -35,15 +35,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class SampleCard:
-    """One sample.
+    """One sample: its text, shortened, its picture as a `data:` URI, and what the models say.
 
-    Attributes:
-        guid: its name.
-        label: what the data say.
-        text: as it was written, shortened.
-        picture: a JPEG as a `data:` URI.
-        answers: of the model itself, of text alone, of image alone.
-        contributions: `text` and `image` -> what it adds to the model's probability, -1..1.
+    The answers are of the model itself, of text alone and of image alone. The contributions are what `text`
+    and `image` add to the model's probability, -1..1.
     """
 
     guid: str
@@ -73,13 +68,7 @@ def disagreements(samples: pd.DataFrame, labels: Sequence[str], count: int) -> p
 
 
 def cards(chosen: pd.DataFrame, labels: Sequence[str], manifest: pd.DataFrame) -> list[SampleCard]:
-    """Makes one card per row.
-
-    Args:
-        chosen: rows of `evaluate.sample_table`.
-        labels: class names.
-        manifest: where the files of each guid are.
-    """
+    """Makes one card per row of `evaluate.sample_table`; `manifest` says where the files are."""
     files = manifest.set_index("guid")
     return [_card(row, labels, files.loc[row["guid"]]) for row in chosen.to_dict("records")]
 
@@ -123,4 +112,9 @@ def _thumbnail(path: Path) -> str:
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=_JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return data_uri("image/jpeg", out.getvalue())
+
+
+def data_uri(kind: str, raw: bytes) -> str:
+    """A file of the MIME type `kind` as an address that holds it."""
+    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"

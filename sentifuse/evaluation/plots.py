@@ -21,11 +21,9 @@ Interval = tuple[float, float, float]
 
 
 def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> Figure:
-    """A confusion matrix: counts as numbers, shares of the actual class as colour.
+    """Counts (C, C) as numbers, shares of the actual class as colour.
 
-    Args:
-        counts: (C, C), rows are the actual, columns the predicted classes.
-        labels: C class names.
+    Rows are the actual, columns the predicted classes.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = _figure(4.6, 4.0)
@@ -46,9 +44,7 @@ def confusion_matrix(counts: NDArray[np.int64], labels: Sequence[str]) -> Figure
 def ablation(scores: Mapping[str, Sequence[float]], metric: str) -> Figure:
     """One bar per variant at the mean of its runs, with one standard deviation and a dot per run.
 
-    Args:
-        scores: variant -> the score of each run, 0..1.
-        metric: name of the score, for the axis.
+    `scores` are variant -> the `metric` of each run, 0..1.
     """
     figure = _figure(6.0, 0.9 + 0.5 * max(len(scores), 1))
     axes = figure.add_subplot()
@@ -67,9 +63,7 @@ def ablation(scores: Mapping[str, Sequence[float]], metric: str) -> Figure:
 def intervals(rows: Mapping[str, Mapping[str, Interval]], zero: bool) -> Figure:
     """Values with their intervals: one line per row name, one panel per score.
 
-    Args:
-        rows: row name -> score name -> value and interval.
-        zero: whether these are differences, which are read against a line at 0.
+    `zero` says that these are differences, which are read against a line at 0.
     """
     scores = list(next(iter(rows.values()), {}))
     figure = _figure(7.6, 0.9 + 0.42 * max(len(rows), 1))
@@ -95,9 +89,7 @@ def intervals(rows: Mapping[str, Mapping[str, Interval]], zero: bool) -> Figure:
 def learning_curves(stages: Mapping[str, pd.DataFrame], kept: Sequence[int]) -> Figure:
     """Loss and macro-F1 by epoch, one column per stage.
 
-    Args:
-        stages: stage name -> its history, as of `training.HISTORY`.
-        kept: the epoch of each stage whose weights were kept; 0 for none of them.
+    `kept` is the epoch of each stage whose weights were kept; 0 for none of them.
     """
     figure = _figure(7.6, 4.2)
     grid = figure.subplots(2, len(stages), squeeze=False, sharex="col")
@@ -128,9 +120,8 @@ def learning_curves(stages: Mapping[str, pd.DataFrame], kept: Sequence[int]) -> 
 def reliability(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Accuracy against confidence, before and after the temperature.
 
-    Args:
-        table: as of `calibration.reliability`, with a column `temperature`.
-        titles: value of that column -> title of its panel.
+    The table is that of `calibration.reliability`, with a column `temperature`, whose values are the keys
+    of `titles`.
     """
     figure = _figure(7.6, 3.8)
     panels = figure.subplots(1, len(titles), sharey=True)

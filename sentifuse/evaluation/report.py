@@ -1,10 +1,8 @@
 """The report: one HTML page that holds everything, which a browser opens without a network.
 
-The page is `report.html.j2`, beside this module, and this module fills it. Texts of samples are data: the
-template escapes them, and the page's own policy lets no script run.
+Texts of samples are data: the template escapes them, and the page's own policy lets no script run.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from sentifuse.evaluation import plots
-from sentifuse.evaluation.gallery import SampleCard
+from sentifuse.evaluation.gallery import SampleCard, data_uri
 from sentifuse.metrics.scores import COMPARED, confusion_by_name
 from sentifuse.runtime.files import read_csv, read_json
 
@@ -29,20 +27,7 @@ TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 
 @dataclass(frozen=True)
 class Findings:
-    """What the earlier stages have written.
-
-    Attributes:
-        labels: class names.
-        model: `config.json` of the checkpoint.
-        data: `metrics/data.json`.
-        evaluate: `metrics/evaluate.json`.
-        ablate: `metrics/ablate.json`.
-        runs: `plots/ablate_runs.csv`.
-        histories: of stage 1 and of stage 2.
-        confusion: `plots/confusion.csv`.
-        reliability: `plots/reliability.csv`.
-        risk_coverage: `plots/risk_coverage.csv`.
-    """
+    """What the earlier stages have written; `read` shows which file each comes from."""
 
     labels: Sequence[str]
     model: Mapping[str, Any]
@@ -57,14 +42,7 @@ class Findings:
 
 
 def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path) -> Findings:
-    """Reads the findings.
-
-    Args:
-        labels: class names.
-        model: `config.json` of the checkpoint.
-        metrics: the folder of the JSON files.
-        plots: the folder of the CSV files.
-    """
+    """Reads `config.json` of a checkpoint, and the folders of the JSON and of the CSV files."""
 
     def table(name: str) -> pd.DataFrame:
         return read_csv(plots / f"{name}.csv", text=_TEXT_COLUMNS)
@@ -86,13 +64,7 @@ def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path) -> Find
 def render(
     found: Findings, mistakes: Sequence[SampleCard], disagreements: Sequence[SampleCard]
 ) -> str:
-    """The page.
-
-    Args:
-        found: figures and curves.
-        mistakes: cards of the most confident mistakes.
-        disagreements: cards of samples on which text alone and image alone disagree.
-    """
+    """The page, in HTML."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -110,7 +82,10 @@ def render(
         titles=TITLES,
         variants={name: row for name, row in found.ablate.items() if name != "note"},
         kept=_kept(found.risk_coverage),
-        figures={name: _as_uri(figure) for name, figure in _figures(found).items()},
+        figures={
+            name: data_uri("image/svg+xml", plots.svg(figure).encode())
+            for name, figure in _figures(found).items()
+        },
         mistakes=mistakes,
         disagreements=disagreements,
     )
@@ -138,7 +113,7 @@ def _test_figures(found: Findings) -> dict[str, Figure]:
     counts = confusion_by_name(list(table["actual"]), list(table["predicted"]), labels)
     beside = {"this model": test, **found.evaluate["baselines"]}
     intervals = {
-        name: {TITLES[score]: (row[score], *_ends(row["interval"][score])) for score in COMPARED}
+        name: {TITLES[score]: _interval(row[score], row["interval"][score]) for score in COMPARED}
         for name, row in beside.items()
     }
     trust = test["calibration"]
@@ -169,18 +144,14 @@ def _differences(ablate: Mapping[str, Any]) -> dict[str, dict[str, plots.Interva
         own = row.get("minus_multimodal", {}) if isinstance(row, Mapping) else {}
         if all("low" in own.get(score, {}) for score in COMPARED):
             out[name] = {
-                f"{TITLES[score]}, points": (
-                    100 * own[score]["mean"],
-                    100 * own[score]["low"],
-                    100 * own[score]["high"],
-                )
+                f"{TITLES[score]}, points": _interval(own[score]["mean"], own[score], 100)
                 for score in COMPARED
             }
     return out
 
 
-def _ends(interval: Mapping[str, float]) -> tuple[float, float]:
-    return interval["low"], interval["high"]
+def _interval(value: float, ends: Mapping[str, float], unit: float = 1) -> plots.Interval:
+    return unit * value, unit * ends["low"], unit * ends["high"]
 
 
 def _kept(risk_coverage: pd.DataFrame) -> list[dict[Any, float]]:
@@ -200,8 +171,3 @@ def _share(value: float) -> str:
     """0.6875 -> `.688`, which is the usual way to print shares."""
     text = f"{value:.3f}"
     return text.removeprefix("0") if 0 <= value < 1 else text
-
-
-def _as_uri(figure: Figure) -> str:
-    raw = plots.svg(figure).encode()
-    return f"data:image/svg+xml;base64,{base64.b64encode(raw).decode()}"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
@@ -29,14 +29,13 @@ class Experiment:
 
     Attributes:
         name: of the experiment, of the branch or tag, the short commit, or `workspace`.
-        rev: commit, or `workspace`.
-        baseline: the commit that it derives from, by name; its own name for a commit.
+        baseline: the name of the commit that it derives from; its own name for a commit.
         created: time of the commit, ISO 8601 in UTC; empty for the workspace.
-        params: dotted key -> value as YAML has it: number, text, bool, None or list.
+        params: dotted key -> number, text, bool, None or list.
         metrics: dotted key -> number. Keys of `evaluate.json` stand as they are, those of any other
             file follow its name: `val.macro_f1`, `ablate.multimodal.macro_f1.mean`.
         stale: files of metrics that were made with other params, and were left out.
-        same_as: name of an experiment with the same params and metrics, if there is one before it.
+        same_as: name of the first experiment with the same params and metrics, if it is another one.
     """
 
     name: str
@@ -49,26 +48,12 @@ class Experiment:
     same_as: str = ""
 
 
-@dataclass(frozen=True)
-class Collected:
-    """What was found.
-
-    Attributes:
-        experiments: those that have metrics: first the experiments by time, then the commits that they
-            derive from, then the workspace.
-        skipped: why others are not among them (`queued`, `running`, `failed`, `stale`, `unreadable`,
-            `without metrics`) -> how many.
-    """
-
-    experiments: tuple[Experiment, ...]
-    skipped: Mapping[str, int] = field(default_factory=dict)
-
-
-def read() -> Collected:
+def read() -> tuple[tuple[Experiment, ...], dict[str, int]]:
     """Reads all experiments, the commits that they derive from, `HEAD` and the workspace.
 
-    Metrics that were made with other params than those beside them are left out; an experiment that
-    has no others is `stale`.
+    Returns:
+        Those with metrics: the experiments by time, the commits, the workspace; and why others are not
+        among them (`queued`, `running`, `failed`, `stale`, `unreadable`, `without metrics`) -> how many.
 
     Raises:
         UserError: not in a DVC repository, or in one without Git, or what DVC complains of.
@@ -91,7 +76,7 @@ def read() -> Collected:
                 skipped[one] += 1
     runs.sort(key=lambda run: (run.created, run.name, run.rev))
     places.sort(key=lambda place: (place.rev == "workspace", place.created, place.name))
-    return Collected(mark_repeats(runs + places), dict(sorted(skipped.items())))
+    return mark_repeats(runs + places), dict(sorted(skipped.items()))
 
 
 def mark_repeats(experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:

@@ -17,14 +17,7 @@ def summary(
     skipped: Mapping[str, int],
     metric: str,
 ) -> str:
-    """How many experiments count, and which do not and why.
-
-    Args:
-        chosen: all that were asked for.
-        ranked: those of them that count.
-        skipped: why others were never read -> how many.
-        metric: what is ranked by.
-    """
+    """How many of the `chosen` experiments count (`ranked`), and which do not and why."""
     lines = [f"experiments with {metric}: {len(ranked)}"]
     if repeats := [f"{one.name} = {one.same_as}" for one in chosen if one.same_as]:
         lines.append(f"not counted again, same params and metrics: {', '.join(repeats)}")

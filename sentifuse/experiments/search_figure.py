@@ -29,12 +29,8 @@ def draw(
 ) -> None:
     """Draws one line per run over all hyperparameters (Inselberg 1985), or a scatter plot over a single one.
 
-    Args:
-        columns: key -> the value of each of N runs: number, text, bool, None or list. 1 to `MOST` keys.
-        scores: N figures, the larger the better.
-        names: of the N runs; that of the best one is written.
-        metric: name of the scores.
-        path: of the file, .png or .svg; it is replaced atomically.
+    `columns` are 1 to `MOST` keys -> the value of each of N runs: number, text, bool, None or list. The N
+    `scores` are the better the larger; the best run's name is written. The file is a .png or .svg.
     """
     figure = Figure(figsize=(3 + 1.5 * len(columns), 4.8), layout="constrained")
     axes = figure.add_subplot()
@@ -83,13 +79,8 @@ def _heights(
     ordered = [*sorted(set(texts) - set(numbers)), *sorted(numbers, key=lambda text: numbers[text])]
     count = len(ordered)
     middles = (np.arange(count) + 0.5) / count
-    axes.vlines(
-        np.full(count, at),
-        middles - 0.35 / count,
-        middles + 0.35 / count,
-        colors="0.4",
-        linewidth=2,
-    )
+    half = 0.35 / count
+    axes.vlines([at] * count, middles - half, middles + half, colors="0.4", linewidth=2)
     style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "zorder": 4}
     behind = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
     for rank in {round(tick) for tick in np.linspace(0, count - 1, _TICKS)}:

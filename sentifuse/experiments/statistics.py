@@ -18,10 +18,7 @@ _LEAST_FOR_CORRELATION = 3
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson's r of a hyperparameter with the metric over `n` experiments.
-
-    `name` is the key, or `log10(key)`; `p` is two-sided, under independent normal errors.
-    """
+    """Pearson's r of a key or of `log10(key)` with the metric; p is two-sided, for normal errors."""
 
     name: str
     r: float

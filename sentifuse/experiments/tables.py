@@ -21,13 +21,7 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts under names.
-
-    Attributes:
-        columns: M names.
-        rows: M texts each; an empty one is shown as `-`.
-        numbers: which columns stand to the right.
-    """
+    """Rows of texts; an empty one is shown as `-`. The columns in `numbers` stand to the right."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]

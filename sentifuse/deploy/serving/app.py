@@ -10,25 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 
-from sentifuse.deploy.predictor import Predictor
+from sentifuse.deploy.predictor import Prediction, Predictor
 from sentifuse.deploy.serving.forms import FormRoute, read_text
-from sentifuse.deploy.serving.guards import KnownHosts, SecureHeaders
+from sentifuse.deploy.serving.guards import add_guards
 from sentifuse.deploy.serving.limits import BodyLimit, Limits, Workers
 from sentifuse.errors import UserError
 
 PAGE = Path(__file__).with_name("page.html")
-
-
-class PredictionOut(BaseModel):
-    """What the model says of a pair."""
-
-    label: str = Field(description="the class with the highest probability")
-    probabilities: dict[str, float] = Field(description="label -> probability; they sum to 1")
-    confidence: float = Field(description="the probability of `label`")
-    text_contribution: float = Field(description="what the text adds to `confidence`, -1..1")
-    image_contribution: float = Field(description="what the image adds to `confidence`, -1..1")
-    base: float = Field(description="the probability of `label` without seeing anything")
-    used: list[str] = Field(description="the modalities that spoke, of `image` and `text`")
 
 
 class LimitsOut(BaseModel):
@@ -67,13 +55,7 @@ _PROBLEMS = {
 def create_app(
     predictor: Predictor, limits: Limits, hosts: Collection[str] | None = None
 ) -> FastAPI:
-    """Builds the application.
-
-    Args:
-        predictor: loaded with `max_pixels` of the limits.
-        limits: what one request may cost.
-        hosts: the names of the server; None for any.
-    """
+    """Builds the application; `hosts` are the names of the server, None stands for any."""
     page = PAGE.read_text(encoding="utf-8")
     # FastAPI's own pages of documentation load their scripts from another server.
     app = FastAPI(title="sentifuse", version="1", docs_url=None, redoc_url=None)
@@ -90,9 +72,7 @@ def create_app(
         return JSONResponse({"detail": f"{first['loc'][-1]}: {first['msg']}"}, 422)
 
     app.add_middleware(BodyLimit, limits=limits)
-    if hosts is not None:
-        app.add_middleware(KnownHosts, hosts=hosts)
-    app.add_middleware(SecureHeaders, page=page)
+    add_guards(app, page, hosts)
     return app
 
 
@@ -132,7 +112,7 @@ def _prediction(predictor: Predictor, limits: Limits) -> APIRouter:
         text: Annotated[
             str | None, Form(description="the text, in any encoding; blank is none")
         ] = None,
-    ) -> PredictionOut:
+    ) -> Prediction:
         """Predicts a pair; one of the two may be missing."""
         words = read_text(text or "", request.state.charset)
         if words is not None and len(words) > limits.text_characters:
@@ -140,7 +120,6 @@ def _prediction(predictor: Predictor, limits: Limits) -> APIRouter:
                 f"text: {len(words)} characters, at most {limits.text_characters} are taken"
             )
         raw = await image.read() if image is not None else None
-        found = await workers.run(lambda: predictor.predict(raw, words))
-        return PredictionOut(**asdict(found))
+        return await workers.run(lambda: predictor.predict(raw, words))
 
     return router

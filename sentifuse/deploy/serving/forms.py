@@ -66,11 +66,9 @@ async def _as_bytes(request: Request) -> Request:
 
 
 def read_text(letters: str, charset: str) -> str | None:
-    """The text of a field, or None if it is blank.
+    """The text of a field with one letter per byte, or None if it is blank.
 
-    Args:
-        letters: one letter per byte.
-        charset: the one that the request names; if it is empty, `text.read` finds out.
+    `charset` is the one that the request names; if it is empty, `text.read` finds out.
 
     Raises:
         UserError: the bytes are no text, or not in that charset.

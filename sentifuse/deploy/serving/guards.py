@@ -1,57 +1,43 @@
-"""ASGI middleware that protects the page: from foreign host names, and from what a browser might load."""
+"""Protects the page: from foreign host names, and from what a browser might load."""
 
 import base64
 import hashlib
 import re
 from collections.abc import Collection
 
-from starlette.datastructures import URL, MutableHeaders
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.middleware.base import RequestResponseEndpoint
 
 
-class KnownHosts:
-    """ASGI middleware: 400 for a host name that is not one of the server's.
+def add_guards(app: FastAPI, page: str, hosts: Collection[str] | None) -> None:
+    """Answers 400 to a host name that is not one of `hosts`, and tells browsers to be strict.
 
     Otherwise any page on the web could point its own name at the address of this machine, and then send
     whatever requests it likes.
     """
+    names = None if hosts is None else {host.lower() for host in hosts}
+    headers = {
+        "Content-Security-Policy": _content_security_policy(page),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        self._app, self._hosts = app, {host.lower() for host in hosts}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    @app.middleware("http")
+    async def guard(request: Request, answer: RequestResponseEndpoint) -> Response:
         try:
-            host = URL(scope=scope).hostname if scope["type"] == "http" else None
-            known = host is None or host.lower() in self._hosts
+            host = request.url.hostname
+            known = names is None or host is None or host.lower() in names
         except ValueError:
-            host, known = "", False
+            host, known = "", names is None
         if known:
-            await self._app(scope, receive, send)
-            return
-        detail = f"host {host!r}: not a name of this server: start it with --allow-host {host}"
-        await JSONResponse({"detail": detail}, 400)(scope, receive, send)
-
-
-class SecureHeaders:
-    """ASGI middleware: every answer tells the browser to be strict."""
-
-    def __init__(self, app: ASGIApp, page: str) -> None:
-        self._app = app
-        self._headers = {
-            "Content-Security-Policy": _content_security_policy(page),
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-store",
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
-            await send(message)
-
-        await self._app(scope, receive, with_headers)
+            response = await answer(request)
+        else:
+            detail = f"host {host!r}: not a name of this server: start it with --allow-host {host}"
+            response = JSONResponse({"detail": detail}, 400)
+        response.headers.update(headers)
+        return response
 
 
 def _content_security_policy(page: str) -> str:

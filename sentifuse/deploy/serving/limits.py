@@ -18,13 +18,8 @@ T = TypeVar("T")
 class Limits:
     """The limits; each is 1 or more, but `queue` may be 0.
 
-    Attributes:
-        upload_bytes: of a request's body.
-        pixels: of an image; checked before it is decoded.
-        text_characters: of a text.
-        seconds: to send a request, and again to answer it, including the time in the queue.
-        workers: requests that are worked on at the same time, one thread each.
-        queue: requests that may wait for a worker.
+    A request has `seconds` to arrive, and again to be answered, including its time in the queue. There is one
+    thread per worker.
     """
 
     upload_bytes: int
@@ -39,7 +34,6 @@ class Workers:
     """Threads that work off a short queue."""
 
     def __init__(self, limits: Limits) -> None:
-        """Starts no thread before the first call."""
         self._seconds = limits.seconds
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="predict")
         self._places = threading.BoundedSemaphore(limits.workers + limits.queue)

@@ -1,31 +1,33 @@
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from sentifuse.errors import UserError
 from sentifuse.experiments import read as experiments
+from sentifuse.experiments.read import Experiment
 from tests import search
 
 pytestmark = pytest.mark.pipeline
 
 
-def by_name(collected: experiments.Collected) -> dict[str, experiments.Experiment]:
-    return {one.name: one for one in collected.experiments}
+def by_name(found: Iterable[Experiment]) -> dict[str, Experiment]:
+    return {one.name: one for one in found}
 
 
 def test_all_experiments_and_their_commits_are_read_with_typed_params(
     searched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(searched)
-    collected = experiments.read()
-    found = by_name(collected)
+    read, skipped = experiments.read()
+    found = by_name(read)
     runs = ["gated", "fast", "slow", "film"]
-    assert [one.name for one in collected.experiments][:4] == runs
+    assert [one.name for one in read][:4] == runs
     # `film` derives from `main`, the others from the commit before, which has no name.
     (first_commit,) = {found[name].baseline for name in runs[:3]}
     assert list(found)[4:] == [first_commit, "main", "workspace"]
     assert found["film"].baseline == "main"
-    assert collected.skipped == {}
+    assert skipped == {}
     assert found["fast"].params == {
         "seed": 42,
         "fusion": "concat",
@@ -56,9 +58,9 @@ def test_a_workspace_whose_params_were_not_run_is_stale(
     monkeypatch.chdir(searched)
     path = searched / "params.yaml"
     path.write_text(path.read_text().replace("concat", "gated"))
-    collected = experiments.read()
-    assert "workspace" not in by_name(collected)
-    assert collected.skipped == {"stale": 1}
+    read, skipped = experiments.read()
+    assert "workspace" not in by_name(read)
+    assert skipped == {"stale": 1}
 
 
 def test_metrics_of_a_stage_that_was_not_run_again_are_left_out(
@@ -71,7 +73,7 @@ def test_metrics_of_a_stage_that_was_not_run_again_are_left_out(
     assert own in path.read_text()
     lock = path.read_text().replace(own, "    - path: metrics/other.json\n")
     path.write_text(f"{lock}{ablate}    outs:\n{own}")
-    found = by_name(experiments.read())
+    found = by_name(experiments.read()[0])
     assert found["workspace"].stale == ("metrics/ablate.json",)
     assert "ablate.multimodal.macro_f1.mean" not in found["workspace"].metrics
     assert "val.macro_f1" in found["workspace"].metrics
@@ -83,9 +85,9 @@ def test_queued_experiments_are_counted_only(
 ) -> None:
     monkeypatch.chdir(searched)
     search.call(searched, "dvc", "exp", "run", "--queue", "--name", "later", "-S", "seed=1,2")
-    collected = experiments.read()
-    assert collected.skipped == {"queued": 2}
-    assert len(collected.experiments) == 7
+    read, skipped = experiments.read()
+    assert skipped == {"queued": 2}
+    assert len(read) == 7
 
 
 def test_commits_without_results_are_counted_only(
@@ -94,10 +96,10 @@ def test_commits_without_results_are_counted_only(
     monkeypatch.chdir(tmp_path)
     search.call(tmp_path, "git", "init", "--quiet")
     search.call(tmp_path, "dvc", "init", "--quiet")
-    assert experiments.read() == experiments.Collected(())
+    assert experiments.read() == ((), {})
     identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
     search.call(tmp_path, "git", *identity, "commit", "--quiet", "--message", "one")
-    assert experiments.read() == experiments.Collected((), {"without metrics": 2})
+    assert experiments.read() == ((), {"without metrics": 2})
 
 
 def test_only_a_dvc_repository_with_git_can_be_read(

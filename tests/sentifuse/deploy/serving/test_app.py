@@ -275,7 +275,7 @@ def test_the_description_is_typed_and_knows_the_errors(predictor: FakePredictor)
     document = own.get("/openapi.json").json()
     post = document["paths"]["/predict"]["post"]
     assert set(post["responses"]) == {"200", "400", "408", "413", "415", "422", "503", "504"}
-    answer = document["components"]["schemas"]["PredictionOut"]
+    answer = document["components"]["schemas"]["Prediction"]
     assert set(answer["required"]) == set(ANSWER)
     form = document["components"]["schemas"]["Body_predict_predict_post"]
     assert set(form["properties"]) == {"image", "text"}
