@@ -21,7 +21,9 @@ _WIDTH = 118
 CODE, LIBRARIES, END = "# code: make deps", "# libraries: make deps", "# end"
 
 # Of the requirements, those that no byte of a result comes from: they read params and draw progress.
-_WITHOUT_EFFECT = {"dvc", "pydantic", "pyyaml", "ruamel.yaml.clib", "tqdm", "vl-convert-python"}
+_WITHOUT_EFFECT = {
+    "dvc", "pydantic", "ruamel.yaml", "ruamel.yaml.clib", "tqdm", "vl-convert-python",
+}  # fmt: skip
 # A library -> what it leaves the work to.
 _THROUGH = {"transformers": ["tokenizers"], "scikit-learn": ["scipy"], "imagehash": ["scipy"]}
 

@@ -1,45 +1,17 @@
-"""The command line: `python -m sentifuse COMMAND`.
-
-python -m sentifuse check data/mine               # what is wrong with a data set, before any run
-python -m sentifuse recipe recipes/course.yaml    # the -S options for `dvc exp run`
-python -m sentifuse compare EXP_A EXP_B           # paired difference over splits
-python -m sentifuse analyze                       # rank all experiments, table and figure
-python -m sentifuse offline-plots                 # `dvc plots` pages that need no network
-python -m sentifuse predict --image a.jpg --text "what a day"
-python -m sentifuse serve                         # a page to try the model
-python -m sentifuse push-runs                     # the run-cache with its outputs, to a remote
-python -m sentifuse store                         # what was encoded and is kept; `store prune`
-python -m sentifuse mend                          # remove what a killed DVC stumbles over
-"""
+"""The command line, `python -m sentifuse COMMAND`. Each module imports what takes long when it is called."""
 
 import argparse
 
-from sentifuse.cli import (
-    analyze,
-    check,
-    compare,
-    mend,
-    offline_plots,
-    predict,
-    push_runs,
-    recipe,
-    serve,
-    store,
-)
+from sentifuse.cli import analyze, check, experiments, predict, serve, store
 from sentifuse.runtime.process import run
 
-# Each module imports what takes long when its command is called. Name -> module and help.
-COMMANDS = {
+# Name -> module and help; `experiments` declares further ones.
+_COMMANDS = {
     "check": (check, "list the bad samples of a data set"),
-    "recipe": (recipe, "print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)"),
-    "compare": (compare, "the paired difference between two experiments' ablation runs"),
     "analyze": (analyze, "rank, group and draw all experiments"),
     "predict": (predict, "predict a pair, or a CSV of pairs"),
     "serve": (serve, "a page to try a model"),
-    "offline-plots": (offline_plots, "let `dvc plots` make pages that need no network"),
-    "push-runs": (push_runs, "upload every run of a stage, so that other clones need not run it"),
     "store": (store, "list the feature store, or make room in it"),
-    "mend": (mend, "remove half-written locks of a killed DVC and damaged objects of its cache"),
 }
 
 
@@ -49,10 +21,11 @@ def main() -> None:
         prog="python -m sentifuse", description="Helpers beside `dvc`."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (module, about) in COMMANDS.items():
+    for name, (module, about) in _COMMANDS.items():
         options = commands.add_parser(name, help=about)
         module.add_options(options)
         options.set_defaults(call=module.run)
+    experiments.add_commands(commands)
     arguments = parser.parse_args()
     arguments.call(arguments)
 

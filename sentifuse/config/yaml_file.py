@@ -1,38 +1,12 @@
-"""Reads YAML as DVC does: by version 1.2, where `5e-06` is a number and `no` is text.
+"""Reads YAML as DVC does: by version 1.2, where `5e-06` is a number and `no` is text."""
 
-PyYAML follows version 1.1, in which neither holds; `dvc exp run -S stage2.lr_clip=5e-6` writes `5e-06`.
-"""
-
-import re
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from sentifuse.errors import UserError
-
-_BOOL, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
-
-
-class _Loader(yaml.SafeLoader):
-    """`SafeLoader` with the booleans and floats of YAML 1.2."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _FLOAT)]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    _FLOAT,
-    re.compile(
-        r"^(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    ),
-    list("-+0123456789."),
-)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -42,11 +16,19 @@ def read(path: Path) -> dict[str, Any]:
         UserError: no such file, not YAML, or not a mapping at the top level.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        document = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (
+        YAMLError,
+        ValueError,
+    ) as error:  # ValueError: not UTF-8, or a date that no calendar has
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path}: expected a mapping of keys to values")
     return document
+
+
+def parse(text: str) -> Any:
+    """The document in `text`; None if it is empty."""
+    return YAML(typ="safe").load(text)

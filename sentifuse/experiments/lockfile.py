@@ -6,23 +6,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from sentifuse.config import yaml_file
 
 _MISSING = object()
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads numbers as DVC does, and seven times as fast as Python's: there is one lock per experiment."""
-
-
-_Loader.yaml_implicit_resolvers = yaml_file._Loader.yaml_implicit_resolvers
-
-
 def read(text: str) -> dict[str, Any]:
     """The stages of a `dvc.lock` by name; none for an empty text."""
-    document = yaml.load(text, Loader=_Loader) or {}
+    document = yaml_file.parse(text) or {}
     return dict(document.get("stages", {}))
 
 
