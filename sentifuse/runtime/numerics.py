@@ -36,8 +36,7 @@ def hold(numerics: Numerics) -> None:
 def hold_as_trained(bundle: Path) -> None:
     """Lets this process compute as the training of a bundle did, so that the same figures come out.
 
-    Args:
-        bundle: its folder. If it cannot be read nothing happens here: `bundle.load` says what is wrong.
+    If the folder `bundle` cannot be read nothing happens here: `bundle.load` says what is wrong.
     """
     try:
         config = json.loads((bundle / "config.json").read_text(encoding="utf-8"))
