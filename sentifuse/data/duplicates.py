@@ -30,10 +30,7 @@ COLUMNS = ["guid", "group", "label", "split", "image", *LINKS.values()]
 
 
 def find(samples: pd.DataFrame) -> pd.DataFrame:
-    """Groups samples, labelled or not.
-
-    Args:
-        samples: with the columns of `inspection.COLUMNS`; the order of its rows changes no group.
+    """Groups samples with the columns of `inspection.COLUMNS`; the order of the rows changes no group.
 
     Returns:
         One row per sample, in the same order: `guid`, `group` (the smallest guid in it, in string order),
@@ -59,11 +56,7 @@ def merge_close(hashes: Sequence[str]) -> list[str]:
     enough to compare those that agree in two blocks: linear in the number of hashes as long as few do
     (multi-index hashing, Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing").
 
-    Args:
-        hashes: 16 hexadecimal digits each, or empty.
-
-    Returns:
-        For each hash the smallest of its cluster; an empty one stays empty.
+    Each hash, of 16 hexadecimal digits, becomes the smallest of its cluster; an empty one stays empty.
     """
     names = sorted(set(hashes) - {""})
     bits = np.array([int(name, 16) for name in names], dtype=np.uint64)
@@ -80,18 +73,8 @@ def merge_close(hashes: Sequence[str]) -> list[str]:
     return [merged.get(name, "") for name in hashes]
 
 
-def groups(found: pd.DataFrame) -> dict[str, str]:
-    """Guid -> name of its group."""
-    return dict(zip(found["guid"], found["group"], strict=True))
-
-
 def table(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """The samples that are in groups of two or more, to look at: `COLUMNS`, group by group.
-
-    Args:
-        found: what `find` returned.
-        splits: the split table of the same samples.
-    """
+    """Those samples of `find` that are in groups of two or more, to look at: `COLUMNS`, group by group."""
     rows = _shared(_joined(found, splits), "group")
     return rows[COLUMNS].sort_values(["group", "guid"], ignore_index=True)
 
@@ -99,10 +82,7 @@ def table(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
 def report(found: pd.DataFrame, splits: pd.DataFrame, ungrouped: pd.DataFrame) -> dict[str, Any]:
     """Counts duplicates, and what they would do and do to the evaluation.
 
-    Args:
-        found: what `find` returned.
-        splits: the split table that was made.
-        ungrouped: the table of the split with the same seed that ignores groups.
+    `ungrouped` is the table of the split with the same seed that ignores groups.
 
     Returns:
         `groups` of two or more labelled samples, the `samples` in them, and `samples_by_link`, those
@@ -134,7 +114,7 @@ def report(found: pd.DataFrame, splits: pd.DataFrame, ungrouped: pd.DataFrame) -
 
 
 def summary(report: dict[str, Any]) -> str:
-    """What `report` found, in a line to print."""
+    """What `report` found, in one line."""
     twins = {name: sum(counts.values()) for name, counts in report["twins_in_train"].items()}
     return (
         f"duplicates: {report['groups']} groups of {report['samples']} labelled samples, "

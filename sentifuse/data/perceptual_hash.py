@@ -18,10 +18,7 @@ _MIN_CONTRAST = 2.0
 
 
 def perceptual_hash(image: Image.Image) -> str:
-    """Hashes an image, and in doing so decodes all of it.
-
-    Args:
-        image: as `images.open_image` returns it, not decoded yet.
+    """Hashes what `images.open_image` returned, and in doing so decodes all of it.
 
     Returns:
         16 hexadecimal digits; empty for a picture with too little in it to tell it from others: one

@@ -19,46 +19,27 @@ from sentifuse.data.splits import LabelRow
 
 @dataclass(frozen=True)
 class RawData:
-    """All that there is.
-
-    Attributes:
-        labels: what the label files say.
-        samples: what the samples' files hold, of the rows that name files: `inspection.COLUMNS`.
-        problems: all that is wrong.
-        notes: all that is odd.
-    """
+    """All that there is."""
 
     labels: label_files.LabelTable
-    samples: pd.DataFrame
+    samples: pd.DataFrame  # `inspection.COLUMNS`, of the rows that name files
     problems: list[Problem]
     notes: list[Problem]
 
 
 @dataclass(frozen=True)
 class Usable:
-    """What to work with.
+    """What to work with."""
 
-    Attributes:
-        labelled: rows whose image and text are both usable.
-        predict: all rows to predict, in the order of the test file.
-        samples: those of these with an image or a text, as in `RawData`.
-        no_input: guids of the rows to predict that have neither.
-        report: counts for `metrics/data.json`.
-    """
-
-    labelled: list[LabelRow]
-    predict: list[LabelRow]
-    samples: pd.DataFrame
-    no_input: frozenset[str]
-    report: dict[str, Any]
+    labelled: list[LabelRow]  # those whose image and text are both usable
+    predict: list[LabelRow]  # all, in the order of the test file
+    samples: pd.DataFrame  # those of these with an image or a text, as in `RawData`
+    no_input: frozenset[str]  # guids of the rows to predict that have neither
+    report: dict[str, Any]  # counts for `metrics/data.json`
 
 
 def read(root: Path, labels: tuple[str, ...]) -> RawData:
-    """Reads every file of the data set.
-
-    Args:
-        root: its folder.
-        labels: the tags that a labelled row may have.
+    """Reads every file of the data set; a labelled row may have the tags `labels`.
 
     Raises:
         UserError: no such folder, or label files that cannot be read as such.

@@ -6,15 +6,18 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 from sentifuse.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Row = TypeVar("Row")
 
 
 @contextmanager
@@ -168,12 +171,21 @@ def read_csv(path: Path, text: Sequence[str]) -> "pd.DataFrame":
     return pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
 
 
-def csv_rows(path: Path) -> Iterator[list[str]]:
-    """The rows of a CSV file below its header, one at a time."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        next(rows, None)
-        yield from rows
+@dataclass(frozen=True)
+class CsvRows(Generic[Row]):
+    """The rows of a CSV file below its header, read one at a time, each time anew: none is held.
+
+    `make` is the `_make` of a named tuple with the columns of the file.
+    """
+
+    path: Path
+    make: Callable[[list[str]], Row]
+
+    def __iter__(self) -> Iterator[Row]:
+        with self.path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            next(rows, None)
+            yield from map(self.make, rows)
 
 
 def sha256(raw: bytes) -> str:
