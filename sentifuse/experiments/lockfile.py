@@ -22,13 +22,7 @@ def stale_outputs(stages: Mapping[str, Any], params: Mapping[str, Any]) -> set[s
 
     A stage is stale if one of its params has another value than in the lock, if one of its inputs has another
     hash than the stage that writes it recorded, or if that stage is stale. Code is not looked at.
-
-    Args:
-        stages: of `read`.
-        params: file -> its document, nested.
-
-    Returns:
-        Paths as the lock has them.
+    `stages` are those of `read`, `params` maps files to their documents, and paths are as the lock has them.
     """
     writers = {
         out["path"]: (name, out.get("md5"))

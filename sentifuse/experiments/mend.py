@@ -20,16 +20,10 @@ from sentifuse.config import yaml_file
 
 
 def mend(root: Path, cache: Path, dvc: Path) -> list[Path]:
-    """Removes what DVC stops at; must not run beside DVC.
+    """Removes what DVC stops at, and returns it; must not run beside DVC.
 
-    Args:
-        root: the folder of `dvc.lock`.
-        cache: DVC's cache, `.dvc/cache` by default.
-        dvc: the folder `.dvc`, which lies further up where a pipeline lies deeper in a repository.
-
-    Returns:
-        What was removed. If an object of the cache was, DVC will hash all outputs anew, since one of them
-        may be a copy of it.
+    `root` is the folder of `dvc.lock`, and `dvc` the folder `.dvc`, which may lie further up. If an object of
+    the cache is removed, DVC will hash all outputs anew, since one of them may be a copy of it.
     """
     lock = root / "dvc.lock"
     readers: dict[Path, Callable[[bytes], Any]] = {
