@@ -36,7 +36,6 @@ def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted keys and their values; empty sections are left out."""
     found: dict[str, Any] = {}
     for key, value in document.items():
-        found |= (
-            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-        )
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return found

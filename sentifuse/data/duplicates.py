@@ -1,15 +1,7 @@
 """Samples that are the same picture or the same text.
 
 Two samples are linked if their image files are equal, if their pictures are nearly identical (close
-perceptual hashes), or if their cleaned texts are equal. Groups are the connected components. The work is
-linear in the number of samples: only equal keys are looked for.
-
-Copies of one picture do not always get an equal hash, for a coefficient may lie close to the median: hashes
-that differ in two bits at most count as one. Of 400 pictures of MVSA-Single, saved again at JPEG quality 60
-or scaled to .8 or .5, 86 to 92 % have an equal hash, and over 99 % one that close. Among its 4,000 labelled
-pictures 137 pairs are that close, 134 of them equal: just the pairs whose 32 x 32 grey values correlate
-above .98. Variants of one product's picture differ in 4 or 6 bits, other pictures in 8 or more. dHash is
-worse: different pictures differ in 3 bits by it; pHash of 100 bits finds fewer copies.
+perceptual hashes), or if their cleaned texts are equal. Groups are the connected components.
 """
 
 from collections.abc import Sequence
@@ -22,7 +14,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-MAX_DISTANCE = 2  # bits
+# In bits: a coefficient of the hash may lie close to the median. Of 400 pictures of MVSA-Single, saved
+# again at JPEG quality 60 or scaled to .8 or .5, 86 to 92 % have an equal hash, and over 99 % one that close.
+# Among its 4,000 labelled pictures 137 pairs are that close, 134 of them equal. Variants of one product's
+# picture differ in 4 or 6 bits, other pictures in 8 or more. With dHash different pictures differ in 3.
+MAX_DISTANCE = 2
 
 # Kind of link -> the column whose equal values make it; an empty value links nothing.
 LINKS = {"image_file": "image_sha256", "near_identical_image": "image_hash", "text": "clean_text"}
@@ -82,15 +78,10 @@ def table(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
 def report(found: pd.DataFrame, splits: pd.DataFrame, ungrouped: pd.DataFrame) -> dict[str, Any]:
     """Counts duplicates, and what they would do and do to the evaluation.
 
-    `ungrouped` is the table of the split with the same seed that ignores groups.
-
-    Returns:
-        `groups` of two or more labelled samples, the `samples` in them, and `samples_by_link`, those
-        that share an image file, a near-identical image or a text with another one;
-        `label_agreement`, the share of linked pairs with one label (None without a pair);
-        `groups_with_different_labels`; `twins_in_train`, the samples of validation and test with one
-        of their group in train, in both splits. All of these over labelled samples only. Then
-        `groups_with_unlabelled`, which have labelled samples and samples to predict.
+    `ungrouped` is the table of the split with the same seed that ignores groups. `groups` are those of two or
+    more, `label_agreement` is the share of linked pairs with one label (None without a pair), and
+    `twins_in_train` counts the samples of validation and test with one of their group in train. All are over
+    labelled samples only, but `groups_with_unlabelled`, which have labelled samples and samples to predict.
     """
     rows = _joined(found, splits)
     is_labelled = rows["split"] != "predict"

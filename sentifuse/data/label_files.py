@@ -89,11 +89,9 @@ def check_labels(root: Path, rows: list[LabelRow], labels: tuple[str, ...]) -> N
 
 
 def read_rows(path: Path) -> tuple[list[LabelRow], dict[int, Problem]]:
-    """Reads one label file.
+    """The rows in file order; and place -> what is wrong, for the rows that do not have two fields.
 
-    Returns:
-        The rows in file order; and place -> what is wrong, for the rows that do not have two fields. Of
-        these the first field is taken for the guid, and the tag is empty.
+    Of these the first field is taken for the guid, and the tag is empty.
 
     Raises:
         UserError: the file is missing, is not text, lacks the header, or is no CSV.

@@ -1,8 +1,7 @@
 """The raw data set as a whole: label files and the files that they name, and what is usable of it.
 
-The raw layout is that of the course's data: `ROOT/data/{guid}.jpg|.jpeg|.png|.webp`,
-`ROOT/data/{guid}.txt`, and the label files `ROOT/train.txt` and `ROOT/test_without_label.txt`.
-Suffixes may be in upper case.
+The layout is that of the course's data: `ROOT/data/{guid}.jpg|.jpeg|.png|.webp`, `ROOT/data/{guid}.txt`, and
+the label files `ROOT/train.txt` and `ROOT/test_without_label.txt`. Suffixes may be in upper case.
 """
 
 from collections import Counter
@@ -54,10 +53,9 @@ def read(root: Path, labels: tuple[str, ...]) -> RawData:
 def usable(
     data: RawData, root: Path, labels: tuple[str, ...], policy: Literal["error", "skip"]
 ) -> Usable:
-    """Applies the policy for bad samples, `data.on_bad_sample`.
+    """Applies the policy for bad samples, `data.on_bad_sample`: `error` stops with the list.
 
-    `error` stops with the list. `skip` leaves bad labelled rows out of training and evaluation; rows to
-    predict stay, and are predicted from what they have.
+    `skip` leaves bad labelled rows out; rows to predict stay, and are predicted from what they have.
 
     Raises:
         UserError: a bad sample with the policy `error`; a label without a usable row.

@@ -55,15 +55,8 @@ def assign(
     group counts as one with its most frequent label, the first in the alphabet of equally frequent
     ones. Where every row stands alone, that is the plain stratified split.
 
-    Args:
-        rows: in file order.
-        groups: guid -> name of its group; a guid that it lacks stands alone.
-        seed: `random_state` of both splits.
-        val_size: share of the groups for validation; 0 for none.
-        test_size: share of the groups for the test; 0 for none. Both together are below 1.
-
-    Returns:
-        The part of each row: `train`, `val` or `test`.
+    `groups` maps guids to names; a guid that it lacks stands alone. The sizes are shares of the groups, 0 for
+    none, together below 1. Returns the part of each row: `train`, `val` or `test`.
 
     Raises:
         UserError: a label has too few groups for these shares.

@@ -83,12 +83,8 @@ def _replacing(path: Path, unique: str = "") -> Iterator[Path]:
 def write_bytes(path: Path, raw: bytes, unique: str = "", sync: bool = False) -> None:
     """Writes `raw` atomically; makes the folder.
 
-    Args:
-        path: the file that appears.
-        raw: its bytes.
-        unique: part of the partial file's name, where several processes may write `path` at a time.
-            Without it the next run writes over what a killed one leaves.
-        sync: whether even a power cut leaves no half file.
+    Where several processes may write `path` at a time, `unique` is part of the partial file's name; without
+    it the next run writes over what a killed one leaves. With `sync` even a power cut leaves no half file.
     """
     with _replacing(path, unique) as partial, partial.open("wb") as file:
         file.write(raw)
