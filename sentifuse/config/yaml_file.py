@@ -3,9 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from sentifuse.errors import UserError
 
 
@@ -15,6 +12,9 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, not YAML, or not a mapping at the top level.
     """
+    # Late, for its import sets filters of warnings, and a program that only predicts reads no YAML.
+    from ruamel.yaml.error import YAMLError
+
     try:
         document = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -31,4 +31,6 @@ def read(path: Path) -> dict[str, Any]:
 
 def parse(text: str) -> Any:
     """The document in `text`; None if it is empty."""
+    from ruamel.yaml import YAML
+
     return YAML(typ="safe").load(text)
