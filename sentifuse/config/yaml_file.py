@@ -12,17 +12,11 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, not YAML, or not a mapping at the top level.
     """
-    # Late, for its import sets filters of warnings, and a program that only predicts reads no YAML.
-    from ruamel.yaml.error import YAMLError
-
     try:
         document = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (
-        YAMLError,
-        ValueError,
-    ) as error:  # ValueError: not UTF-8, or a date that no calendar has
+    except ValueError as error:  # of `parse`, or not UTF-8
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path}: expected a mapping of keys to values")
@@ -30,7 +24,16 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def parse(text: str) -> Any:
-    """The document in `text`; None if it is empty."""
-    from ruamel.yaml import YAML
+    """The document in `text`; None if it is empty.
 
-    return YAML(typ="safe").load(text)
+    Raises:
+        ValueError: not YAML, or a date that no calendar has.
+    """
+    # Late, for its import sets filters of warnings, and a program that only predicts reads no YAML.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ValueError(str(error)) from None

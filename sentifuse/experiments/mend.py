@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 
 from sentifuse.config import yaml_file
@@ -45,7 +44,7 @@ def mend(root: Path, cache: Path, dvc: Path) -> list[Path]:
 def _fails(read: Callable[[bytes], Any], path: Path) -> bool:
     try:
         read(path.read_bytes())
-    except (ValueError, YAMLError, Invalid):
+    except (ValueError, Invalid):
         return True
     return False
 
