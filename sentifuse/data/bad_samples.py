@@ -35,9 +35,6 @@ class Problem:
         return f"guid {shown(self.guid)}: {shown(self.file)}{reason}{detail}"
 
 
-COLUMNS = [field.name for field in fields(Problem)]
-
-
 def shown(name: str) -> str:
     """`name` as it is, or in quotes with escapes where it could be misread or has line ends."""
     return name if name.isprintable() and name.strip() == name != "" else ascii(name)
@@ -57,9 +54,10 @@ def counts(problems: Iterable[Problem]) -> dict[str, int]:
 
 
 def table(problems: Sequence[Problem]) -> pd.DataFrame:
-    """One row per problem with `COLUMNS`, reason by reason."""
+    """One row per problem with the fields of `Problem`, reason by reason."""
+    columns = [field.name for field in fields(Problem)]
     ordered = sorted(problems, key=lambda problem: problem.reason)
-    return pd.DataFrame(ordered, columns=COLUMNS, dtype=str)
+    return pd.DataFrame(ordered, columns=columns, dtype=str)
 
 
 def refuse(root: Path, problems: Sequence[Problem]) -> None:
