@@ -44,13 +44,14 @@ def main(p: Params) -> None:
     from sentifuse.evaluation import incomplete, predictions
     from sentifuse.features import schema
     from sentifuse.models import checkpoint
+    from sentifuse.runtime import files
 
     loaded = checkpoint.load(MODEL)
     portions = incomplete.predict(
         loaded.model,
         schema.read(FEATURES),
-        splits.SplitRows(SPLITS),
-        manifest.incomplete(manifest.Samples(MANIFEST)),
+        files.CsvRows(SPLITS, splits.SplitRow._make),
+        manifest.incomplete(files.CsvRows(MANIFEST, manifest.Sample._make)),
         loaded.info["predict_views"],
         loaded.info["temperature"],
     )

@@ -102,7 +102,7 @@ def main(p: Params) -> None:
         )
         encoders = preprocessing.load(backbone.name, backbone.revision, backbone.fingerprint)
         found = preprocessing.preprocess(
-            manifest.Samples(MANIFEST),
+            files.CsvRows(MANIFEST, manifest.Sample._make),
             encoders,
             encoding_record.of(
                 encoders, backbone.name, backbone.revision, setting, 1 + p.augment.views

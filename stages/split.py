@@ -58,11 +58,12 @@ def main(p: Params) -> None:
 
     ungrouped = split({})
     found = duplicates.find(data.samples)
-    table = split(duplicates.groups(found)) if p.split.group_duplicates else ungrouped
+    groups = dict(zip(found["guid"], found["group"], strict=True))
+    table = split(groups) if p.split.group_duplicates else ungrouped
     report = duplicates.report(found, table, ungrouped)
     manifest.write(data.samples, MANIFEST)
-    splits.write(table, SPLITS)
-    splits.write(duplicates.table(found, table), DUPLICATES)
+    files.write_csv(SPLITS, table)
+    files.write_csv(DUPLICATES, duplicates.table(found, table))
     files.write_csv(BAD_SAMPLES, bad_samples.table(raw.problems))
     counts = {"samples": splits.counts(table), "duplicates": report, "bad_samples": data.report}
     files.write_json(METRICS, counts)

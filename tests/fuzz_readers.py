@@ -115,7 +115,7 @@ def mutate(raw: bytes, others: list[bytes], draw: random.Random) -> bytes:
 def read_image(raw: bytes) -> str:
     """What became of it."""
     try:
-        images.centre(images.read(raw, MAX_PIXELS), _SPEC)
+        images.centre(images.decode(images.open_image(raw, MAX_PIXELS)), _SPEC)
     except ImageError as error:
         return f"image: {error.reason}"
     return "image: read"

@@ -38,14 +38,14 @@ def run(arguments: argparse.Namespace) -> None:
     from sentifuse.data import label_files, raw_data
 
     found = raw_data.read(arguments.root, labels)
-    print(as_json(found) if arguments.json else as_text(found))
+    print(_json(found) if arguments.json else _text(found))
     label_files.check_labels(arguments.root, found.labels.labelled, labels)
     if found.problems:
         sys.exit(1)
 
 
-def as_text(found: "RawData") -> str:
-    """The report to read: one heading per reason, one line per sample."""
+def _text(found: "RawData") -> str:
+    """One heading per reason, one line per sample."""
     from sentifuse.data.bad_samples import by_reason
 
     labels = found.labels
@@ -58,8 +58,7 @@ def as_text(found: "RawData") -> str:
     return "\n".join([*lines, "", f"{rows} bad rows" if rows else "no bad rows"])
 
 
-def as_json(found: "RawData") -> str:
-    """The same as one JSON object, for programs."""
+def _json(found: "RawData") -> str:
     document = {
         "labelled_rows": found.labels.train_rows,
         "rows_to_predict": len(found.labels.predict),

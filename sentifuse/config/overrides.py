@@ -1,6 +1,7 @@
 """A named recipe, a YAML file with some keys of `params.yaml`, as options of `dvc exp run`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,16 @@ from sentifuse.errors import UserError
 
 
 def as_options(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
-    """Turns each value of `recipe` into `-S key=value`.
+    """Turns each value of `recipe` into two words, such as `-S` and `stage1.epochs=10`.
 
-    Args:
-        recipe: a YAML mapping; nested keys are joined by dots.
-        params: the file that it changes; a key that it lacks is a misspelt one.
-
-    Returns:
-        `["-S", "fusion=concat", "-S", "stage1.epochs=10", ...]`, none with white space, so that a
-        shell can split them.
+    None has white space, so that a shell can split them.
 
     Raises:
         UserError: no such file, not a mapping, a key that `params` lacks, a value with white space.
     """
-    known = _flat(yaml_file.read(params), "")
+    known = flat(yaml_file.read(params))
     options = []
-    for key, value in _flat(yaml_file.read(recipe), "").items():
+    for key, value in flat(yaml_file.read(recipe)).items():
         if key not in known:
             raise UserError(f"{recipe}: {key}: no such key in {params}")
         # DVC takes letters beyond ASCII in quotes only, which `$(...)` leaves in place.
@@ -37,11 +32,10 @@ def as_options(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
     return options
 
 
-def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            out |= _flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
+def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and their values; empty sections are left out."""
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found

@@ -44,11 +44,9 @@ STRICT: Any = {"extra": "forbid", "strict": True}
 
 
 def load(kind: type[Params], path: Path = PARAMS_FILE) -> Params:
-    """Reads the top-level keys of `path` that are fields of `kind`.
+    """Reads the top-level keys of `path` that are fields of `kind`, a frozen dataclass.
 
-    Args:
-        kind: a frozen dataclass; nested sections are dataclasses with `__pydantic_config__ = STRICT`.
-        path: the YAML file.
+    Nested sections are dataclasses with `__pydantic_config__ = STRICT`.
 
     Raises:
         UserError: one line that names the key, the value and what is allowed.

@@ -1,7 +1,7 @@
 """The sections of `params.yaml` that say how to split and train; what each key means stands there.
 
-Values are checked here as far as they can be without data and without torch, so that a wrong one stops in the
-first second.
+The class of a section has its name. Values are checked here as far as they can be without data and without
+torch, so that a wrong one stops in the first second.
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,6 @@ def check_mode(fusion: Fusion, input_mode: InputMode) -> None:
 
 @dataclass(frozen=True)
 class Data:
-    """The section `data`."""
-
     __pydantic_config__ = STRICT
     root: Annotated[str, Field(min_length=1)]
     on_bad_sample: Literal["error", "skip"]
@@ -41,8 +39,6 @@ class Data:
 
 @dataclass(frozen=True)
 class Split:
-    """The section `split`."""
-
     __pydantic_config__ = STRICT
     seed: Seed
     val_size: Fraction
@@ -60,8 +56,6 @@ class Split:
 
 @dataclass(frozen=True)
 class IntervalOptions:
-    """The section `interval`."""
-
     __pydantic_config__ = STRICT
     level: Annotated[float, Field(gt=0, lt=1)]
     resamples: Annotated[int, Field(ge=100)]
@@ -69,8 +63,6 @@ class IntervalOptions:
 
 @dataclass(frozen=True)
 class ImageViews:
-    """The section `image_views`."""
-
     __pydantic_config__ = STRICT
     train: Literal["plain", "draw", "mean"]
     predict: Literal["plain", "mean"]
@@ -78,8 +70,6 @@ class ImageViews:
 
 @dataclass(frozen=True)
 class Head:
-    """The section `head`."""
-
     __pydantic_config__ = STRICT
     hidden_dims: tuple[PositiveInt, ...]
     dropout: Fraction
@@ -87,8 +77,6 @@ class Head:
 
 @dataclass(frozen=True)
 class Loss:
-    """The section `loss`."""
-
     __pydantic_config__ = STRICT
     class_weights: Literal["none", "sqrt", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
     label_smoothing: Fraction
@@ -122,8 +110,6 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Stage1(Schedule):
-    """The section `stage1`."""
-
     # The encoders are frozen, and a batch is too small to be shared by threads.
     lr_clip: ClassVar[float] = 0.0
     layer_decay: ClassVar[float] = 1.0
@@ -132,8 +118,6 @@ class Stage1(Schedule):
 
 @dataclass(frozen=True)
 class Stage2(Schedule):
-    """The section `stage2`."""
-
     restart_head: bool
     members: PositiveInt
     lr_clip: Rate
@@ -156,11 +140,7 @@ class StageRecipe(Generic[AnyStage]):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make and train a model; the fields are keys of `params.yaml`.
-
-    Attributes:
-        stage2: None where stage 1 is all, so that the encoders stay frozen.
-    """
+    """How to make and train a model; the fields are keys of `params.yaml`."""
 
     fusion: Fusion
     input_mode: InputMode
@@ -168,4 +148,4 @@ class Recipe:
     loss: Loss
     image_views: ImageViews
     stage1: Stage1
-    stage2: Stage2 | None
+    stage2: Stage2 | None  # None where stage 1 is all, so that the encoders stay frozen

@@ -1,25 +1,20 @@
 """What is wrong with samples, one `Problem` each, and how it is told."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
 from sentifuse.errors import UserError, listed
 
-COLUMNS = ["guid", "file", "reason", "detail"]
-
 
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with one sample.
 
-    Attributes:
-        guid: as the label file has it, whatever that is.
-        file: the path of the file that it was found in.
-        reason: what is wrong, the same words for all samples alike.
-        detail: what was found; may be empty.
+    `guid` is as the label file has it, `file` the path of the file that it was found in, and `reason` the
+    same words for all samples alike. `detail` is what was found; it may be empty.
     """
 
     guid: str
@@ -59,9 +54,10 @@ def counts(problems: Iterable[Problem]) -> dict[str, int]:
 
 
 def table(problems: Sequence[Problem]) -> pd.DataFrame:
-    """One row per problem with `COLUMNS`, reason by reason."""
-    rows = [asdict(problem) for found in by_reason(problems).values() for problem in found]
-    return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
+    """One row per problem with the fields of `Problem`, reason by reason."""
+    columns = [field.name for field in fields(Problem)]
+    ordered = sorted(problems, key=lambda problem: problem.reason)
+    return pd.DataFrame(ordered, columns=columns, dtype=str)
 
 
 def refuse(root: Path, problems: Sequence[Problem]) -> None:

@@ -1,15 +1,7 @@
 """Samples that are the same picture or the same text.
 
 Two samples are linked if their image files are equal, if their pictures are nearly identical (close
-perceptual hashes), or if their cleaned texts are equal. Groups are the connected components. The work is
-linear in the number of samples: only equal keys are looked for.
-
-Copies of one picture do not always get an equal hash, for a coefficient may lie close to the median: hashes
-that differ in two bits at most count as one. Of 400 pictures of MVSA-Single, saved again at JPEG quality 60
-or scaled to .8 or .5, 86 to 92 % have an equal hash, and over 99 % one that close. Among its 4,000 labelled
-pictures 137 pairs are that close, 134 of them equal: just the pairs whose 32 x 32 grey values correlate
-above .98. Variants of one product's picture differ in 4 or 6 bits, other pictures in 8 or more. dHash is
-worse: different pictures differ in 3 bits by it; pHash of 100 bits finds fewer copies.
+perceptual hashes), or if their cleaned texts are equal. Groups are the connected components.
 """
 
 from collections.abc import Sequence
@@ -22,7 +14,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-MAX_DISTANCE = 2  # bits
+# In bits: a coefficient of the hash may lie close to the median. Of 400 pictures of MVSA-Single, saved
+# again at JPEG quality 60 or scaled to .8 or .5, 86 to 92 % have an equal hash, and over 99 % one that close.
+# Among its 4,000 labelled pictures 137 pairs are that close, 134 of them equal. Variants of one product's
+# picture differ in 4 or 6 bits, other pictures in 8 or more. With dHash different pictures differ in 3.
+MAX_DISTANCE = 2
 
 # Kind of link -> the column whose equal values make it; an empty value links nothing.
 LINKS = {"image_file": "image_sha256", "near_identical_image": "image_hash", "text": "clean_text"}
@@ -30,10 +26,7 @@ COLUMNS = ["guid", "group", "label", "split", "image", *LINKS.values()]
 
 
 def find(samples: pd.DataFrame) -> pd.DataFrame:
-    """Groups samples, labelled or not.
-
-    Args:
-        samples: with the columns of `inspection.COLUMNS`; the order of its rows changes no group.
+    """Groups samples with the columns of `inspection.COLUMNS`; the order of the rows changes no group.
 
     Returns:
         One row per sample, in the same order: `guid`, `group` (the smallest guid in it, in string order),
@@ -59,11 +52,7 @@ def merge_close(hashes: Sequence[str]) -> list[str]:
     enough to compare those that agree in two blocks: linear in the number of hashes as long as few do
     (multi-index hashing, Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing").
 
-    Args:
-        hashes: 16 hexadecimal digits each, or empty.
-
-    Returns:
-        For each hash the smallest of its cluster; an empty one stays empty.
+    Each hash, of 16 hexadecimal digits, becomes the smallest of its cluster; an empty one stays empty.
     """
     names = sorted(set(hashes) - {""})
     bits = np.array([int(name, 16) for name in names], dtype=np.uint64)
@@ -80,18 +69,8 @@ def merge_close(hashes: Sequence[str]) -> list[str]:
     return [merged.get(name, "") for name in hashes]
 
 
-def groups(found: pd.DataFrame) -> dict[str, str]:
-    """Guid -> name of its group."""
-    return dict(zip(found["guid"], found["group"], strict=True))
-
-
 def table(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """The samples that are in groups of two or more, to look at: `COLUMNS`, group by group.
-
-    Args:
-        found: what `find` returned.
-        splits: the split table of the same samples.
-    """
+    """Those samples of `find` that are in groups of two or more, to look at: `COLUMNS`, group by group."""
     rows = _shared(_joined(found, splits), "group")
     return rows[COLUMNS].sort_values(["group", "guid"], ignore_index=True)
 
@@ -99,18 +78,10 @@ def table(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
 def report(found: pd.DataFrame, splits: pd.DataFrame, ungrouped: pd.DataFrame) -> dict[str, Any]:
     """Counts duplicates, and what they would do and do to the evaluation.
 
-    Args:
-        found: what `find` returned.
-        splits: the split table that was made.
-        ungrouped: the table of the split with the same seed that ignores groups.
-
-    Returns:
-        `groups` of two or more labelled samples, the `samples` in them, and `samples_by_link`, those
-        that share an image file, a near-identical image or a text with another one;
-        `label_agreement`, the share of linked pairs with one label (None without a pair);
-        `groups_with_different_labels`; `twins_in_train`, the samples of validation and test with one
-        of their group in train, in both splits. All of these over labelled samples only. Then
-        `groups_with_unlabelled`, which have labelled samples and samples to predict.
+    `ungrouped` is the table of the split with the same seed that ignores groups. `groups` are those of two or
+    more, `label_agreement` is the share of linked pairs with one label (None without a pair), and
+    `twins_in_train` counts the samples of validation and test with one of their group in train. All are over
+    labelled samples only, but `groups_with_unlabelled`, which have labelled samples and samples to predict.
     """
     rows = _joined(found, splits)
     is_labelled = rows["split"] != "predict"
@@ -134,7 +105,7 @@ def report(found: pd.DataFrame, splits: pd.DataFrame, ungrouped: pd.DataFrame) -
 
 
 def summary(report: dict[str, Any]) -> str:
-    """What `report` found, in a line to print."""
+    """What `report` found, in one line."""
     twins = {name: sum(counts.values()) for name, counts in report["twins_in_train"].items()}
     return (
         f"duplicates: {report['groups']} groups of {report['samples']} labelled samples, "

@@ -24,74 +24,46 @@ DEEP_MODES = ("I", "F")
 
 
 class ImageError(OSError):
-    """Bytes that are no image to work with.
-
-    Attributes:
-        reason: what is wrong, the same words for all files alike.
-    """
+    """Bytes that are no image to work with; `reason` says why in the same words for all files alike."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        """Takes the reason, and what was found: the message."""
         super().__init__(detail)
         self.reason = reason
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """How an encoder wants its images.
+    """How an encoder wants its images; `mean` and `std` are per channel, of values in 0..1."""
 
-    Attributes:
-        resize: length of the shorter side after resizing, in pixels.
-        crop: side of the centre crop, in pixels.
-        mean: per channel, of values in 0..1.
-        std: per channel, of values in 0..1.
-    """
-
-    resize: int
-    crop: int
+    resize: int  # length of the shorter side after resizing, in pixels
+    crop: int  # side of the centre crop, in pixels
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """How a random view of a training image is drawn.
+    """How a random view of a training image is drawn."""
 
-    Attributes:
-        scale_min: least share of the area that a crop keeps, 0..1.
-        flip: whether half of the views are mirrored.
-        jitter: largest relative change of brightness, contrast and saturation, 0..1.
-    """
-
-    scale_min: float
-    flip: bool
-    jitter: float
+    scale_min: float  # least share of the area that a crop keeps, 0..1
+    flip: bool  # whether half of the views are mirrored
+    jitter: float  # largest relative change of brightness, contrast and saturation, 0..1
 
 
-def check(raw: bytes, max_pixels: int = MAX_PIXELS) -> None:
-    """Reads the header only.
-
-    Raises:
-        ImageError: `raw` is not an image of `FORMATS`, or has more than `max_pixels` pixels.
-    """
-    open_image(raw, max_pixels).close()
-
-
-def read(raw: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read(raw: bytes) -> Image.Image:
     """Decodes to RGB, upright as the EXIF orientation says; of an animation the first frame.
 
     Raises:
-        ImageError: `raw` is not an image of `FORMATS`, is damaged or cut off, or has more than
-            `max_pixels` pixels.
+        ImageError: as `open_image` and `decode`.
     """
-    return decode(open_image(raw, max_pixels))
+    return decode(open_image(raw))
 
 
 def open_image(raw: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Opens without decoding: everything that opens an image goes through here.
+    """Reads the header only: everything that opens an image goes through here.
 
     Raises:
-        ImageError: as `check`.
+        ImageError: `raw` is not an image of `FORMATS`, or has more than `max_pixels` pixels.
     """
     try:
         image = Image.open(io.BytesIO(raw), formats=FORMATS)
@@ -124,14 +96,12 @@ def decode(image: Image.Image) -> Image.Image:
 
 
 def from_array(array: ArrayLike) -> Image.Image:
-    """An image of the values of its pixels.
+    """An image of the values of its pixels, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
 
-    Args:
-        array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): numbers in 0..255 or 0..65535, floats in 0..1, or
-            truth values.
+    They are numbers in 0..255 or 0..65535, floats in 0..1, or truth values.
 
     Raises:
-        ImageError: it has another shape, or other values.
+        ImageError: the array has another shape, or other values.
     """
     values = np.asarray(array)
     if values.ndim == 3 and values.shape[2] == 1:
@@ -178,13 +148,10 @@ def decoding() -> Iterator[None]:
 
 
 def centre(image: Image.Image, spec: ImageSpec) -> Pixels:
-    """Resizes the shorter side to `spec.resize` (bicubic) and takes the centre crop.
+    """Resizes the shorter side to `spec.resize` (bicubic) and takes the centre crop, `spec.crop` squared.
 
     Only the source area that ends in the crop is resampled; values are those of a resize of the
     whole image followed by the crop.
-
-    Returns:
-        (S, S, 3), S = `spec.crop`.
     """
     width, height = image.size
     short = min(width, height)
@@ -206,13 +173,8 @@ def random_view(image: Image.Image, spec: ImageSpec, view: ViewSpec, seed: str) 
     """A random resized crop, mirrored half of the time, with slight colour changes.
 
     The crop follows Szegedy et al. 2015 (arXiv:1409.4842): a share of the area drawn from
-    `view.scale_min`..1, an aspect ratio drawn log-uniformly from 3/4..4/3.
-
-    Args:
-        seed: the same image and seed give the same view, wherever and whenever it is drawn.
-
-    Returns:
-        (S, S, 3), S = `spec.crop`.
+    `view.scale_min`..1, an aspect ratio drawn log-uniformly from 3/4..4/3. The same image and seed give the
+    same view, wherever and whenever it is drawn.
     """
     draw = random.Random(seed)
     width, height = image.size

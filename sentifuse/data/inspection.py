@@ -43,16 +43,13 @@ _Notes = list[tuple[str, str]]  # reason and detail of what is odd about a file
 class Inspected:
     """What the files hold.
 
-    Attributes:
-        samples: one row per sample, sorted by guid, with `COLUMNS`; what belongs to an image or a text that
-            is not usable is empty. Paths are relative to the working folder.
-        problems: what makes an image or a text not usable.
-        notes: what is odd and usable all the same.
+    `samples` has one row per sample, sorted by guid, with `COLUMNS`; what belongs to an image or a text that
+    is not usable is empty. Paths are relative to the working folder.
     """
 
     samples: pd.DataFrame
-    problems: list[Problem]
-    notes: list[Problem]
+    problems: list[Problem]  # what makes an image or a text not usable
+    notes: list[Problem]  # what is odd and usable all the same
 
 
 class _File(NamedTuple):
@@ -71,15 +68,12 @@ class _BadFileError(Exception):
 class _Root:
     """The data set, to look for files in.
 
-    Attributes:
-        data: `ROOT/data`.
-        inside: ROOT itself, without links: no link may lead out of it.
-        odd: name with its suffix in lower case -> the files of that name, where they are several, or one that
-            is written otherwise.
+    `odd` maps a name with its suffix in lower case to the files of that name, where they are several, or
+    one that is written otherwise.
     """
 
-    data: Path
-    inside: Path
+    data: Path  # `ROOT/data`
+    inside: Path  # ROOT itself, without links: no link may lead out of it
     odd: Mapping[str, Sequence[str]]
 
     def find(self, guid: str, suffixes: Sequence[str]) -> Path | None:
@@ -100,9 +94,7 @@ class _Root:
 def inspect(root: Path, guids: Sequence[str]) -> Inspected:
     """Reads the image and the text of every guid in `ROOT/data`, on all cores; their number changes nothing.
 
-    Args:
-        root: the data set.
-        guids: plain file names (`label_files.is_safe`).
+    The guids are plain file names (`label_files.is_safe`).
 
     Raises:
         UserError: `ROOT/data` is a link out of `root`.

@@ -31,18 +31,11 @@ _UNSAFE = ("guid is not a plain file name", "letters, digits, `_`, `-` and `.` a
 
 @dataclass(frozen=True)
 class LabelTable:
-    """What the label files of a data set say, in file order.
+    """What the label files of a data set say, in file order."""
 
-    Attributes:
-        train_rows: how many rows `train.txt` has.
-        labelled: the rows to train and evaluate on: sound ones with a known tag.
-        predict: the rows to predict, sound or not; a guid may stand in several.
-        problems: all that is wrong.
-    """
-
-    train_rows: int
-    labelled: list[LabelRow]
-    predict: list[LabelRow]
+    train_rows: int  # how many rows `train.txt` has
+    labelled: list[LabelRow]  # to train and evaluate on: sound ones with a known tag
+    predict: list[LabelRow]  # sound or not; a guid may stand in several
     problems: list[Problem]
 
 
@@ -57,10 +50,6 @@ def read(root: Path, labels: tuple[str, ...]) -> LabelTable:
     A labelled row is left out if its guid is unsafe, stands in an earlier row or in the rows to predict,
     or has other tags elsewhere, and if its tag is not in `labels`. A missing `test_without_label.txt` means
     that there is nothing to predict.
-
-    Args:
-        root: the data set.
-        labels: the tags that a labelled row may have.
 
     Raises:
         UserError: no such folder, a file that is not a label file or lies elsewhere, or a row to predict
@@ -89,11 +78,7 @@ def read(root: Path, labels: tuple[str, ...]) -> LabelTable:
 
 
 def check_labels(root: Path, rows: list[LabelRow], labels: tuple[str, ...]) -> None:
-    """Checks that every label has a row to learn from.
-
-    Raises:
-        UserError: one has none.
-    """
+    """Raises a UserError if a label has no row to learn from."""
     tags = {row.tag for row in rows}
     lacking = [label for label in labels if label not in tags]
     if lacking:
@@ -104,11 +89,9 @@ def check_labels(root: Path, rows: list[LabelRow], labels: tuple[str, ...]) -> N
 
 
 def read_rows(path: Path) -> tuple[list[LabelRow], dict[int, Problem]]:
-    """Reads one label file.
+    """The rows in file order; and place -> what is wrong, for the rows that do not have two fields.
 
-    Returns:
-        The rows in file order; and place -> what is wrong, for the rows that do not have two fields. Of
-        these the first field is taken for the guid, and the tag is empty.
+    Of these the first field is taken for the guid, and the tag is empty.
 
     Raises:
         UserError: the file is missing, is not text, lacks the header, or is no CSV.

@@ -4,14 +4,13 @@ It is sorted by guid and knows neither labels nor splits: it changes only when t
 lacks a modality has an empty path and an empty hash there.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from sentifuse.runtime.files import csv_rows, write_text
+from sentifuse.runtime.files import write_csv
 
 
 class Sample(NamedTuple):
@@ -32,18 +31,8 @@ class Sample(NamedTuple):
 COLUMNS = list(Sample._fields)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """The rows of a manifest, read from its file one at a time, each time anew: none is held."""
-
-    path: Path
-
-    def __iter__(self) -> Iterator[Sample]:
-        yield from (Sample(*row) for row in csv_rows(self.path))
-
-
 def missing(manifest: pd.DataFrame) -> dict[str, str]:
-    """Guid -> what the sample lacks: nothing, `image`, `text` or `image+text`."""
+    """Guid -> what the sample lacks, as `Sample.missing`."""
     samples = map(Sample._make, manifest[COLUMNS].itertuples(index=False))
     return {sample.guid: sample.missing for sample in samples}
 
@@ -55,7 +44,7 @@ def incomplete(samples: Iterable[Sample]) -> dict[str, str]:
 
 def write(samples: pd.DataFrame, path: Path) -> None:
     """Writes the columns of the manifest as CSV."""
-    write_text(path, samples[COLUMNS].to_csv(index=False, lineterminator="\n"))
+    write_csv(path, samples[COLUMNS])
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -18,14 +18,10 @@ _MIN_CONTRAST = 2.0
 
 
 def perceptual_hash(image: Image.Image) -> str:
-    """Hashes an image, and in doing so decodes all of it.
+    """Hashes what `images.open_image` returned to 16 hexadecimal digits, and in doing so decodes all of it.
 
-    Args:
-        image: as `images.open_image` returns it, not decoded yet.
-
-    Returns:
-        16 hexadecimal digits; empty for a picture with too little in it to tell it from others: one
-        colour, or plain stripes or gradients along one axis.
+    The hash is empty for a picture with too little in it to tell it from others: one colour, or plain
+    stripes or gradients along one axis.
 
     Raises:
         images.ImageError: it is cut off or damaged.

@@ -1,8 +1,7 @@
 """The raw data set as a whole: label files and the files that they name, and what is usable of it.
 
-The raw layout is that of the course's data: `ROOT/data/{guid}.jpg|.jpeg|.png|.webp`,
-`ROOT/data/{guid}.txt`, and the label files `ROOT/train.txt` and `ROOT/test_without_label.txt`.
-Suffixes may be in upper case.
+The layout is that of the course's data: `ROOT/data/{guid}.jpg|.jpeg|.png|.webp`, `ROOT/data/{guid}.txt`, and
+the label files `ROOT/train.txt` and `ROOT/test_without_label.txt`. Suffixes may be in upper case.
 """
 
 from collections import Counter
@@ -19,46 +18,27 @@ from sentifuse.data.splits import LabelRow
 
 @dataclass(frozen=True)
 class RawData:
-    """All that there is.
-
-    Attributes:
-        labels: what the label files say.
-        samples: what the samples' files hold, of the rows that name files: `inspection.COLUMNS`.
-        problems: all that is wrong.
-        notes: all that is odd.
-    """
+    """All that there is."""
 
     labels: label_files.LabelTable
-    samples: pd.DataFrame
+    samples: pd.DataFrame  # `inspection.COLUMNS`, of the rows that name files
     problems: list[Problem]
     notes: list[Problem]
 
 
 @dataclass(frozen=True)
 class Usable:
-    """What to work with.
+    """What to work with."""
 
-    Attributes:
-        labelled: rows whose image and text are both usable.
-        predict: all rows to predict, in the order of the test file.
-        samples: those of these with an image or a text, as in `RawData`.
-        no_input: guids of the rows to predict that have neither.
-        report: counts for `metrics/data.json`.
-    """
-
-    labelled: list[LabelRow]
-    predict: list[LabelRow]
-    samples: pd.DataFrame
-    no_input: frozenset[str]
-    report: dict[str, Any]
+    labelled: list[LabelRow]  # those whose image and text are both usable
+    predict: list[LabelRow]  # all, in the order of the test file
+    samples: pd.DataFrame  # those of these with an image or a text, as in `RawData`
+    no_input: frozenset[str]  # guids of the rows to predict that have neither
+    report: dict[str, Any]  # counts for `metrics/data.json`
 
 
 def read(root: Path, labels: tuple[str, ...]) -> RawData:
-    """Reads every file of the data set.
-
-    Args:
-        root: its folder.
-        labels: the tags that a labelled row may have.
+    """Reads every file of the data set; a labelled row may have the tags `labels`.
 
     Raises:
         UserError: no such folder, or label files that cannot be read as such.
@@ -73,10 +53,9 @@ def read(root: Path, labels: tuple[str, ...]) -> RawData:
 def usable(
     data: RawData, root: Path, labels: tuple[str, ...], policy: Literal["error", "skip"]
 ) -> Usable:
-    """Applies the policy for bad samples, `data.on_bad_sample`.
+    """Applies the policy for bad samples, `data.on_bad_sample`: `error` stops with the list.
 
-    `error` stops with the list. `skip` leaves bad labelled rows out of training and evaluation; rows to
-    predict stay, and are predicted from what they have.
+    `skip` leaves bad labelled rows out; rows to predict stay, and are predicted from what they have.
 
     Raises:
         UserError: a bad sample with the policy `error`; a label without a usable row.

@@ -7,7 +7,7 @@ repeat what it has learnt by heart from a twin in train.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +15,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from sentifuse.errors import UserError
-from sentifuse.runtime.files import csv_rows, write_text
 
-PARTS = ("train", "val", "test", "predict", "no_input")
-# Those without labels.
 UNLABELLED_PARTS = ("predict", "no_input")
+PARTS = ("train", "val", "test", *UNLABELLED_PARTS)
 
 
 @dataclass(frozen=True)
@@ -42,16 +40,6 @@ class SplitRow(NamedTuple):
 COLUMNS = list(SplitRow._fields)
 
 
-@dataclass(frozen=True)
-class SplitRows:
-    """The split table, read from its file one row at a time, each time anew: none is held."""
-
-    path: Path
-
-    def __iter__(self) -> Iterator[SplitRow]:
-        yield from (SplitRow(*row) for row in csv_rows(self.path))
-
-
 def assign(
     rows: list[LabelRow],
     groups: Mapping[str, str],
@@ -67,15 +55,8 @@ def assign(
     group counts as one with its most frequent label, the first in the alphabet of equally frequent
     ones. Where every row stands alone, that is the plain stratified split.
 
-    Args:
-        rows: labelled rows, in file order.
-        groups: guid -> name of its group; a guid that it lacks stands alone.
-        seed: `random_state` of both splits.
-        val_size: share of the groups for validation; 0 for none. Both together are below 1.
-        test_size: share of the groups for the test; 0 for none.
-
-    Returns:
-        The part of each row: `train`, `val` or `test`.
+    `groups` maps guids to names; a guid that it lacks stands alone. The sizes are shares of the groups, 0 for
+    none, together below 1. Returns the part of each row: `train`, `val` or `test`.
 
     Raises:
         UserError: a label has too few groups for these shares.
@@ -101,11 +82,7 @@ def assign(
 def _held_out(
     tags: Mapping[str, str], seed: int, val_size: float, test_size: float
 ) -> tuple[list[str], list[str]]:
-    """The names for validation and those for the test; one of the shares is above 0.
-
-    Raises:
-        ValueError: a label has too few names.
-    """
+    """The names for validation and for the test, not both of size 0; a ValueError if a label has too few."""
     # Late, for it is slow: every stage reads the table, few make one.
     from sklearn.model_selection import train_test_split
 
@@ -167,14 +144,8 @@ def table(
 ) -> pd.DataFrame:
     """The split table: labelled rows, then the rows to predict (label empty), in file order.
 
-    The column `group` names each row's group; a row that stands alone is its own.
-
-    Args:
-        labelled: rows with a tag.
-        parts: the part of each of them.
-        predict: rows to predict.
-        groups: guid -> name of its group.
-        no_input: guids of those rows to predict of which nothing is usable.
+    `parts` has the part of each labelled row, and `groups` maps guids to the names of their groups; a row
+    that stands alone is its own. Of the rows to predict with a guid in `no_input` nothing is usable.
     """
     rows = [(row.guid, row.tag, part) for row, part in zip(labelled, parts, strict=True)]
     rows += [(row.guid, "", "no_input" if row.guid in no_input else "predict") for row in predict]
@@ -204,13 +175,8 @@ def counts(splits: pd.DataFrame) -> dict[str, dict[str, int]]:
     return found
 
 
-def write(splits: pd.DataFrame, path: Path) -> None:
-    """Writes `splits` as CSV."""
-    write_text(path, splits.to_csv(index=False, lineterminator="\n"))
-
-
 def read(path: Path) -> pd.DataFrame:
-    """Reads what `write` wrote; every column is a string."""
+    """Reads a split table; every column is a string."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 

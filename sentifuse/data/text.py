@@ -59,14 +59,9 @@ _HASHTAG = re.compile(r"#(?=\w)")
 
 
 class TextError(ValueError):
-    """Bytes that are no text to work with.
+    """Bytes that are no text to work with; `reason` says why in the same words for all files alike."""
 
-    Attributes:
-        reason: what is wrong, the same words for all files alike.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        """Takes the reason, and what was found: the message."""
+    def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 

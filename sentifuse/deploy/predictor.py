@@ -210,7 +210,7 @@ class Predictor:
         name = str(image) if isinstance(image, str | os.PathLike) else "image"
         try:
             raw = _bytes(image)
-            images.check(raw, self._max_pixels)
+            images.open_image(raw, self._max_pixels).close()
         except images.ImageError as error:
             raise UserError(f"{name}: not an image that can be read ({error})") from None
         except OSError as error:

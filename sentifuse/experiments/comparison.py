@@ -39,11 +39,7 @@ def compare(
 ) -> dict[str, Difference]:
     """The difference `first` - `second` of each score, paired by split, in points (hundredths).
 
-    Args:
-        first: runs as of `ablation.table`, each over a split of its own.
-        second: those of another experiment.
-        variant: which variant to compare, such as `multimodal`.
-        level: of the interval, 0..1.
+    Both are runs as of `ablation.table`, each over a split of its own; `level` is that of the interval, 0..1.
 
     Raises:
         UserError: runs that share one split, fewer than two splits in common, or other data.

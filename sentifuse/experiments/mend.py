@@ -12,27 +12,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
 
+from sentifuse.config import yaml_file
 
-def mend(root: Path, cache: Path, dvc: Path | None = None) -> list[Path]:
-    """Removes what DVC stops at; must not run beside DVC.
 
-    Args:
-        root: the folder of `dvc.lock`.
-        cache: DVC's cache, `.dvc/cache` by default.
-        dvc: DVC's own folder, if it is not `ROOT/.dvc`: a pipeline may lie deeper in a repository.
+def mend(root: Path, cache: Path, dvc: Path) -> list[Path]:
+    """Removes what DVC stops at, and returns it; must not run beside DVC.
 
-    Returns:
-        What was removed. If an object of the cache was, DVC will hash all outputs anew, since one of them
-        may be a copy of it.
+    `root` is the folder of `dvc.lock`, and `dvc` the folder `.dvc`, which may lie further up. If an object of
+    the cache is removed, DVC will hash all outputs anew, since one of them may be a copy of it.
     """
-    rwlock, lock = (dvc or root / ".dvc") / "tmp" / "rwlock", root / "dvc.lock"
-    broken = [
-        path for path, read in ((rwlock, json.loads), (lock, _read_lock)) if _fails(read, path)
-    ]
+    lock = root / "dvc.lock"
+    readers: dict[Path, Callable[[bytes], Any]] = {
+        dvc / "tmp" / "rwlock": json.loads,
+        lock: _read_lock,
+    }
+    broken = [path for path, read in readers.items() if path.exists() and _fails(read, path)]
     # The objects that DVC 3 names by MD5; a folder's ends with `.dir`.
     objects = sorted((cache / "files" / "md5").glob("[0-9a-f][0-9a-f]/*"))
     damaged = [path for path in objects if _md5(path) != path.parent.name + path.stem]
@@ -47,16 +44,14 @@ def mend(root: Path, cache: Path, dvc: Path | None = None) -> list[Path]:
 def _fails(read: Callable[[bytes], Any], path: Path) -> bool:
     try:
         read(path.read_bytes())
-    except FileNotFoundError:
-        return False
-    except (ValueError, yaml.YAMLError, Invalid):
+    except (ValueError, Invalid):
         return True
     return False
 
 
 def _read_lock(raw: bytes) -> Any:
     """Fails where DVC does: half a file may well be YAML."""
-    return COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(raw))
+    return COMPILED_LOCKFILE_SCHEMA(yaml_file.parse(raw.decode()))
 
 
 def _md5(path: Path) -> str:

@@ -26,10 +26,7 @@ _EMBED = Path(__file__).with_name("offline_plots.js")
 def install(folder: Path) -> Path:
     """Writes the page into `.dvc` of the repository around `folder` and names it in `.dvc/config.local`.
 
-    Git ignores both files: a clone without them draws its plots with DVC's own page.
-
-    Returns:
-        Path of the page.
+    Git ignores both files: a clone without them draws its plots with DVC's own page. Returns its path.
 
     Raises:
         UserError: `folder` is in no DVC repository, or `plots.html_template` names another page.

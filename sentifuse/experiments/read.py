@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
 
+from sentifuse.config.overrides import flat
 from sentifuse.errors import UserError
 from sentifuse.experiments import lockfile
 
@@ -136,7 +137,9 @@ def _experiment(state: Any, baseline: str, root: Path, project: Path) -> Experim
         rev=rev,
         baseline=baseline,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ") if time else "",
-        params={key: value for document in documents.values() for key, value in _flat(document)},
+        params={
+            key: value for document in documents.values() for key, value in flat(document).items()
+        },
         metrics=metrics,
         stale=tuple(sorted(stale)),
     )
@@ -147,7 +150,7 @@ def _numbers(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     found: dict[str, Any] = {}
     for path, document in files.items():
         stem = PurePath(path).stem
-        found |= _flat(document, "" if stem == "evaluate" else f"{stem}.")
+        found |= flat(document, "" if stem == "evaluate" else f"{stem}.")
     return {
         key: value
         for key, value in found.items()
@@ -160,15 +163,6 @@ def _readable(files: Mapping[str, Any], inside: PurePath) -> Iterator[tuple[str,
     for path, file in sorted(files.items()):
         if isinstance(document := file.get("data"), dict) and PurePath(path).is_relative_to(inside):
             yield PurePath(path).relative_to(inside).as_posix(), document
-
-
-def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and their values."""
-    for key, value in document.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _lock(project: Path, rev: str) -> str:

@@ -12,14 +12,10 @@ from dvc.repo import Repo
 from sentifuse.errors import UserError
 
 
-def push(remote: str | None = None) -> int:
+def push(remote: str | None) -> int:
     """Uploads the records of all runs in the local cache, and those of their outputs that are in it.
 
-    Args:
-        remote: the name of a remote; None for the default one.
-
-    Returns:
-        How many runs of a stage the remote has.
+    `remote` is a name; None is the default one. Returns how many runs of a stage the remote has.
 
     Raises:
         UserError: no repository, no such remote, one that keeps no run-cache (HTTP), a failed upload.

@@ -16,12 +16,7 @@ def kind() -> str:
 def of_workers(kind: str, workers: int) -> list[str]:
     """The device of each worker process: every GPU in turn, as often as its free memory allows.
 
-    Args:
-        kind: `cpu` or `cuda`.
-        workers: how many there may be, >= 1.
-
-    Returns:
-        A name for `torch.device` for each worker; on GPUs there may be fewer than `workers`.
+    On GPUs (`kind` is `cuda`) there may be fewer than `workers`.
 
     Raises:
         UserError: no GPU has room for one.

@@ -6,15 +6,18 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
 from sentifuse.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Row = TypeVar("Row")
 
 
 @contextmanager
@@ -29,15 +32,11 @@ def named(path: Path) -> Iterator[None]:
 
 
 def check_output(option: str, path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Refuses, before any work, an output that would replace an input or that cannot be written.
-
-    Args:
-        option: the option of the command line, for the message.
-        path: what is to be written.
-        inputs: files that are read; a link and a hard link are the same file.
+    """Refuses, before any work, an output of the command line's `option` that cannot be written.
 
     Raises:
-        UserError: `path` is one of `inputs`, or a folder, a pipe or a device; or no file can be made there.
+        UserError: `path` is one of `inputs`, also by a link or a hard link; or it is a folder, a pipe or a
+            device; or no file can be made there.
     """
     told = f"{option} {path}"
     for each in inputs:
@@ -84,13 +83,8 @@ def _replacing(path: Path, unique: str = "") -> Iterator[Path]:
 def write_bytes(path: Path, raw: bytes, unique: str = "", sync: bool = False) -> None:
     """Writes `raw` atomically; makes the folder.
 
-    Args:
-        path: the file that appears.
-        raw: its bytes.
-        unique: part of the partial file's name, where several processes may write `path` at a time.
-            Without it that name is fixed, so that the next run writes over what a killed one leaves.
-        sync: whether the bytes are on the disk before the name is, so that even a power cut leaves
-            no half file.
+    Where several processes may write `path` at a time, `unique` is part of the partial file's name; without
+    it the next run writes over what a killed one leaves. With `sync` even a power cut leaves no half file.
     """
     with _replacing(path, unique) as partial, partial.open("wb") as file:
         file.write(raw)
@@ -130,14 +124,11 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
     """The floats in a JSON value, each with its place, such as `test.accuracy` or `rows.2`."""
     if isinstance(value, float):
         yield key, value
-        return
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, Mapping):
-        items = value.items()
-    elif isinstance(value, list | tuple):
-        items = enumerate(value)
-    for name, each in items:
-        yield from _numbers(each, f"{key}.{name}" if key else str(name))
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _numbers(each, f"{key}.{name}" if key else str(name))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -176,12 +167,21 @@ def read_csv(path: Path, text: Sequence[str]) -> "pd.DataFrame":
     return pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
 
 
-def csv_rows(path: Path) -> Iterator[list[str]]:
-    """The rows of a CSV file below its header, one at a time."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        next(rows, None)
-        yield from rows
+@dataclass(frozen=True)
+class CsvRows(Generic[Row]):
+    """The rows of a CSV file below its header, read one at a time, each time anew: none is held.
+
+    `make` is the `_make` of a named tuple with the columns of the file.
+    """
+
+    path: Path
+    make: Callable[[list[str]], Row]
+
+    def __iter__(self) -> Iterator[Row]:
+        with self.path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            next(rows, None)
+            yield from map(self.make, rows)
 
 
 def sha256(raw: bytes) -> str:

@@ -14,16 +14,11 @@ from sentifuse.errors import UserError
 
 
 def check(values: NDArray[Any], names: Sequence[str], what: str, remedy: str) -> None:
-    """Checks that N rows hold finite numbers only.
-
-    Args:
-        values: (N, ...), floats.
-        names: N, how the message calls the rows: by file or guid.
-        what: what the rows are, in the plural, such as `logits`.
-        remedy: what the user can do.
+    """Checks that the N rows of `values`, (N, ...), hold finite numbers only.
 
     Raises:
-        UserError: some rows do not; it names the first one and says how many there are.
+        UserError: some do not. It names the first one, by file or guid, and says how many there are;
+            `what` says in the plural what they are, such as `logits`.
     """
     if np.isfinite(values).all():
         return

@@ -1,8 +1,8 @@
 """Which instructions the numeric libraries use: those that give the same bytes everywhere, or the fastest.
 
-The order of a sum decides its last digits, and every library chooses that order by the processor. `portable`
-holds the libraries to AVX2, which x86-64 processors have had since 2013, and MKL to the one mode that it
-documents as the same on all makes of them. `docs/portability.md` has how that was checked, and what it costs.
+Every library chooses the order of a sum, and so its last digits, by the processor. `portable` holds them to
+AVX2, which x86-64 processors have had since 2013, and MKL to its one mode that is the same on all of them.
+`docs/portability.md` has how that was checked, and what it costs.
 """
 
 import json
@@ -36,8 +36,7 @@ def hold(numerics: Numerics) -> None:
 def hold_as_trained(bundle: Path) -> None:
     """Lets this process compute as the training of a bundle did, so that the same figures come out.
 
-    Args:
-        bundle: its folder. If it cannot be read nothing happens here: `bundle.load` says what is wrong.
+    If the folder `bundle` cannot be read nothing happens here: `bundle.load` says what is wrong.
     """
     try:
         config = json.loads((bundle / "config.json").read_text(encoding="utf-8"))

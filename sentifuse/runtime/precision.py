@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -20,11 +19,7 @@ _WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNN
 
 
 def check(precision: Precision, backbone: str) -> None:
-    """Checks that the backbone of that name has `precision`.
-
-    Raises:
-        ValueError: it has float32 only.
-    """
+    """Raises a ValueError if the backbone of that name does not have `precision`."""
     if backbone == BUNDLED and precision not in ("auto", "fp32"):
         raise ValueError(
             f"precision {precision!r}: the backbone {backbone!r} knows 'fp32' only, which 'auto' gives"
@@ -37,13 +32,9 @@ def of_backbone(precision: Precision, backbone: str, device: str) -> str:
 
 
 def resolve(precision: Precision, device: str = "cpu") -> str:
-    """What `precision` means here: `fp32`, `bf16` or `fp16`.
+    """What `precision` means on `device`, `cpu` or `cuda`: `fp32`, `bf16` or `fp16`.
 
     `auto` is bfloat16 where the processor or the GPU computes in it, else float16 on a GPU, else float32.
-
-    Args:
-        precision: as in `params.yaml`.
-        device: where it will compute: `cpu` or `cuda`.
     """
     if precision != "auto":
         return precision
@@ -55,13 +46,7 @@ def resolve(precision: Precision, device: str = "cpu") -> str:
 
 
 def warn_if_slow(key: str, precision: str, device: str = "cpu") -> None:
-    """Says on stderr that the processor has no instructions for what was asked for, if so.
-
-    Args:
-        key: where it was asked for in `params.yaml`.
-        precision: what was asked for.
-        device: `cpu` or `cuda`.
-    """
+    """Says on stderr if the processor has no instructions for what the `key` of `params.yaml` asks for."""
     if device == "cpu" and precision not in ("auto", "fp32") and not _processor_has(precision):
         print(
             f"{key}: {precision}: this processor has no instructions for it (or `numerics: portable` does "
@@ -75,5 +60,5 @@ def _processor_has(precision: str) -> bool:
         return False
     import torch
 
-    can: Mapping[str, Any] = torch.cpu.get_capabilities()
-    return any(can.get(name, False) for name in _INSTRUCTIONS[precision])
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in _INSTRUCTIONS[precision])

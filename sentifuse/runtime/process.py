@@ -4,6 +4,7 @@ A program that uses the library keeps its own threads, allocator and environment
 """
 
 import atexit
+import ctypes
 import errno
 import gc
 import io
@@ -16,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from sentifuse.config import params
 from sentifuse.errors import UserError
-from sentifuse.runtime import lifeline, memory, numerics, pins
+from sentifuse.runtime import lifeline, numerics, pins
 from sentifuse.runtime.numerics import Numerics
 
 # What the machine refuses -> what to do before the next `dvc repro`.
@@ -32,26 +33,21 @@ _REMEDIES = {
     errno.EIO: "check the disk",
 }
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+
 
 class StageParams(Protocol):
     """What every stage's params have."""
 
     @property
-    def numerics(self) -> Numerics:
-        """The key `numerics`."""
-        ...
+    def numerics(self) -> Numerics: ...
 
 
 P = TypeVar("P", bound=StageParams)
 
 
 def run_stage(main: Callable[[P], None], kind: type[P]) -> None:
-    """Reads `params.yaml` and runs a stage with what it says.
-
-    Args:
-        main: the stage.
-        kind: its params, as of `params.load`.
-    """
+    """Runs the stage `main` with its params, which `params.load` reads from `params.yaml` as `kind`."""
 
     def stage() -> None:
         checked = params.load(kind)
@@ -103,9 +99,24 @@ def start() -> None:
 
 def set_up() -> None:
     """Does what stages and their workers have in common."""
-    memory.keep_freed()
+    _keep_freed_memory()
     # Pillow warns of a large image where `images.open_image` refuses it.
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
+
+
+def _keep_freed_memory() -> None:
+    """Tells glibc's malloc to re-use freed memory; does nothing where libc is another.
+
+    Large tensors come and go in every batch, and the kernel has to clear the pages of each one anew.
+    Measured: CLIP ViT-B/32 encodes images 9 % faster with it in fp32, 4 % in bf16.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_ARENA_MAX, 1)  # the others, of further threads, do hand pages back
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def one_thread() -> None:

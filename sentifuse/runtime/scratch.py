@@ -9,8 +9,6 @@ import shutil
 import time
 from pathlib import Path
 
-_SECONDS_PER_DAY = 24 * 3600.0
-
 
 def folder(name: str) -> Path:
     """The folder `name` in it, which need not exist."""
@@ -22,7 +20,7 @@ def prune(pattern: str, where: Path, days: float) -> None:
 
     What another run is writing is younger than `days`; what a killed run left gets older.
     """
-    oldest = time.time() - days * _SECONDS_PER_DAY
+    oldest = time.time() - days * 24 * 3600
     for path in where.glob(pattern):
         try:
             if path.stat().st_mtime >= oldest:

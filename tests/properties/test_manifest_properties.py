@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sentifuse.data import bad_samples, manifest, splits
 from sentifuse.data.bad_samples import Problem
 from sentifuse.data.splits import LabelRow
+from sentifuse.runtime import files
 
 # UTF-8 knows no lone surrogates; of the rest `label_files.read` lets nothing through that CSV cannot hold.
 LETTERS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=8)
@@ -23,7 +24,9 @@ def test_a_manifest_reads_back_as_it_was(tmp_path: Path, rows: list[tuple[str, .
     found = manifest.read(tmp_path / "manifest.csv")
     assert found.to_numpy().tolist() == table.to_numpy().tolist()
     assert manifest.missing(found) == manifest.missing(table)
-    assert [tuple(sample) for sample in manifest.Samples(tmp_path / "manifest.csv")] == rows
+    assert [
+        tuple(sample) for sample in files.CsvRows(tmp_path / "manifest.csv", manifest.Sample._make)
+    ] == rows
 
 
 @given(st.lists(CELLS, unique=True, max_size=8), st.lists(CELLS, unique=True, max_size=8))
@@ -33,10 +36,10 @@ def test_a_split_table_reads_back_as_it_was(
     rows = [LabelRow(guid, guid) for guid in labelled]
     asked = [LabelRow(guid, "null") for guid in predict]
     table = splits.table(rows, ["train"] * len(rows), asked, {}, set(predict[::2]))
-    splits.write(table, tmp_path / "splits.csv")
+    files.write_csv(tmp_path / "splits.csv", table)
     found = splits.read(tmp_path / "splits.csv")
     assert found.to_numpy().tolist() == table.to_numpy().tolist()
-    one_by_one = list(splits.SplitRows(tmp_path / "splits.csv"))
+    one_by_one = list(files.CsvRows(tmp_path / "splits.csv", splits.SplitRow._make))
     assert [list(row) for row in one_by_one] == found.to_numpy().tolist()
     kinds = list(found["split"][len(rows) :])
     assert kinds == ["predict" if number % 2 else "no_input" for number in range(len(asked))]

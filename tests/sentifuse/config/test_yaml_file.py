@@ -49,3 +49,10 @@ def test_values_are_those_that_dvc_reads(tmp_path: Path) -> None:
 def test_code_in_a_tag_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not YAML"):
         _read(tmp_path, "key: !!python/object/apply:os.system [exit 1]")
+
+
+@pytest.mark.parametrize("text", ["key: 1\nkey: 2", "key: 2020-13-45", "key: [1"])
+def test_what_dvc_cannot_read_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r"values\.yaml: not YAML: ") as caught:
+        _read(tmp_path, text)
+    assert "\n" not in str(caught.value)

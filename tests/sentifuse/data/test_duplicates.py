@@ -37,8 +37,12 @@ def copied(raw: bytes) -> bytes:
     return encoded(image.resize((image.width // 2, image.height // 2)), quality=60)
 
 
+def groups_of(found: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(found["guid"], found["group"], strict=True))
+
+
 def grouped(root: Path, samples: dict[str, tuple[bytes, str]]) -> dict[str, str]:
-    return duplicates.groups(duplicates.find(listed(root, samples)))
+    return groups_of(duplicates.find(listed(root, samples)))
 
 
 def test_equal_files_copies_and_equal_texts_are_linked_and_nothing_else(tmp_path: Path) -> None:
@@ -119,13 +123,13 @@ def test_the_order_of_the_rows_changes_no_group(tmp_path: Path) -> None:
     rng = random.Random(0)
     samples = {str(n): (jpeg(rng.randrange(30)), f"text {rng.randrange(60)}") for n in range(40)}
     table = listed(tmp_path, samples)
-    expected = duplicates.groups(duplicates.find(table))
+    expected = groups_of(duplicates.find(table))
     assert 5 < len(set(expected.values())) < 40
     for seed in range(3):
         shuffled = table.sample(frac=1, random_state=seed)
         found = duplicates.find(shuffled)
         assert list(found["guid"]) == list(shuffled["guid"])
-        assert duplicates.groups(found) == expected
+        assert groups_of(found) == expected
 
 
 def made(rows: list[tuple[str, str, str, str, str]]) -> pd.DataFrame:
@@ -263,7 +267,7 @@ def real() -> dict[str, Any]:
     found = duplicates.find(raw.samples)
     ungrouped, table = (
         splits.table(labelled, splits.assign(labelled, groups, **SIZES), predict, groups)
-        for groups in ({}, duplicates.groups(found))
+        for groups in ({}, groups_of(found))
     )
     return {"found": found, "table": table, "ungrouped": ungrouped}
 

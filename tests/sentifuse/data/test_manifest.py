@@ -3,6 +3,7 @@ from pathlib import Path
 import pandas as pd
 
 from sentifuse.data import inspection, manifest
+from sentifuse.runtime.files import CsvRows
 from tests.raw_files import sample_files
 
 
@@ -27,13 +28,13 @@ def test_what_a_sample_lacks_is_what_has_no_path(tmp_path: Path) -> None:
     assert manifest.missing(table) == expected
     manifest.write(table, tmp_path / "manifest.csv")
     assert manifest.missing(manifest.read(tmp_path / "manifest.csv")) == expected
-    samples = manifest.Samples(tmp_path / "manifest.csv")
+    samples = CsvRows(tmp_path / "manifest.csv", manifest.Sample._make)
     assert manifest.incomplete(samples) == {k: v for k, v in expected.items() if v}
 
 
 def test_samples_are_read_from_the_file_each_time_anew(tmp_path: Path) -> None:
     table = pd.DataFrame([["a", "a.png", "a, b.txt", "1", "2"]], columns=manifest.COLUMNS)
-    samples = manifest.Samples(tmp_path / "manifest.csv")
+    samples = CsvRows(tmp_path / "manifest.csv", manifest.Sample._make)
     for guids in (["a"], ["a", "c"]):
         manifest.write(pd.concat([table] * len(guids)).assign(guid=guids), samples.path)
         assert [sample.guid for sample in samples] == guids

@@ -12,6 +12,7 @@ from sklearn.model_selection import train_test_split
 from sentifuse.data import label_files, splits
 from sentifuse.data.splits import LabelRow
 from sentifuse.errors import UserError
+from sentifuse.runtime import files
 from tests.places import ROOT
 
 REAL_DATA = ROOT.parent / "shared" / "data" / "mvsa"
@@ -298,7 +299,7 @@ def test_the_table_reads_back_as_strings(tmp_path: Path) -> None:
         {"9": "007"},
     )
     path = tmp_path / "new" / "splits.csv"
-    splits.write(table, path)
+    files.write_csv(path, table)
     assert splits.read(path).equals(table)
     assert path.read_bytes().startswith(b"guid,label,split,group\n007,NA,train,007\n")
 

@@ -18,6 +18,7 @@ from sentifuse.errors import UserError
 from sentifuse.evaluation import variants
 from sentifuse.evaluation.variants import RunSetting, Variant
 from sentifuse.features import schema
+from sentifuse.runtime import files
 from sentifuse.training import trial
 from stages import ablate
 from tests.serial_pool import SerialPool
@@ -38,7 +39,7 @@ def table(sizes: dict[str, int]) -> pd.DataFrame:
 def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSetting:
     """The project's own params, but short, on made-up features that are read from memory."""
     own = params.load(ablate.Params, ROOT / "params.yaml")
-    splits.write(table(SIZES), tmp_path / "splits.csv")
+    files.write_csv(tmp_path / "splits.csv", table(SIZES))
     made = make_features([index % 3 for index in range(sum(SIZES.values()))], noise=0.6)
     monkeypatch.setattr(schema, "read", lambda folder: made)
     monkeypatch.setattr(variants, "ProcessPoolExecutor", SerialPool)

@@ -35,19 +35,19 @@ def root(tmp_path: Path) -> Path:
 
 def test_what_is_sound_stays(root: Path) -> None:
     before = {path: path.stat().st_mtime for path in root.rglob("*")}
-    assert mend(root, root / "cache") == []
+    assert mend(root, root / "cache", root / ".dvc") == []
     assert {path: path.stat().st_mtime for path in root.rglob("*")} == before
 
 
 def test_a_new_repository_has_nothing_to_mend(tmp_path: Path) -> None:
-    assert mend(tmp_path, tmp_path / "cache") == []
+    assert mend(tmp_path, tmp_path / "cache", tmp_path / ".dvc") == []
 
 
 @pytest.mark.parametrize("name", ["dvc.lock", ".dvc/tmp/rwlock"])
 @pytest.mark.parametrize("half", ["", '{"write": {"a"', "schema: '2.0'\nstages:\n  split:\n    cm"])
 def test_half_a_lock_is_removed(name: str, half: str, root: Path) -> None:
     (root / name).write_text(half)
-    assert mend(root, root / "cache") == [root / name]
+    assert mend(root, root / "cache", root / ".dvc") == [root / name]
     assert not (root / name).exists()
 
 
@@ -57,7 +57,7 @@ def test_a_damaged_object_is_removed_and_outputs_are_hashed_anew(suffix: str, ro
     damaged = put(root, b"two", suffix)
     damaged.chmod(0o644)
     damaged.write_bytes(b"twO")
-    assert mend(root, root / "cache") == [damaged]
+    assert mend(root, root / "cache", root / ".dvc") == [damaged]
     assert {path for path in (root / "cache").rglob("*") if path.is_file()} == {
         path for path in sound if path.is_file()
     }
