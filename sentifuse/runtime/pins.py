@@ -12,7 +12,7 @@ from sentifuse.config import yaml_file
 
 FILE = Path("pins.yaml")
 # Distribution -> its top-level module, where the two have different names.
-_MODULES = {"pillow": "PIL", "scikit-learn": "sklearn"}
+_MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 
 
 def module(distribution: str) -> str:
