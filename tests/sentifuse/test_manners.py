@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.bundles import make_bundle
 from tools.closure import ROOT
+
+pytestmark = pytest.mark.pipeline
 
 # A program with settings of its own; it prints those that prediction has changed.
 _PROGRAM = """

@@ -10,6 +10,8 @@ import pytest
 from tests.places import ROOT
 from tests.raw_files import HEADER, label_files, sample_files
 
+pytestmark = pytest.mark.pipeline
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -13,6 +13,8 @@ from sentifuse.features.store.space import RECORD
 from tests.places import ROOT
 from tests.sentifuse.features.store.test_contents import damage, make
 
+pytestmark = pytest.mark.pipeline
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sentifuse.data import duplicates, inspection, raw_data, splits
 from sentifuse.data.duplicates import MAX_DISTANCE, merge_close
-from tests.places import REAL_DATA
+from tests.places import REAL_DATA, on_real_data
 from tests.sentifuse.data.test_perceptual_hash import distance, encoded, scene
 
 LABELS = ("negative", "neutral", "positive")
@@ -272,7 +272,7 @@ def real() -> dict[str, Any]:
     return {"found": found, "table": table, "ungrouped": ungrouped}
 
 
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data beside this checkout")
+@on_real_data
 def test_the_duplicates_of_the_real_data_are_found(real: dict[str, Any]) -> None:
     report = duplicates.report(real["found"], real["table"], real["ungrouped"])
     # A count of 4,000 labelled samples made beside this one found 386 of them in groups: 63, 263 and 333 by
@@ -293,7 +293,7 @@ def test_the_duplicates_of_the_real_data_are_found(real: dict[str, Any]) -> None
     assert real["found"]["group"].value_counts().max() == 17
 
 
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data beside this checkout")
+@on_real_data
 def test_the_grouped_split_of_the_real_data_is_stratified(real: dict[str, Any]) -> None:
     assert splits.counts(real["table"]) == {
         "train": {"negative": 955, "neutral": 338, "positive": 1916},

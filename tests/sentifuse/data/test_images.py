@@ -13,7 +13,7 @@ from PIL import Image
 
 from sentifuse.data import images
 from sentifuse.data.images import ImageSpec, ViewSpec
-from tests.places import REAL_DATA, ROOT
+from tests.places import REAL_DATA, ROOT, on_real_data
 
 SPEC = ImageSpec(resize=32, crop=24, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 VIEW = ViewSpec(scale_min=0.5, flip=True, jitter=0.2)
@@ -329,7 +329,7 @@ def test_jitter_changes_colours_within_its_bounds() -> None:
     assert set(still.flatten().tolist()) == {100}
 
 
-@pytest.mark.skipif(not REAL_IMAGES.is_dir(), reason="no real data beside this checkout")
+@on_real_data
 def test_centre_equals_resize_and_crop_on_photographs() -> None:
     spec = ImageSpec(224, 224, (0.5,) * 3, (0.5,) * 3)
     paths = sorted(REAL_IMAGES.glob("*.jpg"))

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from sentifuse.data import images, perceptual_hash
 from sentifuse.data.duplicates import MAX_DISTANCE, merge_close
-from tests.places import REAL_DATA
+from tests.places import REAL_DATA, on_real_data
 
 REAL_IMAGES = REAL_DATA / "data"
 
@@ -83,7 +83,7 @@ def test_different_pictures_have_different_hashes() -> None:
     assert merge_close(hashes) == hashes
 
 
-@pytest.mark.skipif(not REAL_IMAGES.is_dir(), reason="no real data beside this checkout")
+@on_real_data
 @pytest.mark.parametrize("scale", [1.0, 0.8, 0.5])
 def test_copies_of_real_pictures_are_close(scale: float) -> None:
     found = []

@@ -5,7 +5,7 @@ import pytest
 
 from sentifuse.data import raw_data
 from sentifuse.errors import UserError
-from tests.places import REAL_DATA
+from tests.places import REAL_DATA, on_real_data
 from tests.raw_files import HEADER, label_files, sample_files
 
 LABELS = ("negative", "positive")
@@ -85,7 +85,7 @@ def test_a_label_whose_every_row_is_bad_is_named(root: Path) -> None:
         raw_data.usable(raw, root, LABELS, "skip")
 
 
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data beside this checkout")
+@on_real_data
 def test_the_real_data_have_no_bad_sample() -> None:
     labels = ("negative", "neutral", "positive")
     raw = raw_data.read(REAL_DATA, labels)

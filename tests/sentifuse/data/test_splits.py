@@ -13,9 +13,8 @@ from sentifuse.data import label_files, splits
 from sentifuse.data.splits import LabelRow
 from sentifuse.errors import UserError
 from sentifuse.runtime import files
-from tests.places import ROOT
+from tests.places import REAL_DATA, ROOT, on_real_data
 
-REAL_DATA = ROOT.parent / "shared" / "data" / "mvsa"
 LABELS = ("negative", "neutral", "positive")
 REAL_COUNTS = {"positive": 2388, "negative": 1193, "neutral": 419}
 
@@ -317,7 +316,7 @@ def test_rows_without_input_are_a_part_of_their_own_in_their_place() -> None:
     assert Counter(again["split"][:-3]) == {"train": 12, "val": 4, "test": 4}
 
 
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="no real data beside this checkout")
+@on_real_data
 def test_the_real_data_split_as_expected() -> None:
     found = label_files.read(REAL_DATA, LABELS)
     labelled, predict = found.labelled, found.predict

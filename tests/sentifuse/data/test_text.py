@@ -4,7 +4,7 @@ import pytest
 
 from sentifuse.data import text
 from tests import encoded_texts
-from tests.places import REAL_DATA
+from tests.places import REAL_DATA, on_real_data
 
 REAL_TEXTS = REAL_DATA / "data"
 
@@ -270,7 +270,7 @@ def test_cleaned_text_has_no_url_mention_or_upper_case_left(raw: str) -> None:
     assert cleaned == " ".join(cleaned.split())
 
 
-@pytest.mark.skipif(not REAL_TEXTS.is_dir(), reason="no real data beside this checkout")
+@on_real_data
 def test_real_texts_decode_without_replacement_characters_and_round_trip() -> None:
     paths = sorted(REAL_TEXTS.glob("*.txt"))
     assert len(paths) > 4000

@@ -17,6 +17,8 @@ from sentifuse.evaluation.report import Findings
 from sentifuse.metrics import calibration
 from tools.browser import Browser
 
+pytestmark = pytest.mark.pipeline
+
 LABELS = ("negative", "neutral", "positive")
 # One transparent pixel.
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"

@@ -20,6 +20,8 @@ from sentifuse.training.two_stage import train_stage1, train_stage2
 from tests.sentifuse.training.test_two_stage import STAGE1, STAGE2, WEIGHTS
 from tests.synthetic import make_parts
 
+pytestmark = pytest.mark.pipeline
+
 LOSS = Loss(class_weights="sqrt", label_smoothing=0.1, logit_adjustment=0.5)
 EPOCHS = 5
 
