@@ -80,7 +80,7 @@ def _prune(root: Path, arguments: argparse.Namespace) -> None:
         current=_current() if arguments.keep_current else None,
     )
     garbage = [path for space in spaces if space not in going for path in space.garbage]
-    freed = sum(space.size for space in going) + sum(path.stat().st_size for path in garbage)
+    freed = sum(space.size for space in going) + contents.size(garbage)
     if not going and not garbage:
         print("nothing to remove")
         return

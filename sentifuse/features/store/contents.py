@@ -118,6 +118,11 @@ def chosen(
     return [space for space in spaces if space.name in going]
 
 
+def size(paths: Sequence[Path]) -> int:
+    """The bytes of files of the store together; a run may have deleted one since it was listed."""
+    return sum(found.st_size for path in paths if (found := _stat(path)))
+
+
 def remove(root: Path, spaces: Sequence[Contents], garbage: Sequence[Path]) -> None:
     """Deletes spaces and files of the store at `root`.
 

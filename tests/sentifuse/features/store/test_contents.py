@@ -159,3 +159,8 @@ def test_nothing_is_removed_while_a_run_uses_the_store(tmp_path: Path) -> None:
     with store_lock.shared(tmp_path), pytest.raises(UserError, match="using the store"):
         contents.remove(tmp_path, spaces, [])
     assert names(contents.read(tmp_path)) == ["a"]
+
+
+def test_a_file_that_a_run_has_deleted_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"1234")
+    assert contents.size([tmp_path / "there", tmp_path / "gone"]) == 4
