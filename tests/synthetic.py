@@ -130,7 +130,8 @@ def make_parts(
 def _encode(
     config: dict[str, Any], hidden: Tensor, mask: Tensor | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    tail = tails.build(config, tail_weights(config)).eval()
+    tail = tails.build(config).eval()
+    tail.load_state_dict(tail_weights(config))
     with torch.no_grad():
         embedding, tokens = tail(hidden, mask, need_tokens=True)
     return embedding.numpy(), tokens.numpy()

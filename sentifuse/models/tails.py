@@ -199,24 +199,16 @@ class EfficientNetTail(nn.Module):
         return self
 
 
-def build(
-    config: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None, dropout: float = 0.0
-) -> nn.Module:
-    """Builds the tail that `config`, of a `TailSpec`, describes, with `weights` if given.
+def build(config: Mapping[str, Any], dropout: float = 0.0) -> nn.Module:
+    """Builds the tail that `config`, of a `TailSpec`, describes, with random weights.
 
     Raises:
-        UserError: an activation that is not known, or `weights` that do not fit.
+        UserError: an activation that is not known.
     """
     values = {key: value for key, value in config.items() if key != "kind"}
-    tail: nn.Module
     if config["kind"] == "transformer":
-        tail = TransformerTail(TransformerConfig(**values), dropout)
-    else:
-        tail = EfficientNetTail(**values)
-    if weights is not None:
-        check_weights(tail, weights, "backbone")
-        tail.load_state_dict(dict(weights))
-    return tail
+        return TransformerTail(TransformerConfig(**values), dropout)
+    return EfficientNetTail(**values)
 
 
 def check_weights(tail: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:

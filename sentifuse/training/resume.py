@@ -199,5 +199,11 @@ def _feed(digest: "hashlib._Hash", value: Any) -> None:
         for key, each in value.items():
             digest.update(f"{key!r}:".encode())
             _feed(digest, each)
-    else:
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"list {len(value)}".encode())
+        for each in value:
+            _feed(digest, each)
+    elif value is None or isinstance(value, (str, int, float)):
         digest.update(f"{value!r};".encode())
+    else:  # the text of another object may hold its address, or leave a part of it out
+        raise TypeError(f"cannot hash a {type(value).__name__}")

@@ -145,7 +145,8 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(
 ) -> None:
     weights = tails.build(config("causal")).state_dict()
     with pytest.raises(UserError) as caught:
-        tails.build(config("causal", **changes), weights)
+        tails.check_weights(tails.build(config("causal", **changes)), weights, "the file")
+    assert str(caught.value).startswith("the file: ")
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
