@@ -270,6 +270,52 @@ def test_cleaned_text_has_no_url_mention_or_upper_case_left(raw: str) -> None:
     assert cleaned == " ".join(cleaned.split())
 
 
+ROBERTA = text.TextSpec(link="http", mention="@user", lower=False)
+BERTWEET = text.TextSpec(link="HTTPURL", mention="@USER", lower=False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "roberta", "bertweet"),
+    [
+        ("Hi @bob see http://t.co/a", "Hi @user see http", "Hi @USER see HTTPURL"),
+        ("RT @Bob: #Big News", "RT @user : Big News", "RT @USER : Big News"),
+        ("“@bob”", "“ @user ”", "“ @USER ”"),
+        ("@bob太好看了", "@user 太好看了", "@USER 太好看了"),
+        ("@a…@c", "@user … @user", "@USER … @USER"),
+        ("“http://t.co/x1”d", "“ http ”d", "“ HTTPURL ”d"),
+        ("http://t.co/x1@bob", "http", "HTTPURL"),
+        ("http://t.co/x1”@bob!", "http ” @user !", "HTTPURL ” @USER !"),
+        ("mail A@b.org", "mail A@b.org", "mail A@b.org"),
+        # What happens to be a placeholder is what it says.
+        ("http is not HTTPURL", "http is not HTTPURL", "http is not HTTPURL"),
+        ("@user @USER", "@user @user", "@USER @USER"),
+        ("", "", ""),
+    ],
+)
+def test_placeholders_stand_for_links_and_mentions(raw: str, roberta: str, bertweet: str) -> None:
+    assert text.clean(raw, ROBERTA) == roberta
+    assert text.clean(raw, BERTWEET) == bertweet
+    assert text.clean(roberta, ROBERTA) == roberta
+    assert text.clean(bertweet, BERTWEET) == bertweet
+
+
+def test_lower_casing_leaves_placeholders_as_they_are() -> None:
+    spec = text.TextSpec(link="HTTPURL", mention="@USER")
+    assert text.clean("Hi @Bob HTTPURL http://t.co/A", spec) == "hi @USER httpurl HTTPURL"
+
+
+def test_no_step_takes_a_placeholder_for_a_part_of_the_text() -> None:
+    spec = text.TextSpec(link="@link", mention="#www.Mention")
+    assert text.clean("see http://t.co/a @Bob #Tag", spec) == "see @link #www.Mention tag"
+
+
+def test_only_the_case_stays_if_only_that_is_asked_for() -> None:
+    assert (
+        text.clean("RT @Bob: So #Happy http://t.co/A", text.TextSpec(lower=False))
+        == "RT : So Happy"
+    )
+
+
 @on_real_data
 def test_real_texts_decode_without_replacement_characters_and_round_trip() -> None:
     paths = sorted(REAL_TEXTS.glob("*.txt"))
