@@ -4,14 +4,17 @@ import io
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]  # (S, S, 3)
+# Pillow's filters, in the order of its numbers.
+Resample = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
+RESAMPLES: tuple[Resample, ...] = get_args(Resample)
 
 # Files come from strangers: Pillow's other readers are rarely used, some start another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -33,12 +36,34 @@ class ImageError(OSError):
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """How an encoder wants its images; `mean` and `std` are per channel, of values in 0..1."""
+    """How an encoder wants its images.
 
-    resize: int  # length of the shorter side after resizing, in pixels
-    crop: int  # side of the centre crop, in pixels
+    Attributes:
+        resize: length of the shorter side after resizing, in pixels; with `squash` of both sides.
+        crop: side of the centre crop that follows, in pixels, at most `resize`.
+        mean: what is subtracted from each channel, of values in 0..1.
+        std: what each channel is then divided by.
+        squash: whether an image loses its proportions: it is resized to a square.
+        resample: the filter of the resizing.
+    """
+
+    resize: int
+    crop: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    # Records from before there was a choice lack these.
+    squash: bool = False
+    resample: Resample = "bicubic"
+
+    def __repr__(self) -> str:
+        """The fields, without those that hold their default.
+
+        Encoders' fingerprints are made from this text: it must stay what it was before the fields with
+        a default were added, or all that is in stores would be encoded again.
+        """
+        values = [(field, getattr(self, field.name)) for field in fields(self)]
+        told = [f"{field.name}={value!r}" for field, value in values if value != field.default]
+        return f"ImageSpec({', '.join(told)})"
 
 
 @dataclass(frozen=True)
@@ -148,10 +173,24 @@ def decoding() -> Iterator[None]:
 
 
 def centre(image: Image.Image, spec: ImageSpec) -> Pixels:
-    """Resizes the shorter side to `spec.resize` (bicubic) and takes the centre crop, `spec.crop` squared.
+    """Resizes as `spec` says and takes the centre crop, (spec.crop, spec.crop, 3).
 
-    Only the source area that ends in the crop is resampled; values are those of a resize of the
-    whole image followed by the crop.
+    The longer side and the place of the crop are rounded down, as in transformers.
+    """
+    if spec.squash:
+        start = (spec.resize - spec.crop) // 2
+        end = start + spec.crop
+        # The whole one: which direction Pillow resizes first depends on the sizes, and rounds differently.
+        squashed = image.resize((spec.resize, spec.resize), _filter(spec))
+        return np.asarray(squashed.crop((start, start, end, end)))
+    return np.asarray(_resized_crop(image, spec))
+
+
+def _resized_crop(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    """Resizes the shorter side to `spec.resize` and takes the centre crop.
+
+    Only the source area that ends in the crop is resampled: a narrow image would become a very long one.
+    Values are those of a resize of the whole image followed by the crop, but for rounding.
     """
     width, height = image.size
     short = min(width, height)
@@ -165,16 +204,16 @@ def centre(image: Image.Image, spec: ImageSpec) -> Pixels:
         (left + spec.crop) * width / new_width,
         (top + spec.crop) * height / new_height,
     )
-    resized = image.resize((spec.crop, spec.crop), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(resized)
+    return image.resize((spec.crop, spec.crop), _filter(spec), box=box)
 
 
 def random_view(image: Image.Image, spec: ImageSpec, view: ViewSpec, seed: str) -> Pixels:
     """A random resized crop, mirrored half of the time, with slight colour changes.
 
     The crop follows Szegedy et al. 2015 (arXiv:1409.4842): a share of the area drawn from
-    `view.scale_min`..1, an aspect ratio drawn log-uniformly from 3/4..4/3. The same image and seed give the
-    same view, wherever and whenever it is drawn.
+    `view.scale_min`..1, an aspect ratio drawn log-uniformly from 3/4..4/3. It is resized to a square with the
+    filter of `spec`, for models that squash images, too. The same image and seed give the same view,
+    wherever and whenever it is drawn.
     """
     draw = random.Random(seed)
     width, height = image.size
@@ -185,9 +224,13 @@ def random_view(image: Image.Image, spec: ImageSpec, view: ViewSpec, seed: str) 
     left = draw.uniform(0, width - crop_width)
     top = draw.uniform(0, height - crop_height)
     box = (left, top, left + crop_width, top + crop_height)
-    result = image.resize((spec.crop, spec.crop), Image.Resampling.BICUBIC, box=box)
+    result = image.resize((spec.crop, spec.crop), _filter(spec), box=box)
     if view.flip and draw.random() < 0.5:
         result = ImageOps.mirror(result)
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         result = enhance(result).enhance(1 + draw.uniform(-view.jitter, view.jitter))
     return np.asarray(result)
+
+
+def _filter(spec: ImageSpec) -> Image.Resampling:
+    return Image.Resampling[spec.resample.upper()]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -246,6 +247,47 @@ def test_centre_equals_a_resize_of_the_whole_image_and_a_centre_crop(
     assert result.shape == (spec.crop, spec.crop, 3)
     assert np.abs(result.astype(int) - expected.astype(int)).max() <= 1
     assert expected.std() > 5
+
+
+@pytest.mark.parametrize("resample", images.RESAMPLES)
+@pytest.mark.parametrize("size", [(32, 32), (100, 33), (33, 100), (24, 24), (1000, 40), (7, 5)])
+def test_squashing_is_a_resize_to_a_square_and_a_centre_crop(
+    size: tuple[int, int], resample: images.Resample
+) -> None:
+    image = noise(*size)
+    kind = Image.Resampling(images.RESAMPLES.index(resample))
+    assert kind.name.lower() == resample
+    for resize, crop in ((24, 24), (32, 24), (29, 24)):
+        whole = np.asarray(image.resize((resize, resize), kind))
+        start = (resize - crop) // 2
+        expected = whole[start : start + crop, start : start + crop]
+        spec = replace(SPEC, resize=resize, crop=crop, squash=True, resample=resample)
+        np.testing.assert_array_equal(images.centre(image, spec), expected)
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_the_filter_is_honoured(squash: bool) -> None:
+    image = noise(100, 70)
+    specs = [replace(SPEC, squash=squash, resample=name) for name in images.RESAMPLES]
+    centres = {images.centre(image, spec).tobytes() for spec in specs}
+    views = {images.random_view(image, spec, PLAIN_VIEW, "s").tobytes() for spec in specs}
+    assert len(centres) == len(views) == len(images.RESAMPLES)
+
+
+@pytest.mark.parametrize("resample", images.RESAMPLES)
+def test_a_view_for_a_model_that_squashes_is_the_same_crop(resample: images.Resample) -> None:
+    image = noise(100, 70)
+    spec = replace(SPEC, resample=resample)
+    view = images.random_view(image, replace(spec, squash=True), VIEW, "s")
+    np.testing.assert_array_equal(view, images.random_view(image, spec, VIEW, "s"))
+
+
+def test_the_text_of_a_spec_names_new_fields_only_where_they_differ() -> None:
+    """It is part of fingerprints, which stores were filled with before there were these fields."""
+    old = "resize=32, crop=24, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)"
+    assert f"{SPEC}" == f"ImageSpec({old})"
+    new = replace(SPEC, squash=True, resample="lanczos")
+    assert str(new) == f"ImageSpec({old}, squash=True, resample='lanczos')"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3), (3, 2000)])
