@@ -7,9 +7,10 @@ the few words of the tiny CLIP, drawn to be as long as tweets are: 4 to 60 token
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,12 +23,13 @@ import torch
 from PIL import Image
 
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
+from sentifuse.config.backbone import Modality
 from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
-from sentifuse.features import encoding_record, fidelity
-from sentifuse.features.encoding import Item, Modality, Setting, encode_shard
-from sentifuse.features.encoding_record import EncodingRecord
+from sentifuse.features import fidelity, preprocessing
+from sentifuse.features.encoding import EncoderRecord, Item, Setting, encode_shard
 from sentifuse.features.engines import local
+from sentifuse.features.preprocessing import Wanted
 from sentifuse.features.store.space import Space
 from sentifuse.runtime import precision
 from tools.clip_folder import make_clip_folder
@@ -54,33 +56,35 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     }
     low = precision.resolve("auto")
     views = ViewSpec(scale_min=1.0, flip=False, jitter=0.0)
-    setting = Setting(
-        0, 0, False, "float16", image_batch=16, text_batch=8, views=views, precision=low
-    )
+    setting = Setting("float16", 16, 8, views, device="cpu", numerics="native")
     rounds, warm = (1, 0) if short else (3, 1)
     reference = Reference(folder)
     # What a lower precision is compared with; a processor without one is not asked to emulate it.
     others = ["fp32"] if low == "fp32" else [low, "fp32"]
-    record = encoding_record.of(registry.load(str(folder), None), str(folder), None, setting, 1)
-    with local.start(record, len(os.sched_getaffinity(0))) as pool:
-        ours = partial(_encode, pool, work=work)
+    name = str(folder)
+    wanted = [Wanted("image", [name], [0]), Wanted("text", [name], [0])]
+    encoders = preprocessing.load(wanted, None)
+    image, text = preprocessing.records(encoders, wanted, tokens=False, precision=low)
+    cores = len(os.sched_getaffinity(0))
+    with local.start(image, setting, cores) as pool:
         images = _seconds_a_sample(
             {
-                "ours": (partial(ours, "image"), items["image"]),
+                "ours": (partial(_encode, pool, image, work=work), items["image"]),
                 **{
-                    name: (
-                        partial(reference.images, autocast=name != "fp32"),
-                        items["image"][: 64 if name == "fp32" else 128],
+                    each: (
+                        partial(reference.images, autocast=each != "fp32"),
+                        items["image"][: 64 if each == "fp32" else 128],
                     )
-                    for name in others
+                    for each in others
                 },
             },
             rounds,
             warm,
         )
+    with local.start(text, setting, cores) as pool:
         texts = _seconds_a_sample(
             {
-                "ours": (partial(ours, "text"), items["text"]),
+                "ours": (partial(_encode, pool, text, work=work), items["text"]),
                 low: (partial(reference.texts, autocast=low != "fp32"), items["text"][:256]),
             },
             rounds,
@@ -91,16 +95,16 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
         *(
             _speed(
                 f"images, ViT-B/32, {low}",
-                f"{loop}, {_AS[name]}",
+                f"{loop}, {_AS[each]}",
                 images,
-                name,
-                _TARGETS[low, name],
+                each,
+                _TARGETS[low, each],
             )
-            for name in others
+            for each in others
         ),
         _speed(f"texts, ViT-B/32, {low}", f"padded to 77, {_AS[low]}", texts, low, _TEXTS[low]),
-        *([] if low == "fp32" else _cosines(folder, setting, items)),
-        _start_up(folder, record, items["text"][0], work),
+        *([] if low == "fp32" else _cosines([image, text], setting, items)),
+        _start_up(folder, text, setting, items["text"][0], work),
     ]
 
 
@@ -148,10 +152,12 @@ def _context(autocast: bool) -> AbstractContextManager[Any]:
     return torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext()
 
 
-def _encode(pool: ProcessPoolExecutor, modality: Modality, items: list[Item], work: Path) -> None:
+def _encode(
+    pool: ProcessPoolExecutor, record: EncoderRecord, items: list[Item], work: Path
+) -> None:
     """Files to rows on the disk."""
     with TemporaryDirectory(dir=work) as store:
-        local.run(pool, modality, items, len(items), Space(Path(store), "space"))
+        local.run(pool, record, items, len(items), Space(Path(store), "space"))
 
 
 def _seconds_a_sample(
@@ -176,30 +182,34 @@ def _speed(what: str, reference: str, seconds: Seconds, of: str, target: float) 
 
 
 def _cosines(
-    folder: Path, setting: Setting, items: dict[Modality, list[Item]]
+    records: Sequence[EncoderRecord], setting: Setting, items: Mapping[Modality, list[Item]]
 ) -> list[Measurement]:
-    exact = registry.load(str(folder), None)
-    low = registry.load(str(folder), None, setting.precision)
     found = []
-    for modality, all_items in items.items():
-        sample = all_items[:_COMPARED]
-        rows = encode_shard(low, setting, modality, sample)
-        exact_rows = encode_shard(exact, setting, modality, sample)
+    for record in records:
+        sample = items[record.modality][:_COMPARED]
+        both = []
+        for precision_of in (record.precision, "fp32"):
+            encoder = registry.load(record.name, record.modality, precision_of)
+            own = replace(record, precision=precision_of)
+            both.append(encode_shard(encoder, own, setting, sample))
+        rows, exact_rows = both
         least = min(
             fidelity.cosine(row["embedding"][0], exact_rows[key]["embedding"][0])
             for key, row in rows.items()
         )
-        what = f"least cosine to fp32, {len(sample)} {modality}s, {setting.precision}"
+        what = f"least cosine to fp32, {len(sample)} {record.modality}s, {record.precision}"
         itself = "fp32 with itself"
         found.append(Measurement(_PART, what, itself, least, 1.0, "", least, 0.9999))
     return found
 
 
-def _start_up(folder: Path, record: EncodingRecord, item: Item, work: Path) -> Measurement:
+def _start_up(
+    folder: Path, record: EncoderRecord, setting: Setting, item: Item, work: Path
+) -> Measurement:
     """Seconds until the first text is encoded, by one process each."""
     start = time.perf_counter()
-    with local.start(record, 1) as pool:
-        local.run(pool, "text", [item], 1, Space(work, "first"))
+    with local.start(record, setting, 1) as pool:
+        local.run(pool, record, [item], 1, Space(work, "first"))
         ours = time.perf_counter() - start
     start = time.perf_counter()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

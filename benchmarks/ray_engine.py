@@ -20,17 +20,17 @@ from PIL import Image
 
 from benchmarks.measurement import Measurement
 from sentifuse.data.images import ViewSpec
-from sentifuse.encoders import registry
 from sentifuse.errors import UserError
-from sentifuse.features import encoding_record
+from sentifuse.features import preprocessing
 from sentifuse.features.encoding import Item, Setting
 from sentifuse.features.engines import local
 from sentifuse.features.engines import registry as engines
+from sentifuse.features.preprocessing import Wanted
 from sentifuse.features.store.space import Space
 from sentifuse.runtime.files import read_json, sha256, write_json
 from tools.clip_folder import make_clip_folder
 
-_SETTING = Setting(0, 0, False, "float16", 16, 8, ViewSpec(1.0, False, 0.0))
+_SETTING = Setting("float16", 16, 8, ViewSpec(1.0, False, 0.0), "cpu", "native")
 _PART = "ray"
 
 
@@ -55,19 +55,19 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     images = _images(work / "images", 16 if short else 768)
     # Smaller shards than a run's: more of them in little time, and more of what a task costs Ray.
     local.SHARD_SIZE["image"] = 4 if short else 64
-    record = encoding_record.of(
-        registry.load(str(backbone), None), str(backbone), None, _SETTING, views=1
-    )
+    wanted = [Wanted("image", [str(backbone)], [0])]
+    encoders = preprocessing.load(wanted, None)
+    [record] = preprocessing.records(encoders, wanted, tokens=False, precision="fp32")
     runs: dict[str, list[_Run]] = {"local": [], "ray": []}
     shards: dict[str, list[str]] = {}
     for number in range(1 if short else 3):
         for engine in runs:
             store = work / f"{engine}-{number}"
             with _two_nodes() if engine == "ray" else _no_cluster() as address:
-                space = Space(store, record.space("image").name)
+                space = Space(store, "images")
                 began = time.time()
                 with engines.opened(engine, address) as opened:
-                    opened.encode(record, "image", images, space)
+                    opened.encode(record, _SETTING, images, space)
             runs[engine].append(_timed(space, began))
             shards[engine] = sorted(path.name for path in space.folder.iterdir())
         ray.shutdown()

@@ -23,7 +23,8 @@ from PIL import Image
 from benchmarks import peak_memory
 from benchmarks.measurement import Measurement
 from benchmarks.peak_memory import Run
-from sentifuse.features.schema import Meta
+from sentifuse.config.backbone import MODALITIES
+from sentifuse.features.schema import EncoderMeta, Meta
 from sentifuse.runtime.files import write_json, write_text
 from tools.clip_folder import make_clip_folder
 
@@ -96,7 +97,11 @@ def series(work: Path, sizes: Sequence[int]) -> list[Point]:
         for number in range(pairs):
             for suffix in (".jpg", ".txt"):
                 os.link(work / "pairs" / f"{number}{suffix}", root / "data" / f"{number}{suffix}")
-        _params(project, _PARAMS | {"backbone": {"name": str(backbone), "tokens": False}})
+        _params(
+            project,
+            _PARAMS
+            | {"backbone": {"image": str(backbone), "text": str(backbone), "tokens": False}},
+        )
         points += [_point("split", pairs, project), _point("preprocess", pairs, project)]
         if model is None:
             for stage in ("train_stage1", "train_stage2"):
@@ -208,19 +213,22 @@ def write_pairs(folder: Path, pairs: int) -> None:
 
 def write_features(folder: Path, samples: int, dim: int) -> None:
     """Writes embeddings, drawn at random, in the schema of `sentifuse.features.schema`."""
-    folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    shapes = {"image_embeddings": (samples, 1, dim), "text_embeddings": (samples, dim)}
-    for name, shape in shapes.items():
+    for modality in MODALITIES:
+        path = folder / f"{modality}_net" / "embeddings.npy"
+        path.parent.mkdir(parents=True)
         array = np.lib.format.open_memmap(
-            folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape
+            path, mode="w+", dtype=np.float32, shape=(samples, 1, dim)
         )
         for start in range(0, samples, _ROWS_A_WRITE):
             rows = array[start : start + _ROWS_A_WRITE]
             rows[:] = rng.standard_normal(rows.shape, dtype=np.float32)
     write_text(folder / "guids.txt", "".join(f"{number:07}\n" for number in range(samples)))
-    meta = Meta(dim, dim, dim, dim, 1, None, None, "image", "text")
-    write_json(folder / "meta.json", asdict(meta))
+    encoders = (
+        EncoderMeta(f"{modality}_net", modality, dim, dim, tail=None, fingerprint=modality)
+        for modality in MODALITIES
+    )
+    write_json(folder / "meta.json", asdict(Meta(1, tuple(encoders))))
 
 
 def _label(root: Path, pairs: int) -> None:

@@ -14,19 +14,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
 from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, Stage1, Stage2, StageRecipe
-from sentifuse.encoders.clip import ClipText
-from sentifuse.features.batches import Batch, Dataset, Parts
-from sentifuse.features.schema import Features, Meta
+from sentifuse.encoders import registry
+from sentifuse.encoders.interface import AnyEncoder
+from sentifuse.features.batches import Dataset, Parts, States
+from sentifuse.features.schema import Arrays, EncoderMeta, Features, Meta
 from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.runtime import precision
 from sentifuse.runtime.threads import cores
 from sentifuse.training.two_stage import train_stage1, train_stage2
+from tools.clip_folder import make_clip_folder
 
+# The keys of both encoders.
+IMAGE, TEXT = "image_clip", "text_clip"
 LABELS = ["negative", "neutral", "positive"]
 BATCH, PADDED = 32, 77
 # Tokens of a tweet with its start and end; the demo data's texts and those of MVSA have about as many.
@@ -46,23 +50,29 @@ _COMMON: dict[str, Any] = {
 
 
 def measure(work: Path, *, short: bool) -> list[Measurement]:
-    """Measures both stages; `work` is not used."""
-    clip = _clip(small=short)
+    """Measures both stages."""
+    from transformers import CLIPModel
+
+    folder = make_clip_folder(work / "clip", full_size=not short)
+    encoder = registry.load(str(folder), "text")
+    whole: Any = CLIPModel.from_pretrained(folder)
     rounds = 1 if short else 5
     # What the processor is fast in: bf16 is not timed where it would be emulated.
     here = precision.resolve("auto")
     return [
-        *(_stage2(clip, each, rounds, short) for each in dict.fromkeys(["fp32", here])),
-        _threads(clip, here, rounds, short),
+        *(_stage2(encoder, whole, each, rounds, short) for each in dict.fromkeys(["fp32", here])),
+        _threads(encoder, here, rounds, short),
         *_stage1(here, rounds, short),
     ]
 
 
-def _stage2(clip: Any, computes_in: str, rounds: int, short: bool) -> Measurement:
+def _stage2(
+    encoder: AnyEncoder, whole: Any, computes_in: str, rounds: int, short: bool
+) -> Measurement:
     steps = {"ours": 2 if short else 40, "whole model": 1 if short else 2}
-    ours, config = _ours(clip, 1, computes_in, cores(), steps["ours"])
-    whole = _whole_model(clip, Classifier(config), computes_in, steps["whole model"])
-    seconds = side_by_side({"ours": ours, "whole model": whole}, rounds=rounds)
+    ours, head = _ours(encoder, 1, computes_in, cores(), steps["ours"])
+    theirs = _whole_model(whole, head, computes_in, steps["whole model"])
+    seconds = side_by_side({"ours": ours, "whole model": theirs}, rounds=rounds)
     ours_step = [each / steps["ours"] for each in seconds["ours"]]
     whole_step = [each / steps["whole model"] for each in seconds["whole model"]]
     return Measurement(
@@ -77,10 +87,10 @@ def _stage2(clip: Any, computes_in: str, rounds: int, short: bool) -> Measuremen
     )
 
 
-def _threads(clip: Any, computes_in: str, rounds: int, short: bool) -> Measurement:
+def _threads(encoder: AnyEncoder, computes_in: str, rounds: int, short: bool) -> Measurement:
     layers, steps = (1, 2) if short else (3, 40)
-    two, _ = _ours(clip, layers, computes_in, 2, steps)
-    one, _ = _ours(clip, layers, computes_in, 1, steps)
+    two, _ = _ours(encoder, layers, computes_in, 2, steps)
+    one, _ = _ours(encoder, layers, computes_in, 1, steps)
     seconds = side_by_side({"two": two, "one": one}, rounds=rounds)
     step = {name: [each / steps for each in times] for name, times in seconds.items()}
     return Measurement(
@@ -96,35 +106,24 @@ def _threads(clip: Any, computes_in: str, rounds: int, short: bool) -> Measureme
 
 
 def _ours(
-    clip: Any, layers: int, computes_in: Any, threads: int, steps: int
-) -> tuple[Callable[[], None], ModelConfig]:
-    """Some steps of stage 2 with the last text layers, and the config of the model without them."""
-    tail = ClipText(clip, clip, None, "cpu").tail(layers)
-    width = clip.config.text_config.hidden_size
-    parts = _parts(steps * BATCH, clip.config.projection_dim, width, dict(tail.config))
-    config = ModelConfig(
-        labels=LABELS,
-        fusion="concat",
-        input_mode="multimodal",
-        hidden_dims=list(_HEAD.hidden_dims),
-        dropout=_HEAD.dropout,
-        image_dim=clip.config.projection_dim,
-        text_dim=clip.config.projection_dim,
-        image_token_dim=width,
-        text_token_dim=width,
-    )
+    encoder: AnyEncoder, layers: int, computes_in: Any, threads: int, steps: int
+) -> tuple[Callable[[], None], Classifier]:
+    """Some steps of stage 2 with the last text layers, and a model of its kind without them."""
+    tail = encoder.tail(layers)
+    parts = _parts(steps * BATCH, encoder.embedding_dim, encoder.token_dim, dict(tail.config))
+    config = _config(encoder.embedding_dim, encoder.token_dim)
     schedule = Stage2(
         **_COMMON, epochs=1, batch_size=BATCH, restart_head=True, members=1, lr_clip=1e-4,
         layer_decay=1.0, encoder_dropout=0.0, precision=computes_in, threads=threads,
     )  # fmt: skip
-    weights = {"text": tail.weights, "image": None}
+    weights = {TEXT: tail.weights}
 
     def run() -> None:
         torch.set_num_threads(1)
         how = StageRecipe(_LOSS, _VIEWS, schedule)
         train_stage2(Classifier(config), weights, parts, how, seed=0)
 
-    return run, config
+    return run, Classifier(config)
 
 
 def _whole_model(clip: Any, head: Classifier, computes_in: str, steps: int) -> Callable[[], None]:
@@ -155,7 +154,7 @@ def _whole_model(clip: Any, head: Classifier, computes_in: str, steps: int) -> C
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=computes_in == "bf16"):
                 image = clip.get_image_features(pixel_values=pixels).pooler_output
                 text = clip.get_text_features(input_ids=ids).pooler_output
-                logits = head(Batch(image=image[:, None].float(), text=text.float()))
+                logits = head(_batch(image, text))
             value = nn.functional.cross_entropy(logits.float(), targets)
             optimizer.zero_grad(set_to_none=True)
             value.backward()
@@ -176,21 +175,16 @@ def _stage1(computes_in: Any, rounds: int, short: bool) -> list[Measurement]:
         train_stage1(recipe, parts, seed=0)
 
     f = parts.train.features
-    rows = TensorDataset(
-        torch.from_numpy(f.image_embeddings[:, 0]),
-        torch.from_numpy(f.text_embeddings),
-        parts.train.targets,
-    )
+    embeddings = [torch.from_numpy(f.arrays[key].embeddings[:, 0]) for key in (IMAGE, TEXT)]
+    rows = TensorDataset(*embeddings, parts.train.targets)
 
     def loader() -> None:
         torch.set_num_threads(cores())
-        model = Classifier(
-            ModelConfig(LABELS, "concat", "multimodal", [256, 64], 0.3, dim, dim, 1, 1)
-        ).train()
+        model = Classifier(_config(dim, 1)).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
         for _ in range(epochs):
             for image, text, targets in DataLoader(rows, batch_size=64, shuffle=True):
-                value = nn.functional.cross_entropy(model(Batch(image[:, None], text)), targets)
+                value = nn.functional.cross_entropy(model(_batch(image, text)), targets)
                 optimizer.zero_grad()
                 value.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -225,20 +219,24 @@ def _stage1(computes_in: Any, rounds: int, short: bool) -> list[Measurement]:
     ]
 
 
-def _clip(*, small: bool) -> Any:
-    from transformers import CLIPConfig, CLIPModel
+def _batch(image: Tensor, text: Tensor) -> dict[str, States]:
+    """Embeddings (B, D) of both encoders as a batch."""
+    return {IMAGE: States(image[:, None].float()), TEXT: States(text[:, None].float())}
 
-    torch.manual_seed(0)
-    if not small:
-        return CLIPModel(CLIPConfig())  # whose defaults are those of ViT-B/32
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    sizes |= {"num_attention_heads": 2, "projection_dim": 16}
-    return CLIPModel(
-        CLIPConfig(
-            text_config={**sizes, "vocab_size": 100, "eos_token_id": 99, "bos_token_id": 98},
-            vision_config={**sizes, "image_size": 32, "patch_size": 8},
-            projection_dim=16,
-        )
+
+def _encoders(dim: int, width: int, tail: dict[str, Any] | None) -> tuple[EncoderMeta, EncoderMeta]:
+    image = EncoderMeta(IMAGE, "image", dim, width, tail=None, fingerprint="")
+    return image, EncoderMeta(TEXT, "text", dim, width, tail, fingerprint="")
+
+
+def _config(dim: int, width: int) -> ModelConfig:
+    return ModelConfig(
+        labels=LABELS,
+        fusion="concat",
+        input_mode="multimodal",
+        hidden_dims=list(_HEAD.hidden_dims),
+        dropout=_HEAD.dropout,
+        encoders=_encoders(dim, width, tail=None),
     )
 
 
@@ -247,16 +245,16 @@ def _parts(count: int, dim: int, width: int, tail: dict[str, Any] | None) -> Par
     rng = np.random.default_rng(0)
     lengths = rng.integers(*TOKENS, size=count)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
+    hidden = rng.standard_normal((offsets[-1], width), np.float32).astype(np.float16)
     features = Features(
-        meta=Meta(dim, dim, width, width, 1, None, tail, "", ""),
+        meta=Meta(1, _encoders(dim, width, tail)),
         guids=[str(row) for row in range(count)],
-        image_embeddings=rng.standard_normal((count, 1, dim), np.float32),
-        text_embeddings=rng.standard_normal((count, dim), np.float32),
-        text_offsets=offsets,
-        text_tokens=None,
-        image_tokens=None,
-        text_hidden=rng.standard_normal((offsets[-1], width), np.float32).astype(np.float16),
-        image_hidden=None,
+        arrays={
+            IMAGE: Arrays(rng.standard_normal((count, 1, dim), np.float32)),
+            TEXT: Arrays(
+                rng.standard_normal((count, 1, dim), np.float32), hidden=hidden, offsets=offsets
+            ),
+        },
     )
     targets = torch.from_numpy(rng.integers(len(LABELS), size=count))
 

@@ -9,38 +9,17 @@ whichever run, comes from the store in `.sentifuse/store`.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from sentifuse.config import params
-from sentifuse.runtime import precision
+from sentifuse.config import backbone, params
 from sentifuse.runtime.numerics import Numerics
-from sentifuse.runtime.precision import Precision
 from sentifuse.runtime.process import run_stage
 
 MANIFEST = Path("data/manifest.csv")
 OUT = Path("data/features")
 METRICS = Path("metrics/features.json")
-
-
-@dataclass(frozen=True)
-class BackboneParams:
-    """The section `backbone`."""
-
-    __pydantic_config__ = params.STRICT
-    name: Annotated[str, Field(min_length=1)]
-    revision: Annotated[str, Field(min_length=1)] | None
-    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
-    precision: Precision
-    tokens: bool
-    hidden_dtype: Literal["float16", "float32"]
-    image_batch: params.PositiveInt
-    text_batch: params.PositiveInt
-    engine: Literal["local", "ray"]
-
-    def __post_init__(self) -> None:
-        precision.check(self.precision, self.name)
 
 
 @dataclass(frozen=True)
@@ -63,54 +42,79 @@ class Augment:
 
 
 @dataclass(frozen=True)
+class ZeroShot:
+    """The section `zero_shot`."""
+
+    __pydantic_config__ = params.STRICT
+    prompts: dict[
+        str, Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+    ]
+
+
+@dataclass(frozen=True)
 class Params:
     """What this stage reads of `params.yaml`."""
 
     numerics: Numerics
-    unfreeze_text_layers: params.Count
-    unfreeze_vision_layers: params.Count
-    backbone: BackboneParams
+    labels: params.ClassNames
+    unfreeze_text_layers: backbone.Layers
+    unfreeze_vision_layers: backbone.Layers
+    backbone: backbone.Backbone
     ray: Ray
     augment: Augment
+    zero_shot: ZeroShot
+
+    def __post_init__(self) -> None:
+        texts, images = self.unfreeze_text_layers, self.unfreeze_vision_layers
+        backbone.check_layers("unfreeze_text_layers", texts, self.backbone.text)
+        backbone.check_layers("unfreeze_vision_layers", images, self.backbone.image)
+        prompts = self.zero_shot.prompts
+        both = set(self.backbone.image) & set(self.backbone.text)
+        if both and prompts and set(prompts) != set(self.labels):
+            raise ValueError(
+                f"zero_shot.prompts: of {', '.join(prompts)}: expected texts for each of "
+                f"{', '.join(self.labels)}, or {{}} for no such baseline"
+            )
 
 
 def main(p: Params) -> None:
     """Encodes what the store lacks and assembles `data/features/`."""
     from sentifuse.data import manifest
     from sentifuse.data.images import ViewSpec
-    from sentifuse.features import encoding_record, preprocessing
+    from sentifuse.features import encoding_record, preprocessing, prompts
     from sentifuse.features.encoding import Setting
     from sentifuse.features.engines import registry
     from sentifuse.features.store.space import default_root
     from sentifuse.runtime import files
 
-    backbone = p.backbone
-    with registry.opened(backbone.engine, p.ray.address) as engine:
-        device, chosen = engine.place(backbone.precision, backbone.name, p.numerics)
+    own = p.backbone
+    libraries = encoding_record.versions(own.ocr)
+    with registry.opened(own.engine, p.ray.address) as engine:
+        device, chosen = engine.place(own.precision, p.numerics)
         setting = Setting(
-            image_split=p.unfreeze_vision_layers,
-            text_split=p.unfreeze_text_layers,
-            tokens=backbone.tokens,
-            hidden_dtype=backbone.hidden_dtype,
-            image_batch=backbone.image_batch,
-            text_batch=backbone.text_batch,
+            hidden_dtype=own.hidden_dtype,
+            image_batch=own.image_batch,
+            text_batch=own.text_batch,
             views=ViewSpec(p.augment.scale_min, p.augment.flip, p.augment.jitter),
-            precision=chosen,
             device=device,
             # A GPU has no such instructions.
             numerics=p.numerics if device == "cpu" else "native",
         )
-        encoders = preprocessing.load(backbone.name, backbone.revision, backbone.fingerprint)
-        found = preprocessing.preprocess(
-            files.CsvRows(MANIFEST, manifest.Sample._make),
-            encoders,
-            encoding_record.of(
-                encoders, backbone.name, backbone.revision, setting, 1 + p.augment.views
-            ),
-            engine.encode,
-            store=default_root(),
-            out=OUT,
+        wanted = preprocessing.wanted(own, p.unfreeze_vision_layers, p.unfreeze_text_layers)
+        encoders = preprocessing.load(wanted, own.fingerprint)
+        record = encoding_record.EncodingRecord(
+            encoders=preprocessing.records(encoders, wanted, own.tokens, chosen),
+            views=1 + p.augment.views,
+            setting=setting,
+            libraries=libraries,
         )
+        samples = files.CsvRows(MANIFEST, manifest.Sample._make)
+        found = preprocessing.preprocess(
+            samples, encoders, record, engine.encode, store=default_root(), out=OUT
+        )
+    if p.zero_shot.prompts.keys() == set(p.labels):
+        described = {label: p.zero_shot.prompts[label] for label in p.labels}
+        prompts.write(OUT, encoders, record.encoders, described)
     files.write_json(METRICS, found)
 
 

@@ -1,8 +1,9 @@
-"""Trains what the model is compared with: text alone, image alone, and a logistic regression.
+"""Trains what the model is compared with: text alone, image alone, and logistic regressions.
 
     python -m stages.train_baselines
 
 Reads `data/features/` and `data/splits.csv`; writes `data/baselines/`, their probabilities on the test part.
+With CLIP there is also its answer without any training.
 They do not depend on the fusion, so an experiment with another one does not train them again.
 """
 
@@ -63,6 +64,11 @@ def main(p: Params) -> None:
         found["majority"] = baselines.majority(parts)
         views = p.image_views.predict
         found["logistic_regression"] = baselines.logistic_regression(parts, views, p.seed)
+        described = schema.read_described(FEATURES)
+        if described is not None:
+            probed = [described.image]
+            found["linear_probe"] = baselines.logistic_regression(parts, views, p.seed, probed)
+            found |= baselines.zero_shot(parts, views, described)
     baselines.write(OUT, found)
     print(f"{OUT}: {', '.join(found) or 'no test part, nothing to train for'}")
 

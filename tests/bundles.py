@@ -1,6 +1,7 @@
-"""A bundle around a tiny CLIP model, with random weights instead of trained ones."""
+"""A bundle around tiny encoders, with random weights instead of trained ones."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,19 @@ import torch
 from sentifuse.data.images import ViewSpec
 from sentifuse.deploy import bundle
 from sentifuse.encoders import registry
-from sentifuse.features import encoding_record
+from sentifuse.encoders.interface import Backbone
+from sentifuse.features import encoding_record, preprocessing
 from sentifuse.features.encoding import Setting
+from sentifuse.features.encoding_record import EncodingRecord
+from sentifuse.features.preprocessing import Wanted
+from sentifuse.features.schema import EncoderMeta
 from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier, ModelConfig
 from tests.synthetic import LABELS
 from tools.clip_folder import make_clip_folder
 
+# The keys of the encoders.
+IMAGE, TEXT = "image_clip", "text_clip"
 PARAMS: dict[str, Any] = {
     "seed": 1,
     "split": {"seed": 2},
@@ -52,21 +59,34 @@ def make_bundle(
     precision: str = "fp32",
     device: str = "cpu",
     metrics: dict[str, Any] | None = None,
+    frozen: bool = False,
+    more_texts: Sequence[str] = (),
     **config: Any,
 ) -> Path:
-    """Writes `folder/clip` and `folder/bundle`, and returns the latter; `config` is of the model."""
+    """Writes `folder/clip` and `folder/bundle`, and returns the latter.
+
+    Args:
+        folder: where.
+        views: V, of each image.
+        predict_views: which of them the model sees.
+        precision: that the encoders compute in.
+        device: that they are said to have computed on.
+        metrics: what `evaluate` found.
+        frozen: whether no layer is finetuned.
+        more_texts: names of text encoders beside CLIP's.
+        config: of the model.
+    """
     clip = make_clip_folder(folder / "clip")
-    backbone = registry.load(str(clip), None)
+    texts = [str(clip), *more_texts]
+    wanted = [Wanted("image", [str(clip)], [1]), Wanted("text", texts, [1] * len(texts))]
+    backbone = preprocessing.load(wanted, None)
     setting = Setting(
-        image_split=1,
-        text_split=1,
-        tokens=True,
         hidden_dtype="float16",
         image_batch=4,
         text_batch=2,
         views=ViewSpec(scale_min=0.4, flip=True, jitter=0.1),
-        precision=precision,
         device=device,
+        numerics="native",
     )
     values: dict[str, Any] = {
         "labels": list(LABELS),
@@ -74,12 +94,9 @@ def make_bundle(
         "input_mode": "multimodal",
         "hidden_dims": [8],
         "dropout": 0.0,
-        "image_dim": 16,
-        "text_dim": 16,
-        "image_token_dim": 32,
-        "text_token_dim": 32,
-        "text_tail": dict(backbone.text.tail(1).config),
-        "image_tail": dict(backbone.image.tail(1).config),
+        "encoders": [
+            replace(each, tail=None) if frozen else each for each in _metas(backbone, wanted)
+        ],
     }
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -91,7 +108,14 @@ def make_bundle(
         folder / "bundle",
         folder / "trained",
         bundle.Provenance(
-            encoding=asdict(encoding_record.of(backbone, str(clip), None, setting, views)),
+            encoding=asdict(
+                EncodingRecord(
+                    preprocessing.records(backbone, wanted, True, precision),
+                    views,
+                    setting,
+                    encoding_record.versions(),
+                )
+            ),
             data={"name": "pairs", "samples": SAMPLES},
             params=PARAMS,
             metrics={"test": scores()} if metrics is None else metrics,
@@ -100,3 +124,18 @@ def make_bundle(
         licence="mit",
     )
     return folder / "bundle"
+
+
+def _metas(backbone: Backbone, wanted: Sequence[Wanted]) -> list[EncoderMeta]:
+    return [
+        EncoderMeta(
+            key,
+            each.modality,
+            backbone[key].embedding_dim,
+            backbone[key].token_dim,
+            dict(backbone[key].tail(1).config),
+            backbone[key].fingerprint,
+        )
+        for each in wanted
+        for key in registry.keys(each.names, each.modality)
+    ]

@@ -13,7 +13,7 @@ from tests.places import ROOT
 _PARAMS = """\
 seed: 42
 fusion: concat
-backbone: {revision: null}
+backbone: {fingerprint: null}
 head: {hidden_dims: [256, 64]}
 stage2: {lr_clip: 1.0e-4, restart_head: true}
 """
@@ -76,7 +76,7 @@ def make_repository(folder: Path) -> None:
     for name, options in (
         ("gated", ("fusion=gated",)),
         ("fast", ("stage2.lr_clip=1e-3", "head.hidden_dims=[]")),
-        ("slow", ("stage2.lr_clip=5e-6", "backbone.revision=main")),
+        ("slow", ("stage2.lr_clip=5e-6", "backbone.fingerprint=main")),
     ):
         make_experiment(folder, name, *options)
     call(folder, "git", "commit", "--quiet", "--allow-empty", "--message", "later")

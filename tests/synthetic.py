@@ -1,18 +1,21 @@
 """Small made-up features, for tests of everything behind the encoders."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sentifuse.encoders import tails
 from sentifuse.features.batches import Dataset, Parts
-from sentifuse.features.schema import Features, Meta
-from sentifuse.models import tails
+from sentifuse.features.schema import Arrays, EncoderMeta, Features, Meta
 from sentifuse.models.classifier import ModelConfig
 
 LABELS = ("negative", "neutral", "positive")
+# The keys of both encoders.
+IMAGE, TEXT = "image_net", "text_net"
 IMAGE_DIM, TEXT_DIM, IMAGE_TOKEN_DIM, TEXT_TOKEN_DIM, IMAGE_TOKENS = 6, 4, 8, 8, 4
 
 TEXT_TAIL: dict[str, Any] = {
@@ -37,6 +40,16 @@ IMAGE_TAIL: dict[str, Any] = {
 }
 
 
+IMAGE_META = EncoderMeta(IMAGE, "image", IMAGE_DIM, IMAGE_TOKEN_DIM, IMAGE_TAIL, "image print")
+TEXT_META = EncoderMeta(TEXT, "text", TEXT_DIM, TEXT_TOKEN_DIM, TEXT_TAIL, "text print")
+
+
+def encoders(*trainable: str) -> tuple[EncoderMeta, ...]:
+    """What a model knows of both encoders; those with the keys `trainable` have their tails."""
+    both = (IMAGE_META, TEXT_META)
+    return tuple(each if each.key in trainable else replace(each, tail=None) for each in both)
+
+
 def model_config(**changes: Any) -> ModelConfig:
     """The config of a small classifier for these features."""
     values: dict[str, Any] = {
@@ -45,10 +58,7 @@ def model_config(**changes: Any) -> ModelConfig:
         "input_mode": "multimodal",
         "hidden_dims": [8],
         "dropout": 0.0,
-        "image_dim": IMAGE_DIM,
-        "text_dim": TEXT_DIM,
-        "image_token_dim": IMAGE_TOKEN_DIM,
-        "text_token_dim": TEXT_TOKEN_DIM,
+        "encoders": encoders(),
     }
     return ModelConfig(**{**values, **changes})
 
@@ -88,26 +98,32 @@ def make_features(
         IMAGE_TAIL, torch.from_numpy(image_hidden.reshape(-1, IMAGE_TOKENS, IMAGE_TOKEN_DIM)), None
     )
     return Features(
-        meta=Meta(
-            image_dim=IMAGE_DIM,
-            text_dim=TEXT_DIM,
-            image_token_dim=IMAGE_TOKEN_DIM,
-            text_token_dim=TEXT_TOKEN_DIM,
-            views=views,
-            image_tail=IMAGE_TAIL,
-            text_tail=TEXT_TAIL,
-            image_fingerprint="image",
-            text_fingerprint="text",
-        ),
+        meta=Meta(views, encoders(IMAGE, TEXT)),
         guids=[str(index) for index in range(count)],
-        image_embeddings=image.reshape(count, views, IMAGE_DIM),
-        text_embeddings=text,
-        text_offsets=offsets,
-        text_tokens=np.concatenate([row[:n] for row, n in zip(text_tokens, lengths, strict=True)]),
-        image_tokens=image_tokens.reshape(count, views, IMAGE_TOKENS, IMAGE_TOKEN_DIM)[:, 0],
-        text_hidden=text_hidden,
-        image_hidden=image_hidden,
+        arrays={
+            IMAGE: Arrays(
+                embeddings=image.reshape(count, views, IMAGE_DIM),
+                tokens=image_tokens.reshape(count, views, IMAGE_TOKENS, IMAGE_TOKEN_DIM)[:, 0],
+                hidden=image_hidden,
+            ),
+            TEXT: Arrays(
+                embeddings=text[:, None],
+                tokens=np.concatenate(
+                    [row[:n] for row, n in zip(text_tokens, lengths, strict=True)]
+                ),
+                hidden=text_hidden,
+                offsets=offsets,
+            ),
+        },
     )
+
+
+def with_arrays(features: Features, **changes: Any) -> Features:
+    """The same features with other arrays: `image=` and `text=` give what changes of each encoder."""
+    arrays = dict(features.arrays)
+    for key, name in ((IMAGE, "image"), (TEXT, "text")):
+        arrays[key] = replace(arrays[key], **changes.get(name, {}))
+    return replace(features, arrays=arrays)
 
 
 def make_parts(

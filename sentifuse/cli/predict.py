@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,10 +13,13 @@ from sentifuse.errors import UserError
 from sentifuse.runtime import numerics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sentifuse.deploy.predict_csv import Predicts
     from sentifuse.deploy.predictor import Prediction
+
+
+_KEYED = re.compile("(image|text)_[^=/]+=")
 
 
 def add_bundle_options(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +27,29 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     folder = Path("models/bundle")
     add("--model", type=Path, default=folder, metavar="DIR", help="a bundle (default: %(default)s)")
-    add("--backbone", metavar="NAME", help="where its backbone is: a folder or a hub id")
+    add(
+        "--backbone",
+        action="append",
+        default=[],
+        metavar="[KEY=]NAME",
+        help="where its encoders are, if not where they were: a folder or a hub id, for all or for one",
+    )
+
+
+def places(given: "Sequence[str]") -> "str | dict[str, str] | None":
+    """The values of `--backbone` as `Predictor.load` takes them.
+
+    Raises:
+        UserError: several names without the key of an encoder.
+    """
+    keyed = dict(each.split("=", 1) for each in given if _KEYED.match(each))
+    if len(given) == 1 and not keyed:
+        return given[0]
+    if len(keyed) < len(given):
+        raise UserError(
+            f"--backbone {' '.join(given)}: expected one NAME, or KEY=NAME for each encoder"
+        )
+    return keyed or None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -88,19 +114,19 @@ def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
     if arguments.engine == "local":
         from sentifuse.deploy.predictor import Predictor
 
-        yield Predictor.load(arguments.model, arguments.backbone)
+        yield Predictor.load(arguments.model, places(arguments.backbone))
         return
     from sentifuse.deploy.ray_predictor import RayPredictor
     from sentifuse.features.engines.cluster import Cluster
 
     with Cluster(arguments.ray_address) as cluster:
-        yield RayPredictor(cluster, arguments.model, arguments.backbone)
+        yield RayPredictor(cluster, arguments.model, places(arguments.backbone))
 
 
 def _predict_pair(arguments: argparse.Namespace) -> None:
     from sentifuse.deploy.predictor import Predictor
 
-    predictor = Predictor.load(arguments.model, arguments.backbone)
+    predictor = Predictor.load(arguments.model, places(arguments.backbone))
     found = predictor.predict(arguments.image, arguments.text or None)
     if not arguments.json:
         print(_told(found))

@@ -5,7 +5,7 @@ import ipaddress
 import sys
 from collections.abc import Callable
 
-from sentifuse.cli.predict import add_bundle_options
+from sentifuse.cli.predict import add_bundle_options, places
 from sentifuse.errors import UserError
 from sentifuse.runtime import numerics
 
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
         queue=arguments.queue,
     )
-    predictor = Predictor.load(arguments.model, arguments.backbone, limits.pixels)
+    predictor = Predictor.load(arguments.model, places(arguments.backbone), limits.pixels)
     # A server that is open to others may have any name, unless --allow-host lists its names.
     hosts = {"localhost", "127.0.0.1", "::1", arguments.host, *arguments.allow_host}
     named = local or arguments.allow_host

@@ -102,8 +102,7 @@ def _text(root: Path, spaces: Sequence["Contents"], current: set[str]) -> str:
     for space in spaces:
         lines.append(f"{'*' if space.name in current else ' '} {_summary(space)}")
         if space.record is not None:
-            at = f" at {space.record.revision}" if space.record.revision else ""
-            lines.append(f"    {space.record.modality}s, {space.record.backbone}{at}")
+            lines.append(f"    {space.record.modality}s, {space.record.encoder}")
         lines.append(f"    {space.purpose()}")
     total = _bytes(sum(space.size for space in spaces))
     lines.append(
@@ -141,8 +140,7 @@ def _current() -> set[str]:
         raise UserError(f"{path}: no such file: run `dvc repro preprocess`")
     from sentifuse.features import encoding_record
 
-    record = encoding_record.read(FEATURES)
-    return {record.space("image").name, record.space("text").name}
+    return {space.name for space in encoding_record.read(FEATURES).spaces()}
 
 
 def _summary(space: "Contents") -> str:

@@ -4,10 +4,11 @@ import codecs
 import functools
 import html
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from html.entities import html5
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -151,10 +152,24 @@ class TextSpec:
             leaves it.
     """
 
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # as it stands beside the features
     link: str = ""
     mention: str = ""
     lower: bool = True
     emoji: Literal["keep", "words"] = "keep"
+
+    def words(self) -> str:
+        """What is done to a text, for people."""
+        links, mentions = (
+            f"become `{own}`" if own else "are removed" for own in (self.link, self.mention)
+        )
+        case = "lower case" if self.lower else "case stays"
+        emoji = (
+            "those that its tokenizer does not know become words"
+            if self.emoji == "words"
+            else "stay"
+        )
+        return f"links {links}, mentions {mentions}, {case}, emoji: {emoji}"
 
 
 _PLAIN = TextSpec()
@@ -217,11 +232,14 @@ class _Emoji(NamedTuple):
 def _emoji() -> _Emoji:
     import emoji  # takes its time, and few encoders need it
 
-    names = {
-        each: known["en"].replace(":", " ").replace("_", " ").strip()
-        for each, known in emoji.EMOJI_DATA.items()
-    }
+    names = {each: _plain(known["en"]) for each, known in emoji.EMOJI_DATA.items()}
     return _Emoji(names, max(map(len, names)))
+
+
+def _plain(name: str) -> str:
+    """`:smiling_face:` -> `smiling face`, in ASCII, which every tokenizer has tokens for."""
+    spaced = name.replace(":", " ").replace("_", " ").replace("\u2019", "'").strip()
+    return unicodedata.normalize("NFKD", spaced).encode("ascii", "ignore").decode()
 
 
 def _emoji_in_words(text: str, unknown: Collection[str]) -> str:

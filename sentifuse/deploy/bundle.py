@@ -17,7 +17,7 @@ from sentifuse.deploy import model_card
 from sentifuse.errors import UserError
 from sentifuse.runtime.files import read_json, sha256, write_bytes, write_text
 
-FORMAT = 1
+FORMAT = 2  # 2: weights and encoding by the key of the encoder
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _AGAIN = "fetch it again, or run `dvc repro package`"
 

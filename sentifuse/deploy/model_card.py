@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sentifuse.data.text import TextSpec
+
 TEMPLATE = "model_card.md.j2"
 # The keys are those of `metrics/evaluate.json`, the values are the titles that people read.
 FIGURES = {
@@ -30,10 +32,16 @@ def render(config: Mapping[str, Any], name: str, licence: str) -> str:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    model = config["model"]
-    tails = {"text": model["text_tail"], "image": model["image_tail"]}
+    model, encoders = config["model"], config["encoding"]["encoders"]
+    inputs = _INPUTS[model["input_mode"]]
+    if model["input_mode"] == "text_only" and any(each.get("ocr") for each in encoders):
+        inputs = "one short text, and the text in its image if there is one"
+    unread = {"text_only": "image", "image_only": "text"}.get(model["input_mode"])
+    names = {each["key"]: each["name"] for each in encoders}
     finetuned = [
-        f"the last {tail['layers']} of the {key} layers" for key, tail in tails.items() if tail
+        f"{_last(each['tail']['layers'])} of `{names[each['key']]}` for {each['modality']}s"
+        for each in model["encoders"]
+        if each["tail"] and each["modality"] != unread
     ]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -46,10 +54,19 @@ def render(config: Mapping[str, Any], name: str, licence: str) -> str:
         **config,
         card_data=_metadata(config, name, licence),
         name=name,
-        inputs=_INPUTS[model["input_mode"]],
+        inputs=inputs,
         finetuned=" and ".join(finetuned),
+        cleaning={
+            each["key"]: TextSpec(**each["spec"]).words()
+            for each in encoders
+            if each["modality"] == "text"
+        },
         figures=FIGURES,
     )
+
+
+def _last(layers: int) -> str:
+    return "the last layer" if layers == 1 else f"the last {layers} layers"
 
 
 def _metadata(config: Mapping[str, Any], name: str, licence: str) -> str:

@@ -23,17 +23,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
+from sentifuse.config.backbone import Modality
 from sentifuse.data import images
-from sentifuse.data.text import clean
+from sentifuse.data.text import TextSpec, clean
 from sentifuse.deploy import loading
 from sentifuse.deploy.loading import Bundle
 from sentifuse.encoders.interface import Backbone
+from sentifuse.encoders.ocr import Reader
 from sentifuse.errors import UserError
 from sentifuse.evaluation import attribution
 from sentifuse.evaluation.attribution import Attribution
 from sentifuse.features import online
 from sentifuse.features.batches import Dataset
-from sentifuse.features.encoding import Modality
 from sentifuse.features.online import Source
 from sentifuse.features.schema import Meta
 from sentifuse.models.classifier import INPUT_MODES
@@ -81,21 +82,27 @@ class Prediction:
 class Predictor:
     """A model and its backbone, ready to predict."""
 
-    def __init__(self, loaded: Bundle, backbone: Backbone, max_pixels: int) -> None:
+    def __init__(
+        self, loaded: Bundle, backbone: Backbone, max_pixels: int, reader: Reader | None = None
+    ) -> None:
         self._bundle, self._backbone, self._max_pixels = loaded, backbone, max_pixels
+        self._reader = reader
         self._model = loaded.model.double()
         self._unread = INPUT_MODES[self._model.config.input_mode]
-        # The first call sets the tokenizer's truncation, and no other thread may use it meanwhile.
-        backbone.text.tokenize(["warm"])
 
     @staticmethod
     def load(
-        folder: str | Path, backbone: str | None = None, max_pixels: int = images.MAX_PIXELS
+        folder: str | Path,
+        backbone: str | Mapping[str, str] | None = None,
+        max_pixels: int = images.MAX_PIXELS,
     ) -> "Predictor":
         """Loads a bundle and its backbone.
 
-        `backbone` is a hub id or a folder, if it is not where it was in training. Images of more than
-        `max_pixels` are refused.
+        Args:
+            folder: of the bundle.
+            backbone: a hub id or a folder, where encoders are not where they were in training: one for all
+                that do not come with pip, or one each by the key of the encoder.
+            max_pixels: images of more are refused.
 
         Raises:
             UserError: the bundle is damaged, or the backbone that it was trained on is not here.
@@ -103,7 +110,8 @@ class Predictor:
         folder = Path(folder)
         loaded = loading.load(folder)
         found = loading.load_backbone(folder, loaded.encoding, backbone)
-        return Predictor(loaded, found, max_pixels)
+        reader = loading.load_reader(folder, loaded.encoding)
+        return Predictor(loaded, found, max_pixels, reader)
 
     @property
     def labels(self) -> Sequence[str]:
@@ -167,18 +175,9 @@ class Predictor:
     ) -> list[Prediction]:
         """Predicts samples that all have the modalities `used`."""
         config, record = self._model.config, self._bundle.encoding
-        meta = Meta(
-            image_dim=config.image_dim,
-            text_dim=config.text_dim,
-            image_token_dim=config.image_token_dim,
-            text_token_dim=config.text_token_dim,
-            views=record.views if self._bundle.predict_views == "mean" else 1,
-            image_tail=config.image_tail,
-            text_tail=config.text_tail,
-            image_fingerprint=record.image_fingerprint,
-            text_fingerprint=record.text_fingerprint,
-        )
-        features = online.encode(self._backbone, record, meta, samples)
+        views = record.views if self._bundle.predict_views == "mean" else 1
+        meta = Meta(views, tuple(config.encoders))
+        features = online.encode(self._backbone, record, meta, samples, self._reader)
         count = len(samples)
         found = attribution.attribute(
             self._model,
@@ -192,19 +191,26 @@ class Predictor:
     def _content(self, pair: Pair) -> dict[Modality, Source]:
         """Modality -> content, of those that the pair has and the model reads."""
         content: dict[Modality, Source] = {}
-        if pair.image is not None and "image" not in self._unread:
+        # A model of texts alone may read the text in the image.
+        reads_text = self._reader is not None and pair.text is not None
+        if pair.image is not None and ("image" not in self._unread or reads_text):
             content["image"] = self._image(pair.image)
         if pair.text is not None and "text" not in self._unread:
             # A lone surrogate is not a character: it becomes a question mark.
             content["text"] = Source(pair.text[:20], pair.text.encode("utf-8", "replace"))
         # Where the text is all there is, an empty one says nothing.
-        if not content or (list(content) == ["text"] and not clean(pair.text or "")):
+        if not content or (list(content) == ["text"] and not self._says(pair.text or "")):
             reads = " and ".join(sorted({"image", "text"} - self._unread))
             raise UserError(
                 f"nothing to predict: the model reads {reads}, and there is none; a text of URLs and "
                 "@mentions only is empty after cleaning"
             )
         return content
+
+    def _says(self, text: str) -> bool:
+        """Whether cleaning leaves something of a text for one of the encoders."""
+        specs = [each.spec for each in self._bundle.encoding.encoders]
+        return any(clean(text, spec) for spec in specs if isinstance(spec, TextSpec))
 
     def _image(self, image: ImageLike) -> Source:
         name = str(image) if isinstance(image, str | os.PathLike) else "image"

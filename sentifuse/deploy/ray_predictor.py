@@ -4,7 +4,7 @@ Tasks hold whole batches of a `Predictor`, so that the figures are the same.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,9 @@ _PAIRS_A_TASK = 4 * PAIRS_A_BATCH
 class RayPredictor:
     """Predicts as `predict_csv.Predicts` asks, with the processes of a cluster."""
 
-    def __init__(self, cluster: Cluster, folder: Path, backbone: str | None) -> None:
+    def __init__(
+        self, cluster: Cluster, folder: Path, backbone: str | Mapping[str, str] | None
+    ) -> None:
         """Checks the bundle, which lies at a place that every node sees; raises as `bundle.verify` does."""
         self._cluster = cluster
         self._arguments = {
@@ -72,7 +74,11 @@ class PairWorker:
     """Predicts in a process of the cluster."""
 
     def __init__(
-        self, folder: Path, backbone: str | None, libraries: dict[str, str], what: str
+        self,
+        folder: Path,
+        backbone: str | Mapping[str, str] | None,
+        libraries: dict[str, str],
+        what: str,
     ) -> None:
         """Loads the bundle to `check` or to `predict`; `libraries` are those of the process that asks."""
         if encoding_record.versions() != libraries:

@@ -5,14 +5,15 @@ T text tokens, P image tokens, C classes.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from sentifuse.data.images import ImageSpec
+from sentifuse.data.text import TextSpec
 
 
 @dataclass(frozen=True)
@@ -32,66 +33,15 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class TransformerConfig:
-    """How the last layers of a transformer are built.
-
-    Attributes:
-        layers: how many.
-        dim: width H of the hidden states.
-        heads: attention heads; they divide `dim`.
-        mlp_dim: inner width of the MLP.
-        activation: a key of `sentifuse.models.tails.ACTIVATIONS`.
-        eps: of the layer norms.
-        pre_norm: CLIP norms before attention and MLP and once at the end, BERT after each.
-        causal: a token sees only itself and those before it.
-        pool: the state that becomes the embedding: `first`, `last` real token, or the `mean` over the
-            real tokens.
-        projection_dim: width of the projected embedding; None for no projection.
-    """
-
-    layers: int
-    dim: int
-    heads: int
-    mlp_dim: int
-    activation: str
-    eps: float
-    pre_norm: bool
-    causal: bool
-    pool: str
-    projection_dim: int | None
-
-
-@dataclass(frozen=True)
 class TailSpec:
     """The last layers of an encoder: how to build them (`config`) and their weights.
 
-    `config["kind"]` is `transformer`, and the rest are the fields of a `TransformerConfig`; or it is
-    `efficientnet-lite0`, and the rest are the arguments of `sentifuse.models.tails.EfficientNetTail`.
+    `config["kind"]` is a name of `sentifuse.encoders.tails.build`, and the rest are the arguments of what it
+    builds. `config["layers"]` is how many layers the tail has.
     """
 
     config: dict[str, Any]
     weights: dict[str, Tensor]
-
-
-def transformer_tail(
-    config: TransformerConfig,
-    layers: Sequence[nn.Module],
-    names: Mapping[str, str],
-    behind: Mapping[str, nn.Module],
-) -> TailSpec:
-    """The tail of a transformer of another library.
-
-    Args:
-        config: of the tail.
-        layers: the encoder's last ones, as many as `config` says.
-        names: a module of `sentifuse.models.tails.TransformerLayer` -> the same one in each of `layers`.
-        behind: `norm` and `projection`, where the encoder has them.
-    """
-    parts = dict(behind)
-    for index, layer in enumerate(layers):
-        for ours, theirs in names.items():
-            parts[f"layers.{index}.{ours}"] = layer.get_submodule(theirs)
-    return TailSpec({"kind": "transformer", **asdict(config)}, named_weights(parts))
 
 
 def named_weights(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:
@@ -104,15 +54,25 @@ def named_weights(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 class Encoder(Protocol):
-    """One modality's encoder: frozen, in eval mode.
+    """An encoder of images or texts: frozen, in eval mode.
 
     Its outputs are float32 whatever precision it computes in, and its fingerprint is that of the float32
     weights. Its inputs must be on its `device`, a name for `torch.device`.
+
+    Attributes:
+        embedding_dim: width D of the embedding.
+        token_dim: width H of tokens and hidden states.
+        layers: how many layers can be finetuned; 0 for a model without a tail.
+        lowers: whether it can compute in `bf16` and `fp16`, too.
+        joint: whether its embeddings are like those of the other modality's encoder of the same model.
+        device: where it computes.
     """
 
     embedding_dim: int
     token_dim: int
     layers: int
+    lowers: bool
+    joint: bool
     device: str
 
     @property
@@ -138,10 +98,11 @@ class ImageEncoder(Encoder, Protocol):
 class TextEncoder(Encoder, Protocol):
     """Texts -> embeddings."""
 
+    spec: TextSpec
     max_tokens: int
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
-        """Token ids with the special tokens, cut at `max_tokens`; never empty."""
+        """Cleans texts as `spec` says; ids with the special tokens, cut at `max_tokens`; never empty."""
         ...
 
     def encode(self, ids: Tensor, split: int, tokens: bool) -> Encoded:
@@ -149,20 +110,15 @@ class TextEncoder(Encoder, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """A pair of encoders, and their name in `backbone.name`."""
+AnyEncoder = ImageEncoder | TextEncoder
+# The encoders of a run by their keys (`registry.keys`), those of images first.
+Backbone = Mapping[str, AnyEncoder]
 
-    image: ImageEncoder
-    text: TextEncoder
-    name: str
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of both encoders' fingerprints."""
-        return hashlib.sha256(
-            f"{self.image.fingerprint} {self.text.fingerprint}".encode()
-        ).hexdigest()
+def fingerprint_of(backbone: Backbone) -> str:
+    """SHA-256 of the fingerprints of all encoders."""
+    prints = " ".join(encoder.fingerprint for encoder in backbone.values())
+    return hashlib.sha256(prints.encode()).hexdigest()
 
 
 def fingerprint(description: str, weights: Mapping[str, Tensor]) -> str:

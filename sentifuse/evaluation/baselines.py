@@ -1,6 +1,6 @@
 """What the model is compared with on one split: the majority class, one modality, a logistic regression."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sentifuse.config.recipe import InputMode
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Dataset, Needs, Parts, ViewChoice
+from sentifuse.features.schema import Described
+from sentifuse.metrics.calibration import softmax
 from sentifuse.metrics.scores import Floats, headline
 from sentifuse.runtime.files import write_bytes
 from sentifuse.runtime.threads import cores
@@ -21,12 +23,21 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 # A linear model on two thousand columns learns nothing more from more rows, but would need their memory.
 MAX_ROWS = 20_000
 
+# CLIP multiplies cosines by this before the softmax: its training stops the factor there.
+_SCALE = 100.0
+
 # Trained as the model is, on one modality (`input_mode`).
 UNIMODAL: tuple[InputMode, ...] = ("text_only", "image_only")
-NAMES = ("majority", *UNIMODAL, "logistic_regression")
+# The last three are for encoders with a joint space, such as CLIP's.
+NAMES = (
+    "majority",
+    *UNIMODAL,
+    "logistic_regression",
+    "linear_probe",
+    "zero_shot_image",
+    "zero_shot",
+)
 _FILE = "test.safetensors"
-
-_EMBEDDINGS_ONLY = Needs(tokens=False, text_hidden=False, image_hidden=False)
 
 
 def majority(parts: Parts) -> Floats:
@@ -35,8 +46,32 @@ def majority(parts: Parts) -> Floats:
     return np.tile(counts / counts.sum(), (len(parts.test), 1))
 
 
-def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Floats:
-    """A multinomial logistic regression on the concatenation of both embeddings, standardised.
+def zero_shot(parts: Parts, views: ViewChoice, labels: Described) -> dict[str, Floats]:
+    """How alike a sample and the prompts of each label are, without any training (Radford et al. 2021).
+
+    Args:
+        parts: the data.
+        views: which views of an image are averaged.
+        labels: in words, C of them.
+
+    Returns:
+        `zero_shot_image`, of the image alone, and `zero_shot`, of image and text: (N, C) probabilities on the
+        test part, the softmax of cosines times `_SCALE`.
+    """
+    batch = parts.test.batch(np.arange(len(parts.test)), Needs(), views)
+    v, t = (_unit(batch[key].embedding.mean(dim=1).numpy()) for key in (labels.image, labels.text))
+    return {
+        "zero_shot_image": softmax(_SCALE * v @ labels.embeddings.T),
+        "zero_shot": softmax(_SCALE * (v + t) / 2 @ labels.embeddings.T),
+    }
+
+
+def logistic_regression(
+    parts: Parts, views: ViewChoice, seed: int, encoders: Collection[str] | None = None
+) -> Floats:
+    """A multinomial logistic regression on embeddings side by side, standardised.
+
+    On those of one encoder it is what is called a linear probe.
 
     The penalty is the one with the highest macro-F1 on validation, the strongest if several have it;
     without a validation part it is 1e-2.
@@ -45,6 +80,7 @@ def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Floats:
         parts: the data.
         views: which views of an image are averaged.
         seed: draws the rows to train on where there are more than `MAX_ROWS`.
+        encoders: keys of those whose embeddings it reads; None for all.
 
     Returns:
         Probabilities (N, C) on the test part; a class without training rows has 0.
@@ -56,12 +92,13 @@ def logistic_regression(parts: Parts, views: ViewChoice, seed: int) -> Floats:
     rows = np.arange(len(parts.train))
     if len(rows) > MAX_ROWS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
-    train, targets = _embeddings(parts.train, rows, views), parts.train.targets.numpy()[rows]
+    keys = parts.train.features.arrays.keys() if encoders is None else encoders
+    train, targets = _embeddings(parts.train, rows, views, keys), parts.train.targets.numpy()[rows]
     if len(np.unique(targets)) < 2:
         # scikit-learn refuses to train on one class.
         return majority(parts)
-    val = _embeddings(parts.val, np.arange(len(parts.val)), views)
-    test = _embeddings(parts.test, np.arange(len(parts.test)), views)
+    val = _embeddings(parts.val, np.arange(len(parts.val)), views, keys)
+    test = _embeddings(parts.test, np.arange(len(parts.test)), views, keys)
 
     def fit(penalty: float) -> Any:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=300))
@@ -112,10 +149,18 @@ def read(folder: Path, samples: int) -> dict[str, Floats]:
     return found
 
 
-def _embeddings(data: Dataset, index: NDArray[np.int64], views: ViewChoice) -> NDArray[np.float32]:
-    """(N, D_image + D_text)."""
-    batch = data.batch(index, _EMBEDDINGS_ONLY, views)
+def _embeddings(
+    data: Dataset, index: NDArray[np.int64], views: ViewChoice, encoders: Collection[str]
+) -> NDArray[np.float32]:
+    """(N, D): those of some encoders side by side."""
+    batch = data.batch(index, Needs(), views)
     out: NDArray[np.float32] = np.concatenate(
-        [batch.image.mean(dim=1).numpy(), batch.text.numpy()], axis=1
+        [batch[key].embedding.mean(dim=1).numpy() for key in encoders], axis=1
     )
+    return out
+
+
+def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of length 1; a row of zeros stays one."""
+    out: NDArray[np.float32] = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return out

@@ -31,6 +31,7 @@ class Findings:
 
     labels: Sequence[str]
     model: Mapping[str, Any]
+    features: Mapping[str, Any]
     data: Mapping[str, Any]
     evaluate: Mapping[str, Any]
     ablate: Mapping[str, Any]
@@ -50,6 +51,7 @@ def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path) -> Find
     return Findings(
         labels=labels,
         model=read_json(model),
+        features=read_json(metrics / "features.json"),
         data=read_json(metrics / "data.json"),
         evaluate=read_json(metrics / "evaluate.json"),
         ablate=read_json(metrics / "ablate.json"),

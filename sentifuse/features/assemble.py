@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class DamagedRowsError(UserError):
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The rows of one modality, in the store.
+    """The rows of one encoder, in the store.
 
     Attributes:
         space: has the rows.
@@ -35,17 +35,15 @@ class StoredRows:
     keys: Iterable[str]
 
 
-def write(
-    folder: Path, meta: Meta, guids: Iterable[str], images: StoredRows, texts: StoredRows
-) -> None:
+def write(folder: Path, meta: Meta, guids: Iterable[str], stored: Mapping[str, StoredRows]) -> None:
     """Writes the arrays, as `schema` describes them.
 
     Args:
         folder: `data/features`.
         meta: the contents of `meta.json`.
         guids: N, in row order.
-        images: N * V keys, all views of a sample side by side.
-        texts: N keys.
+        stored: the rows by the key of their encoder: of texts N of them, of images N * V, all views of a
+            sample side by side.
 
     Raises:
         DamagedRowsError: a row is missing, because a shard was damaged after it was written.
@@ -55,8 +53,13 @@ def write(
     folder.mkdir(parents=True)
     with writing(folder / "guids.txt") as file:
         file.writelines(f"{guid}\n" for guid in guids)
-    _write_images(folder, images, meta.views)
-    _write_texts(folder, texts)
+    for encoder in meta.encoders:
+        own = folder / encoder.key
+        own.mkdir()
+        if encoder.modality == "image":
+            _write_images(own, stored[encoder.key], meta.views)
+        else:
+            _write_texts(own, stored[encoder.key])
     # Written last: a folder that has it is complete, and `schema.read` refuses one that lacks it.
     write_json(folder / "meta.json", asdict(meta))
 
@@ -106,20 +109,20 @@ def _write_images(folder: Path, stored: StoredRows, views: int) -> None:
     keys = KeyTable(stored.keys)
     samples = keys.length // views
     with closing(_Arrays(folder)) as arrays:
-        for places, row in _all_rows(stored.space, keys):
+        for places, row in all_rows(stored.space, keys):
             embedding = row["embedding"][0]  # (D,)
             for place in places.tolist():
                 shape = (samples, views, len(embedding))
-                arrays.put("image_embeddings", shape, place * embedding.size, embedding)
+                arrays.put("embeddings", shape, place * embedding.size, embedding)
                 if "hidden" in row:
                     hidden = row["hidden"]  # (P, H)
                     shape = (samples, views, *hidden.shape)
-                    arrays.put("image_hidden", shape, place * hidden.size, hidden)
+                    arrays.put("hidden", shape, place * hidden.size, hidden)
                 sample, view = divmod(place, views)
                 if "tokens" in row and view == 0:
                     tokens = row["tokens"]  # (P, H)
                     shape = (samples, *tokens.shape)
-                    arrays.put("image_tokens", shape, sample * tokens.size, tokens)
+                    arrays.put("tokens", shape, sample * tokens.size, tokens)
 
 
 def _write_texts(folder: Path, stored: StoredRows) -> None:
@@ -127,27 +130,32 @@ def _write_texts(folder: Path, stored: StoredRows) -> None:
     lengths = np.zeros(keys.length, dtype=np.int64)
     with closing(_Arrays(folder)) as arrays:
         # Two passes: the offsets of the ragged rows must be known before the first one is written.
-        for places, row in _all_rows(stored.space, keys):
+        for places, row in all_rows(stored.space, keys):
             embedding = row.pop("embedding")[0]  # (D,)
             for place in places.tolist():
-                shape = (keys.length, len(embedding))
-                arrays.put("text_embeddings", shape, place * embedding.size, embedding)
+                shape: tuple[int, ...] = (keys.length, 1, len(embedding))
+                arrays.put("embeddings", shape, place * embedding.size, embedding)
             for states in row.values():
                 lengths[places] = len(states)
         if not lengths.any():
             return
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        arrays.put("text_offsets", offsets.shape, 0, offsets)
-        for places, row in _all_rows(stored.space, keys):
+        arrays.put("offsets", offsets.shape, 0, offsets)
+        for places, row in all_rows(stored.space, keys):
             del row["embedding"]
             for name, states in row.items():  # (T, H)
                 width = states.shape[1]
                 shape = (int(offsets[-1]), width)
                 for place in places.tolist():
-                    arrays.put(f"text_{name}", shape, int(offsets[place]) * width, states)
+                    arrays.put(name, shape, int(offsets[place]) * width, states)
 
 
-def _all_rows(space: Space, keys: KeyTable) -> Iterator[tuple[Places, EncodedRow]]:
+def all_rows(space: Space, keys: KeyTable) -> Iterator[tuple[Places, EncodedRow]]:
+    """The positions and the row of each key.
+
+    Raises:
+        DamagedRowsError: the space lacks one, because a shard was damaged after it was written.
+    """
     wanted, seen = len(keys.firsts()), 0
     for places, row in space.rows(keys):
         seen += 1

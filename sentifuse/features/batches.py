@@ -4,7 +4,7 @@ A batch is a gather from a memory map, which is cheaper than what a `DataLoader`
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sentifuse.errors import UserError
-from sentifuse.features.schema import Array, Features
+from sentifuse.features.schema import Array, EncoderMeta, Features
 from sentifuse.runtime import finite
 
 RowIndices = NDArray[np.int64]
@@ -27,45 +27,50 @@ _BATCHES_PER_POOL = 32
 
 @dataclass(frozen=True)
 class Needs:
-    """Which states a model reads, beside the embeddings."""
+    """Which states a model reads, beside the embeddings.
 
-    tokens: bool
-    text_hidden: bool
-    image_hidden: bool
+    Attributes:
+        tokens: keys of the encoders whose token states it reads.
+        hidden: keys of those whose states at the split point it reads; tokens come from these, then.
+    """
+
+    tokens: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
 
     @property
-    def text_states(self) -> bool:
-        """Whether a batch holds padded text states, so that texts of similar length belong together."""
-        return self.tokens or self.text_hidden
+    def states(self) -> frozenset[str]:
+        """The keys of both."""
+        return self.tokens | self.hidden
 
 
 @dataclass(frozen=True)
-class Batch:
-    """B samples; states that the model does not read may be None.
+class States:
+    """What one encoder gave of B samples; states that the model does not read are None.
 
     Attributes:
-        image: (B, V', D_image) embeddings of the V' views to average.
-        text: (B, D_text) embeddings.
-        text_mask: (B, T) bool, True for real tokens of the two below.
-        text_tokens: (B, T, H), for attention.
-        text_hidden: (B, T, H), at the split point.
-        image_tokens: (B, P, H), for attention.
-        image_hidden: (B, V', P, H), at the split point.
+        embedding: (B, V', D), of the V' views to average; of a text, V' is 1.
+        tokens: (B, P or T, H), for attention.
+        hidden: (B, V', P, H) of images, (B, T, H) of texts, at the split point.
+        mask: (B, T) bool, True for real tokens of a text.
     """
 
-    image: Tensor
-    text: Tensor
-    text_mask: Tensor | None = None
-    text_tokens: Tensor | None = None
-    text_hidden: Tensor | None = None
-    image_tokens: Tensor | None = None
-    image_hidden: Tensor | None = None
+    embedding: Tensor
+    tokens: Tensor | None = None
+    hidden: Tensor | None = None
+    mask: Tensor | None = None
 
-    def to(self, dtype: torch.dtype) -> "Batch":
-        """The batch with all its states in `dtype`; the mask stays as it is."""
-        states = vars(self).items()
-        floats = {name: x for name, x in states if x is not None and x.is_floating_point()}
-        return replace(self, **{name: x.to(dtype) for name, x in floats.items()})
+    def to(self, dtype: torch.dtype) -> "States":
+        """The same in `dtype`; the mask stays as it is."""
+        floats = {
+            name: x.to(dtype)
+            for name, x in vars(self).items()
+            if x is not None and x.is_floating_point()
+        }
+        return replace(self, **floats)
+
+
+# B samples: what each encoder gave, by its key.
+Batch = Mapping[str, States]
 
 
 @dataclass(frozen=True)
@@ -106,30 +111,44 @@ class Dataset:
             UserError: a state that `preprocess` was not asked to keep.
             ValueError: `draw` without a generator.
         """
-        f, rows = self.features, self.rows[index]
+        rows = self.rows[index]
         chosen: tuple[RowIndices, RowIndices | slice] = (rows, slice(0, 1))
         if views == "mean":
             chosen = (rows, slice(None))
         elif views == "draw":
             if rng is None:
                 raise ValueError("drawing views needs a random generator")
-            chosen = (rows[:, None], rng.integers(f.meta.views, size=(len(rows), 1)))
-        states: dict[str, Tensor] = {}
-        if needs.text_states:
-            offsets = _kept(f.text_offsets)
-            starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
-            states["text_mask"] = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
-            if needs.text_hidden:
-                states["text_hidden"] = _padded(_kept(f.text_hidden), starts, lengths)
-            else:
-                states["text_tokens"] = _padded(_kept(f.text_tokens), starts, lengths)
-        if needs.image_hidden:
-            states["image_hidden"] = _tensor(_kept(f.image_hidden)[chosen])
-        elif needs.tokens:
-            states["image_tokens"] = _tensor(_kept(f.image_tokens)[rows])
-        return Batch(
-            _tensor(f.image_embeddings[chosen]), _tensor(f.text_embeddings[rows]), **states
-        )
+            drawn = rng.integers(self.features.meta.views, size=(len(rows), 1))
+            chosen = (rows[:, None], drawn)
+        return {
+            encoder.key: self._states(encoder, rows, chosen, needs)
+            for encoder in self.features.meta.encoders
+        }
+
+    def _states(
+        self,
+        encoder: EncoderMeta,
+        rows: RowIndices,
+        views: tuple[RowIndices, RowIndices | slice],
+        needs: Needs,
+    ) -> States:
+        arrays, key = self.features.arrays[encoder.key], encoder.key
+        if encoder.modality == "image":
+            embedding, hidden, tokens = _tensor(arrays.embeddings[views]), None, None
+            if key in needs.hidden:
+                hidden = _tensor(_kept(arrays.hidden)[views])
+            elif key in needs.tokens:
+                tokens = _tensor(_kept(arrays.tokens)[rows])
+            return States(embedding, tokens, hidden)
+        embedding = _tensor(arrays.embeddings[rows])
+        if key not in needs.states:
+            return States(embedding)
+        offsets = _kept(arrays.offsets)
+        starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
+        mask = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
+        if key in needs.hidden:
+            return States(embedding, None, _padded(_kept(arrays.hidden), starts, lengths), mask)
+        return States(embedding, _padded(_kept(arrays.tokens), starts, lengths), None, mask)
 
     def check_features(self, index: RowIndices) -> None:
         """Checks the embeddings of the samples at `index`, all views, to explain a sum that is NaN.
@@ -139,25 +158,28 @@ class Dataset:
         """
         rows = self.rows[index]
         guids = [f"guid {self.guids[place]}" for place in index]
-        for values in (self.features.image_embeddings, self.features.text_embeddings):
-            finite.check(values[rows], guids, "features", "run `dvc repro preprocess` again")
+        for arrays in self.features.arrays.values():
+            finite.check(
+                arrays.embeddings[rows], guids, "features", "run `dvc repro preprocess` again"
+            )
 
     def epoch(
-        self, batch_size: int, rng: np.random.Generator, by_length: bool
+        self, batch_size: int, rng: np.random.Generator, by_length: Collection[str]
     ) -> Iterator[RowIndices]:
         """All positions in random order, `batch_size` at a time; the last one may be smaller.
 
         Args:
             batch_size: B.
             rng: the source of the order.
-            by_length: whether texts of similar length share a batch, so that little of it is padding:
-                the samples of some batches at a time are sorted, then all batches are shuffled.
+            by_length: keys of the encoders whose states a batch holds. If there are texts among them, texts
+                of similar length share a batch, so that little of it is padding: the samples of some
+                batches at a time are sorted, then all batches are shuffled.
         """
         order = rng.permutation(len(self))
-        if not by_length:
+        lengths = self._text_lengths(by_length)
+        if lengths is None:
             yield from _chunks(order, batch_size)
             return
-        lengths = self._text_lengths()
         batches = [
             batch
             for pool in _chunks(order, batch_size * _BATCHES_PER_POOL)
@@ -166,31 +188,42 @@ class Dataset:
         for index in rng.permutation(len(batches)):
             yield batches[index]
 
-    def in_order(self, batch_size: int, by_length: bool) -> list[RowIndices]:
-        """All positions, `batch_size` at a time: in their order or, `by_length`, short texts first."""
-        order = np.arange(len(self))
-        if by_length:
-            order = np.argsort(self._text_lengths(), kind="stable")
+    def in_order(self, batch_size: int, by_length: Collection[str]) -> list[RowIndices]:
+        """All positions, `batch_size` at a time: in their order or, `by_length` as in `epoch`, short texts
+        first."""
+        lengths = self._text_lengths(by_length)
+        order = np.arange(len(self)) if lengths is None else np.argsort(lengths, kind="stable")
         return _chunks(order, batch_size)
 
     def shards(self, index: RowIndices, count: int, needs: Needs) -> list[RowIndices]:
         """Cuts a batch, as `epoch` gives it, into at most `count` parts that take about as much time.
 
         Args:
-            index: (B,), B > 0; `by_length` if the model reads text states.
+            index: (B,), B > 0; sorted by the length of texts if the model reads their states.
             count: the number of parts; none is empty, so a small batch may give fewer.
             needs: the states that the model reads.
         """
         tokens = np.zeros(len(index), dtype=np.int64)
-        if needs.text_states:
-            tokens += self._text_lengths()[index]
-        if needs.image_hidden:
-            tokens += _kept(self.features.image_hidden).shape[2]
+        lengths = self._text_lengths(needs.states)
+        if lengths is not None:
+            tokens += lengths[index]
+        for encoder in self.features.meta.encoders:
+            if encoder.modality == "image" and encoder.key in needs.hidden:
+                tokens += _kept(self.features.arrays[encoder.key].hidden).shape[2]
         return np.split(index, _even_cuts(np.maximum(tokens, 1), count))
 
-    def _text_lengths(self) -> RowIndices:
-        offsets = _kept(self.features.text_offsets)
-        lengths: RowIndices = offsets[self.rows + 1] - offsets[self.rows]
+    def _text_lengths(self, keys: Collection[str]) -> RowIndices | None:
+        """The tokens (N,) of each sample's text, for all text encoders of `keys`; None if there are none."""
+        found = [
+            _kept(self.features.arrays[encoder.key].offsets)
+            for encoder in self.features.meta.encoders
+            if encoder.modality == "text" and encoder.key in keys
+        ]
+        if not found:
+            return None
+        lengths: RowIndices = np.sum(
+            [each[self.rows + 1] - each[self.rows] for each in found], axis=0
+        )
         return lengths
 
 

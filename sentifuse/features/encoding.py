@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,62 +17,95 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from sentifuse.config.backbone import Modality
 from sentifuse.data import images, text
 from sentifuse.data.images import ImageSpec, ViewSpec
-from sentifuse.encoders.interface import Backbone
+from sentifuse.data.text import TextSpec
+from sentifuse.encoders.interface import AnyEncoder, ImageEncoder, TextEncoder
 from sentifuse.errors import UserError
 from sentifuse.features.store.space import EncodedRow
 from sentifuse.runtime import finite
 
 T = TypeVar("T")
-Modality = Literal["image", "text"]
-
-# Part of every space's name: raise it when cleaning, decoding or batching changes what comes out.
-VERSION = 1
-# The same for rows in bf16 and fp16 only, of `encoders.low_precision`. 2: transformers' own modules.
-LOW_PRECISION_VERSION = 2
-# The same for texts only, which are encoded again in a minute. 2: UTF-16 is decoded. 3: Windows-1252
-# and Big5 are told from GBK, entities are decoded, links end before Chinese.
-TEXT_VERSION = 3
+# Part of every space's name: raise one when decoding, cleaning, encoding or batching changes what comes out.
+# 2 and 4: all transformers run through `encoders.transformer`; emoji may become words.
+VERSIONS: dict[Modality, int] = {"image": 2, "text": 4}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """All that decides what a row holds, besides its input and the encoders.
+    """What decides on a row, whichever encoder it is of.
 
     Attributes:
-        image_split: how many of the image encoder's last layers are to be finetuned; their input is kept.
-        text_split: the same for the text encoder.
-        tokens: whether the states after the last layer are kept (of the plain view, for images).
         hidden_dtype: `float16` or `float32`, of hidden states and tokens. Embeddings are float32.
         image_batch: images per batch.
         text_batch: texts per batch.
         views: how random views are drawn.
-        precision: `fp32`, `bf16` or `fp16`, of the encoders' products.
         device: `cpu` or `cuda`; the last digits depend on it.
         numerics: `portable` or `native`: with the latter they depend on the processor, too.
     """
 
-    image_split: int
-    text_split: int
-    tokens: bool
     hidden_dtype: str
     image_batch: int
     text_batch: int
     views: ViewSpec
-    # Records from before there was a choice lack these.
-    precision: str = "fp32"
-    device: str = "cpu"
-    numerics: str = "native"
+    device: str
+    numerics: str
+
+
+@dataclass(frozen=True)
+class EncoderRecord:
+    """One encoder, and what of its output is kept.
+
+    Attributes:
+        key: as of `registry.keys`.
+        modality: what it reads.
+        name: as in `backbone.image` or `backbone.text`.
+        version: of `VERSIONS`.
+        fingerprint: SHA-256 of the encoder.
+        spec: how it wants its images or texts.
+        max_tokens: where a text is cut; None of images.
+        split: how many of its last layers are to be finetuned; their input is kept.
+        tokens: whether the states after the last layer are kept (of the plain view, for images).
+        precision: `fp32`, `bf16` or `fp16`, that it encodes in.
+        ocr: SHA-256 of the reader of text in pictures whose texts it encodes (`reading`); None if it encodes
+            what the samples have.
+    """
+
+    key: str
+    modality: Modality
+    name: str
+    version: int
+    fingerprint: str
+    spec: ImageSpec | TextSpec
+    max_tokens: int | None
+    split: int
+    tokens: bool
+    precision: str
+    ocr: str | None = None
+
+    @property
+    def task(self) -> str:
+        """What it does, for progress bars."""
+        what = "text in images" if self.ocr else f"{self.modality}s"
+        return f"encode {what}: {self.name}"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One input: its key in the store, its file, and which view of it (0: the plain one)."""
+    """One input.
+
+    Attributes:
+        key: in the store.
+        path: of its file.
+        view: which view of it (0: the plain one).
+        text: what is to be encoded, where it was read in a picture; `path` is that of the picture then.
+    """
 
     key: str
     path: str
     view: int
+    text: str | None = None
 
 
 def item_key(content: str, view: int) -> str:
@@ -80,56 +113,58 @@ def item_key(content: str, view: int) -> str:
     return content if view == 0 else f"{content}.{view}"
 
 
-def _from_disk(item: Item) -> bytes:
-    return Path(item.path).read_bytes()
+def from_disk(item: Item) -> bytes:
+    """The bytes of an item: its text, or those of its file."""
+    return Path(item.path).read_bytes() if item.text is None else item.text.encode()
 
 
 def encode_shard(
-    backbone: Backbone,
+    encoder: AnyEncoder,
+    record: EncoderRecord,
     setting: Setting,
-    modality: Modality,
     items: Sequence[Item],
-    read: Callable[[Item], bytes] = _from_disk,
+    read: Callable[[Item], bytes] = from_disk,
 ) -> dict[str, EncodedRow]:
     """Reads and encodes `items`.
 
     Args:
-        backbone: the encoders.
-        setting: what a row holds.
-        modality: what the items are.
-        items: one per key.
+        encoder: the encoder.
+        record: what of its output is kept.
+        setting: how it is applied.
+        items: images or texts, one per key.
         read: gives the bytes of an item.
 
     Returns:
-        Key -> `embedding` (1, D) float32; `tokens` and `hidden` (T or P, H) where the setting has
+        Key -> `embedding` (1, D) float32; `tokens` and `hidden` (T or P, H) where the record has
         them. An embedding has the leading 1 so that rows can be concatenated.
 
     Raises:
         UserError: a file cannot be decoded, an embedding is not a finite number, or a hidden state does
             not fit float16.
     """
-    batches = _images if modality == "image" else _texts
-    split = setting.image_split if modality == "image" else setting.text_split
-    size = setting.image_batch if modality == "image" else setting.text_batch
-    encoder = backbone.image if modality == "image" else backbone.text
+    if record.modality == "image":
+        size = setting.image_batch
+        batches = _images(cast(ImageEncoder, encoder).spec, setting, items, read)
+    else:
+        size = setting.text_batch
+        batches = _texts(cast(TextEncoder, encoder), size, items, read)
     rows: dict[str, EncodedRow] = {}
-    for own, inputs in batches(backbone, setting, items, read):
+    for own, inputs in batches:
         filled = _fill(inputs, size).to(encoder.device)
-        encoded = encoder.encode(filled, split, setting.tokens)
+        encoded = encoder.encode(filled, record.split, record.tokens)
         embeddings = encoded.embedding[: len(own)].cpu().numpy()
         states = {"tokens": encoded.tokens, "hidden": encoded.hidden}
         kept = {name: value.cpu().numpy() for name, value in states.items() if value is not None}
-        what = f"{modality} embeddings of {backbone.name!r}"
-        finite.check(embeddings, [item.path for item in own], what, _remedy(setting))
-        rows |= _rows(own, embeddings, kept, setting)
+        what = f"{record.modality} embeddings of {record.name!r}"
+        finite.check(embeddings, [item.path for item in own], what, _remedy(record))
+        rows |= _rows(own, embeddings, kept, record, setting)
     return rows
 
 
 def _images(
-    backbone: Backbone, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
+    spec: ImageSpec, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
 ) -> Iterator[tuple[Sequence[Item], Tensor]]:
     """Up to B items at a time, and their pixels as the encoder takes them, (B, 3, S, S)."""
-    spec = backbone.image.spec
     last: tuple[tuple[str, str], Image.Image] | None = None
 
     def view(item: Item) -> images.Pixels:
@@ -137,7 +172,7 @@ def _images(
         nonlocal last
         content = item.path, item.key.partition(".")[0]
         if last is None or last[0] != content:
-            last = content, _decode(read, item)
+            last = content, decode(read, item)
         if item.view == 0:
             return images.centre(last[1], spec)
         return images.random_view(last[1], spec, setting.views, seed=item.key)
@@ -148,15 +183,15 @@ def _images(
 
 
 def _texts(
-    backbone: Backbone, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
+    encoder: TextEncoder, size: int, items: Sequence[Item], read: Callable[[Item], bytes]
 ) -> Iterator[tuple[Sequence[Item], Tensor]]:
     """Up to B items at a time, with as many tokens each, and these, (B, T)."""
-    texts = [text.clean(text.decode(read(item))) for item in items]
+    texts = [text.decode(read(item)) for item in items]
     by_length: dict[int, list[tuple[Item, list[int]]]] = defaultdict(list)
-    for item, ids in zip(items, backbone.text.tokenize(texts), strict=True):
+    for item, ids in zip(items, encoder.tokenize(texts), strict=True):
         by_length[len(ids)].append((item, ids))
     for length in sorted(by_length):
-        for batch in _chunks(by_length[length], setting.text_batch):
+        for batch in _chunks(by_length[length], size):
             yield [item for item, _ in batch], torch.tensor([ids for _, ids in batch])
 
 
@@ -164,6 +199,7 @@ def _rows(
     items: Sequence[Item],
     embeddings: NDArray[Any],
     states: Mapping[str, NDArray[Any]],
+    record: EncoderRecord,
     setting: Setting,
 ) -> dict[str, EncodedRow]:
     rows: dict[str, EncodedRow] = {}
@@ -173,30 +209,31 @@ def _rows(
             # Random views serve training's embeddings and hidden states; attention looks at the plain one.
             unused = name == "tokens" and item.view > 0
             own = values[index, :0] if unused else values[index]
-            rows[item.key][name] = _narrow(own, item, setting)
+            rows[item.key][name] = _narrow(own, item, record, setting.hidden_dtype)
     return rows
 
 
-def _narrow(exact: NDArray[Any], item: Item, setting: Setting) -> NDArray[Any]:
+def _narrow(exact: NDArray[Any], item: Item, record: EncoderRecord, dtype: str) -> NDArray[Any]:
     with np.errstate(over="ignore"):  # the error below says it in words
-        narrow: NDArray[Any] = exact.astype(setting.hidden_dtype)
+        narrow: NDArray[Any] = exact.astype(dtype)
     if not np.isfinite(narrow).all():
-        finite.check(exact[None], [item.path], "hidden states", _remedy(setting))
+        finite.check(exact[None], [item.path], "hidden states", _remedy(record))
         raise UserError(
-            f"{item.path}: hidden states do not fit {setting.hidden_dtype}; "
+            f"{item.path}: hidden states of {record.name!r} do not fit {dtype}; "
             "set backbone.hidden_dtype=float32"
         )
     return narrow
 
 
-def _remedy(setting: Setting) -> str:
+def _remedy(record: EncoderRecord) -> str:
     """What helps where an encoder gives numbers that are not finite."""
     helps = {
         "fp16": "set it to bf16 or fp32",
         "bf16": "set it to fp32",
-        "fp32": "the weights hold such numbers: fetch the model again, or set another backbone.name",
+        "fp32": "the weights hold such numbers: fetch the model again, or set another "
+        f"backbone.{record.modality}",
     }
-    return f"backbone.precision is {setting.precision}: {helps[setting.precision]}"
+    return f"backbone.precision is {record.precision}: {helps[record.precision]}"
 
 
 def normalise(pixels: Tensor, spec: ImageSpec) -> Tensor:
@@ -206,7 +243,12 @@ def normalise(pixels: Tensor, spec: ImageSpec) -> Tensor:
     return ((pixels.float() - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
-def _decode(read: Callable[[Item], bytes], item: Item) -> Image.Image:
+def decode(read: Callable[[Item], bytes], item: Item) -> Image.Image:
+    """The picture of an item, in RGB.
+
+    Raises:
+        UserError: it cannot be decoded.
+    """
     try:
         return images.read(read(item))
     except OSError as error:

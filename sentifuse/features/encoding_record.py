@@ -1,5 +1,6 @@
 """How rows are encoded, on record: enough to name their space in the store, and to encode one more."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,9 @@ from typing import Any
 import torch
 
 from sentifuse.config import params
-from sentifuse.data.images import ImageSpec
-from sentifuse.encoders.interface import Backbone
-from sentifuse.features import encoding
-from sentifuse.features.encoding import Modality, Setting
+from sentifuse.encoders import ocr
+from sentifuse.features.encoding import EncoderRecord, Setting
+from sentifuse.features.reading import ReaderRecord
 from sentifuse.features.store.space import SpaceRecord
 from sentifuse.runtime.files import read_json, write_json
 
@@ -19,83 +19,75 @@ FILE = "encoding.json"
 
 @dataclass(frozen=True)
 class EncodingRecord:
-    """All that decides the bits of a row.
+    """All that decides the bits of the features.
 
     Attributes:
-        version: `encoding.VERSION`: of text cleaning, decoding and batching.
-        backbone: its name, as in `backbone.name`.
-        revision: of the hub repository, or None.
-        image_fingerprint: SHA-256 of the image encoder.
-        text_fingerprint: SHA-256 of the text encoder.
-        image_spec: how the image encoder wants its images.
-        max_tokens: where a text is cut.
+        encoders: those of images first; attention reads the tokens of the first of each modality.
         views: V, views of each image, the plain one included.
-        setting: split points, precision, device, batch sizes, how views are drawn.
+        setting: device, batch sizes, how views are drawn.
         libraries: `versions` of the process that encoded; other versions may change the last digits.
     """
 
     __pydantic_config__ = params.STRICT
-    version: int
-    backbone: str
-    revision: str | None
-    image_fingerprint: str
-    text_fingerprint: str
-    image_spec: ImageSpec
-    max_tokens: int
+    encoders: tuple[EncoderRecord, ...]
     views: int
     setting: Setting
     libraries: dict[str, str]
 
-    def space(self, modality: Modality) -> SpaceRecord:
-        """The space of the rows of one modality; its name differs whenever a row could differ."""
-        setting, is_image = self.setting, modality == "image"
+    def of(self, key: str) -> EncoderRecord:
+        """The record of one encoder."""
+        return next(each for each in self.encoders if each.key == key)
+
+    @property
+    def reader(self) -> ReaderRecord | None:
+        """What reads the text in pictures; None if it is not read."""
+        found = (ReaderRecord(each.ocr) for each in self.encoders if each.ocr)
+        return next(found, None)
+
+    def spaces(self) -> list[SpaceRecord]:
+        """All spaces that the features come from."""
+        found = [self.space(each) for each in self.encoders]
+        return [*found, self.reading_space(self.reader)] if self.reader else found
+
+    def reading_space(self, reader: ReaderRecord) -> SpaceRecord:
+        """The space of the texts in pictures, whichever encoder they are for."""
+        libraries = {name: self.libraries[name] for name in ("pillow", "onnxruntime", "opencv")}
+        parts = {"reader": reader.fingerprint, **libraries}
+        return SpaceRecord(reader.modality, reader.name, parts)
+
+    def space(self, encoder: EncoderRecord) -> SpaceRecord:
+        """The space of the rows of an encoder; its name differs whenever a row could differ."""
+        setting = self.setting
         parts: dict[str, object] = {
-            "version": self.version,
+            "version": encoder.version,
             "torch": self.libraries["torch"],
             "transformers": self.libraries["transformers"],
-            "tokens": setting.tokens,
+            "encoder": encoder.fingerprint,
+            "split": encoder.split,
+            "tokens": encoder.tokens,
             "hidden_dtype": setting.hidden_dtype,
-            "encoder": self.image_fingerprint if is_image else self.text_fingerprint,
+            "precision": encoder.precision,
+            "device": setting.device,
+            "numerics": setting.numerics,
         }
-        if setting.precision != "fp32":
-            parts |= {"precision": setting.precision, "forward": encoding.LOW_PRECISION_VERSION}
-        elif setting.device == "cpu":
-            parts |= {"products": "oneDNN"}  # earlier ones, by MKL, have other last digits
-        # These two are named only where they differ from what was once the only way: so the rows that
-        # were encoded then stay valid.
-        if setting.device != "cpu":
-            parts |= {"device": setting.device}
-        if setting.numerics != "native":
-            parts |= {"numerics": setting.numerics}
-        if is_image:
-            parts |= {"split": setting.image_split, "batch": setting.image_batch}
-            parts |= {"pillow": self.libraries["pillow"], "views": asdict(setting.views)}
+        if encoder.modality == "image":
+            parts |= {"batch": setting.image_batch, "views": asdict(setting.views)}
+            parts |= {"pillow": self.libraries["pillow"]}
         else:
-            parts |= {"split": setting.text_split, "batch": setting.text_batch}
-            parts |= {"text_version": encoding.TEXT_VERSION}
-        return SpaceRecord(modality, self.backbone, self.revision, parts)
+            parts |= {"batch": setting.text_batch, "emoji": self.libraries["emoji"]}
+        return SpaceRecord(encoder.modality, encoder.name, parts)
 
 
-def of(
-    backbone: Backbone, name: str, revision: str | None, setting: Setting, views: int
-) -> EncodingRecord:
-    """The record of rows that this process encodes; `views` counts the plain one."""
-    return EncodingRecord(
-        version=encoding.VERSION,
-        backbone=name,
-        revision=revision,
-        image_fingerprint=backbone.image.fingerprint,
-        text_fingerprint=backbone.text.fingerprint,
-        image_spec=backbone.image.spec,
-        max_tokens=backbone.text.max_tokens,
-        views=views,
-        setting=setting,
-        libraries=versions(),
-    )
+def versions(reads_images: bool = False) -> dict[str, str]:
+    """The versions of the libraries that a row's bits depend on.
 
+    Args:
+        reads_images: whether the text in images is read, too.
 
-def versions() -> dict[str, str]:
-    """The versions of the libraries that a row's bits depend on."""
+    Raises:
+        UserError: what reads it is not installed.
+    """
+    import emoji
     import PIL
     import transformers
 
@@ -103,6 +95,8 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "transformers": transformers.__version__,
         "pillow": PIL.__version__,
+        "emoji": emoji.__version__,
+        **(ocr.versions() if reads_images else {}),
     }
 
 
@@ -121,10 +115,10 @@ def read(folder: Path) -> EncodingRecord:
     return parse(read_json(path), str(path))
 
 
-def parse(values: dict[str, Any], source: str) -> EncodingRecord:
+def parse(values: Mapping[str, Any], source: str) -> EncodingRecord:
     """Checks `values`; `source` stands in front of the message.
 
     Raises:
         UserError: a key is missing, unknown or of another type.
     """
-    return params.parse(EncodingRecord, values, source)
+    return params.parse(EncodingRecord, dict(values), source)

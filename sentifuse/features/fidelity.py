@@ -2,15 +2,16 @@
 
 import heapq
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sentifuse.encoders.interface import Backbone
-from sentifuse.features.encoding import Item, Modality, encode_shard
+from sentifuse.data.text import TextSpec
+from sentifuse.encoders.interface import AnyEncoder
+from sentifuse.features.encoding import EncoderRecord, Item, encode_shard
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.key_table import KeyTable
 from sentifuse.features.schema import Array
@@ -24,9 +25,9 @@ ENOUGH = 0.9999
 
 
 def least_cosine(
-    backbone: Backbone,
+    encoder: AnyEncoder,
     record: EncodingRecord,
-    modality: Modality,
+    own: EncoderRecord,
     items: Iterable[Item],
     features: Path,
     store: Path,
@@ -36,9 +37,9 @@ def least_cosine(
     Random weights tell little about trained ones: their embeddings are all much alike.
 
     Args:
-        backbone: the encoders in float32.
+        encoder: in float32.
         record: how the features were encoded.
-        modality: which of them.
+        own: the part of it that is about this encoder.
         items: N, the plain view of each sample; without a key where a sample lacks this modality.
         features: `data/features`.
         store: root of the feature store, which keeps what is encoded here for the next run.
@@ -49,43 +50,42 @@ def least_cosine(
     Raises:
         UserError: a file cannot be encoded, or a cosine is not a number.
     """
-    drawn = {} if record.setting.precision == "fp32" else draw(items)
+    drawn = {} if own.precision == "fp32" else draw(items)
     if not drawn:
         return 1.0
     sample = [item for _, item in drawn.values()]
-    exact = _exact_embeddings(backbone, record, modality, sample, store)
-    embeddings = np.load(features / f"{modality}_embeddings.npy", mmap_mode="r")  # (N[, V], D)
+    exact = _exact_embeddings(encoder, record, own, sample, store)
+    embeddings = np.load(features / own.key / "embeddings.npy", mmap_mode="r")  # (N, V, D)
     cosines = np.array(
-        [cosine(np.atleast_2d(embeddings[row])[0], exact[item.key]) for row, item in drawn.values()]
+        [cosine(embeddings[row, 0], exact[item.key]) for row, item in drawn.values()]
     )
     # The minimum of numbers and NaN is a number or NaN, depending on their order.
     finite.check(
         cosines,
         [item.path for item in sample],
-        f"cosines of {modality} embeddings in {record.setting.precision} to those in float32",
+        f"cosines of the embeddings of {own.name!r} in {own.precision} to those in float32",
         "an embedding is zero or not a number: set backbone.precision=fp32",
     )
     return round(float(cosines.min()), 6)
 
 
 def _exact_embeddings(
-    backbone: Backbone,
+    encoder: AnyEncoder,
     record: EncodingRecord,
-    modality: Modality,
+    own: EncoderRecord,
     items: list[Item],
     store: Path,
 ) -> dict[str, Array]:
     """Key -> embedding (D,) in float32, from the store or encoded now."""
-    setting = replace(
-        record.setting, precision="fp32", device="cpu", image_split=0, text_split=0, tokens=False
-    )
-    space = Space(store, replace(record, setting=setting).space(modality).name)
+    plain = replace(own, precision="fp32", split=0, tokens=False)
+    setting = replace(record.setting, device="cpu")
+    space = Space(store, replace(record, setting=setting).space(plain).name)
     found = space.rows(KeyTable(item.key for item in items))
     # The space does not give a row that was damaged, so it is encoded like one that was never there.
     rows = {items[places[0]].key: row for places, row in found}
     missing = [item for item in items if item.key not in rows]
     if missing:
-        encoded = encode_shard(backbone, setting, modality, missing)
+        encoded = encode_shard(encoder, plain, setting, missing)
         space.append(encoded)
         rows |= encoded
     return {key: row["embedding"][0] for key, row in rows.items()}
@@ -108,13 +108,28 @@ def cosine(a: Array, b: Array) -> float:
     return float(a @ b / norms) if norms else float("nan")
 
 
-def report(precision: str, cosines: Mapping[Modality, float]) -> dict[str, Any]:
-    """What `metrics/features.json` holds; a cosine below `ENOUGH` is told on stderr."""
-    for modality, least in cosines.items():
-        if not least >= ENOUGH:  # also where it is NaN
+def report(encoders: Sequence[EncoderRecord], cosines: Mapping[str, float]) -> dict[str, Any]:
+    """What `metrics/features.json` holds; a cosine below `ENOUGH` is told on stderr.
+
+    Args:
+        encoders: how each was used.
+        cosines: as of `least_cosine`, by key.
+    """
+    for each in encoders:
+        if not cosines[each.key] >= ENOUGH:  # also where it is NaN
             print(
-                f"backbone.precision: {precision}: the least cosine of {modality} embeddings to float32 is "
-                f"{least}, expected {ENOUGH} or more: compare with a run of backbone.precision=fp32",
+                f"backbone.precision: {each.precision}: the least cosine of {each.name!r} to "
+                f"float32 is {cosines[each.key]}, expected {ENOUGH} or more: compare with a run of "
+                "backbone.precision=fp32",
                 file=sys.stderr,
             )
-    return {"precision": precision, "least_cosine_to_fp32": dict(cosines)}
+    found: dict[str, Any] = {}
+    for each in encoders:
+        found[each.key] = {
+            "name": each.name,
+            "precision": each.precision,
+            "least_cosine_to_fp32": cosines[each.key],
+        }
+        if isinstance(each.spec, TextSpec):
+            found[each.key]["texts"] = each.spec.words()
+    return found

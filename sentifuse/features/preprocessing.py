@@ -1,26 +1,28 @@
 """Manifest -> features: encode what the store lacks, then assemble."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 
+from sentifuse.config import backbone as config
+from sentifuse.config.backbone import Modality
 from sentifuse.data.manifest import Sample
-from sentifuse.encoders import registry
-from sentifuse.encoders.interface import Backbone, Encoder
+from sentifuse.encoders import ocr, registry
+from sentifuse.encoders.interface import AnyEncoder, Backbone, fingerprint_of
 from sentifuse.errors import UserError
-from sentifuse.features import assemble, encoding_record, fidelity
-from sentifuse.features.encoding import Item, Modality, item_key
+from sentifuse.features import assemble, encoding_record, fidelity, reading
+from sentifuse.features.encoding import VERSIONS, EncoderRecord, Item, item_key
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.engines.registry import Encode
-from sentifuse.features.schema import Meta
+from sentifuse.features.schema import TAIL, EncoderMeta, Meta
 from sentifuse.features.store import lock as store_lock
-from sentifuse.features.store.space import Space
+from sentifuse.features.store.space import Space, SpaceRecord
 from sentifuse.runtime import precision
-from sentifuse.runtime.files import write_bytes
+from sentifuse.runtime.files import sha256, write_bytes
 
 # A damaged shard is found when it is read, and may hide another one.
 _ATTEMPTS = 3
@@ -46,25 +48,120 @@ class _Items:
                 yield Item(item_key(content, view) if content else "", path, view)
 
 
-def load(name: str, revision: str | None, expected: str | None) -> Backbone:
-    """Loads the backbone in float32 and prints its fingerprint.
+@dataclass(frozen=True)
+class _TextItems:
+    """The texts in the pictures of N samples, as items; one without text has no key."""
+
+    samples: Iterable[Sample]
+    texts: Sequence[str]
+
+    def __iter__(self) -> Iterator[Item]:
+        for sample, text in zip(self.samples, self.texts, strict=True):
+            yield Item(sha256(text.encode()) if text else "", sample.image, 0, text)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of the encoders of one modality.
+
+    Attributes:
+        modality: `image` or `text`.
+        names: of the encoders, as in `params.yaml`.
+        splits: how many of the last layers of each are to be finetuned.
+        ocr: whether the first one of texts encodes the text in images, too.
+    """
+
+    modality: Modality
+    names: Sequence[str]
+    splits: Sequence[int]
+    ocr: bool = False
+
+
+def wanted(
+    backbone: config.Backbone, image_layers: Sequence[int], text_layers: Sequence[int]
+) -> list[Wanted]:
+    """What the section `backbone` asks for, with the layers to finetune of images and of texts."""
+    images, texts = backbone.image, backbone.text
+    return [
+        Wanted("image", images, config.spread(image_layers, images)),
+        Wanted("text", texts, config.spread(text_layers, texts), backbone.ocr),
+    ]
+
+
+def load(wanted: Sequence[Wanted], expected: str | None) -> dict[str, AnyEncoder]:
+    """Loads encoders in float32 and prints their fingerprint.
 
     Args:
-        name: of the backbone, as in `registry.load`.
-        revision: of the backbone.
-        expected: its fingerprint; None for whatever there is.
+        wanted: the encoders, those of images first.
+        expected: their fingerprint; None for whatever there is.
+
+    Returns:
+        The encoders by key; the one that encodes the text in images, too, has two.
 
     Raises:
-        UserError: no such backbone, or not the expected one.
+        UserError: no such encoder, or not the expected ones.
     """
-    backbone = registry.load(name, revision)
-    if expected is not None and backbone.fingerprint != expected:
+    backbone = {
+        key: registry.load(name, each.modality)
+        for each in wanted
+        for key, name in zip(registry.keys(each.names, each.modality), each.names, strict=True)
+    }
+    found = fingerprint_of(backbone)
+    if expected is not None and found != expected:
         raise UserError(
-            f"backbone.fingerprint: {expected}: the weights, config and vocabulary of {name!r} have "
-            f"{backbone.fingerprint}: not the files that were expected"
+            f"backbone.fingerprint: {expected}: the weights, configs and vocabularies of "
+            f"{', '.join(backbone)} have {found}: not the files that were expected"
         )
-    print(f"backbone.fingerprint: {backbone.fingerprint}")
+    print(f"backbone.fingerprint: {found}")
+    for each in wanted:
+        if each.ocr:
+            first = registry.keys(each.names, each.modality)[0]
+            backbone[registry.ocr_key(first)] = backbone[first]
     return backbone
+
+
+def records(
+    backbone: Backbone, wanted: Sequence[Wanted], tokens: bool, precision: str
+) -> tuple[EncoderRecord, ...]:
+    """How each encoder is used.
+
+    Args:
+        backbone: as of `load`.
+        wanted: what `load` was given.
+        tokens: whether token states are kept: those of the first encoder of each modality, which attention
+            reads.
+        precision: that encoders compute in which have a choice.
+
+    Raises:
+        UserError: more layers to finetune than an encoder has, or nothing is installed that reads the text in
+            images.
+    """
+    found = []
+    for each in wanted:
+        names = zip(registry.keys(each.names, each.modality), each.names, each.splits, strict=True)
+        for place, (key, name, split) in enumerate(names):
+            encoder = backbone[key]
+            _check_depth(each.modality, name, split, encoder)
+            found.append(
+                EncoderRecord(
+                    key=key,
+                    modality=each.modality,
+                    name=name,
+                    version=VERSIONS[each.modality],
+                    fingerprint=encoder.fingerprint,
+                    spec=encoder.spec,
+                    max_tokens=getattr(encoder, "max_tokens", None),
+                    split=split,
+                    tokens=tokens and place == 0,
+                    precision=precision if encoder.lowers else "fp32",
+                )
+            )
+        if each.ocr:
+            # It stays frozen, and attention does not read its tokens.
+            first = found[-len(each.names)]
+            key, reader = registry.ocr_key(first.key), ocr.fingerprint()
+            found.append(replace(first, key=key, split=0, tokens=False, ocr=reader))
+    return tuple(found)
 
 
 def preprocess(
@@ -81,32 +178,34 @@ def preprocess(
         samples: the manifest, N rows, gone through several times; one may lack a modality
             (`manifest.missing`), not all.
         backbone: the encoders in float32.
-        record: how a row is encoded.
+        record: how rows are encoded.
         encode: the engine that encodes what the store lacks.
         store: root of the feature store.
         out: `data/features`.
 
     Returns:
-        `fidelity.report`: the precision, and how close it comes to float32.
+        `fidelity.report`: the precision of each encoder, and how close it comes to float32.
 
     Raises:
-        UserError: more layers to finetune than the backbone has, or a file that cannot be encoded.
+        UserError: a file that cannot be encoded.
     """
     setting = record.setting
-    print(f"backbone.precision: {setting.precision} ({setting.device})")
-    precision.warn_if_slow("backbone.precision", setting.precision, setting.device)
-    _check_depth("unfreeze_text_layers", setting.text_split, backbone.text)
-    _check_depth("unfreeze_vision_layers", setting.image_split, backbone.image)
+    for each in record.encoders:
+        print(f"{each.key}: {each.precision} ({setting.device})")
+        precision.warn_if_slow("backbone.precision", each.precision, setting.device)
+    meta = _meta(backbone, record)
     with store_lock.shared(store):
-        _encode_and_assemble(samples, _meta(backbone, record), record, encode, store, out)
-        cosines: dict[Modality, float] = {}
-        for modality in ("image", "text"):
-            plain = _Items(samples, modality)
-            cosines[modality] = fidelity.least_cosine(backbone, record, modality, plain, out, store)
+        texts = _encode_and_assemble(samples, meta, record, encode, store, out)
+        cosines = {
+            each.key: fidelity.least_cosine(
+                backbone[each.key], record, each, _items(samples, each, texts), out, store
+            )
+            for each in record.encoders
+        }
     encoding_record.write(record, out)
-    _write_tail(backbone.image, setting.image_split, out / "image_tail.safetensors")
-    _write_tail(backbone.text, setting.text_split, out / "text_tail.safetensors")
-    return fidelity.report(setting.precision, cosines)
+    for each in record.encoders:
+        _write_tail(backbone[each.key], each.split, out / each.key / TAIL)
+    return fidelity.report(record.encoders, cosines)
 
 
 def _encode_and_assemble(
@@ -116,64 +215,99 @@ def _encode_and_assemble(
     encode: Encode,
     store: Path,
     out: Path,
-) -> None:
-    images, texts = _Items(samples, "image", record.views), _Items(samples, "text")
-    image_space, text_space = _space(store, record, "image"), _space(store, record, "text")
-    for attempts_left in reversed(range(_ATTEMPTS)):
-        encode(record, "image", images, image_space)
-        encode(record, "text", texts, text_space)
+) -> Sequence[str]:
+    """Gives the texts in the images of N samples; none if they are not read."""
+    spaces = {each.key: _space(store, record.space(each)) for each in record.encoders}
+
+    def attempt() -> Sequence[str]:
+        texts = _texts_in_images(samples, record, encode, store)
+        items = {each.key: _items(samples, each, texts, record.views) for each in record.encoders}
+        for each in record.encoders:
+            encode(each, record.setting, items[each.key], spaces[each.key])
+        assemble.write(out, meta, (sample.guid for sample in samples), _stored(spaces, items))
+        return texts
+
+    for _ in range(_ATTEMPTS - 1):
         try:
-            assemble.write(
-                out,
-                meta,
-                (sample.guid for sample in samples),
-                assemble.StoredRows(image_space, (item.key for item in images)),
-                assemble.StoredRows(text_space, (item.key for item in texts)),
-            )
-            return
+            return attempt()
         except assemble.DamagedRowsError as error:
-            if not attempts_left:
-                raise
             print(f"{error}; they are encoded again now", file=sys.stderr)
+    return attempt()
 
 
-def _space(store: Path, record: EncodingRecord, modality: Modality) -> Space:
-    described = record.space(modality)
+def _texts_in_images(
+    samples: Iterable[Sample], record: EncodingRecord, encode: Encode, store: Path
+) -> Sequence[str]:
+    """The text in the image of each of N samples, read if the store lacks it; none without a reader."""
+    reader = record.reader
+    if reader is None:
+        return ()
+    space, items = _space(store, record.reading_space(reader)), _Items(samples, "image")
+    # It runs on the processor, also where encoders have a GPU.
+    encode(reader, replace(record.setting, device="cpu"), items, space)
+    texts = reading.texts(space, (item.key for item in items))
+    print(f"text in {sum(map(bool, texts))} of {len(texts)} images")
+    return texts
+
+
+def _items(
+    samples: Iterable[Sample], encoder: EncoderRecord, texts: Sequence[str], views: int = 1
+) -> Iterable[Item]:
+    """What `encoder` encodes; `texts` are those in the images."""
+    if encoder.ocr:
+        return _TextItems(samples, texts)
+    return _Items(samples, encoder.modality, views if encoder.modality == "image" else 1)
+
+
+def _stored(
+    spaces: Mapping[str, Space], items: Mapping[str, Iterable[Item]]
+) -> dict[str, assemble.StoredRows]:
+    def keys(of: Iterable[Item]) -> Iterator[str]:
+        return (item.key for item in of)
+
+    return {key: assemble.StoredRows(space, keys(items[key])) for key, space in spaces.items()}
+
+
+def _space(store: Path, described: SpaceRecord) -> Space:
     space = Space(store, described.name)
     space.touch(described)
     return space
 
 
 def _meta(backbone: Backbone, record: EncodingRecord) -> Meta:
-    image, text = backbone.image, backbone.text
     return Meta(
-        image_dim=image.embedding_dim,
-        text_dim=text.embedding_dim,
-        image_token_dim=image.token_dim,
-        text_token_dim=text.token_dim,
-        views=record.views,
-        image_tail=_tail_config(image, record.setting.image_split),
-        text_tail=_tail_config(text, record.setting.text_split),
-        image_fingerprint=image.fingerprint,
-        text_fingerprint=text.fingerprint,
+        record.views,
+        tuple(
+            EncoderMeta(
+                key=each.key,
+                modality=each.modality,
+                dim=backbone[each.key].embedding_dim,
+                token_dim=backbone[each.key].token_dim,
+                tail=dict(backbone[each.key].tail(each.split).config) if each.split else None,
+                fingerprint=each.fingerprint,
+            )
+            for each in record.encoders
+        ),
     )
 
 
-def _tail_config(encoder: Encoder, split: int) -> dict[str, Any] | None:
-    return dict(encoder.tail(split).config) if split else None
-
-
-def _write_tail(encoder: Encoder, split: int, path: Path) -> None:
+def _write_tail(encoder: AnyEncoder, split: int, path: Path) -> None:
     if split:
         weights = encoder.tail(split).weights
         contiguous = {key: value.detach().contiguous() for key, value in weights.items()}
         write_bytes(path, safetensors.torch.save(contiguous))
 
 
-def _check_depth(key: str, split: int, encoder: Encoder) -> None:
+def _check_depth(modality: Modality, name: str, split: int, encoder: AnyEncoder) -> None:
+    key = "unfreeze_vision_layers" if modality == "image" else "unfreeze_text_layers"
+    if split and not encoder.layers:
+        try:
+            encoder.tail(split)
+        except UserError as error:  # it says which models can be finetuned
+            raise UserError(f"{key}: {split}: {name!r}: {error}") from None
     if split > encoder.layers:
-        raise UserError(f"{key}: {split}: the encoder has {encoder.layers} layers")
-    if split == encoder.layers:
+        raise UserError(f"{key}: {split}: the encoder {name!r} has {encoder.layers} layers")
+    if split and split == encoder.layers:
         print(
-            f"{key}: {split} is the whole encoder: stage 2 gains little from the cache and is slow"
+            f"{key}: {split} is the whole encoder {name!r}: stage 2 gains little from the cache and is slow"
         )

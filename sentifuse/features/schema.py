@@ -2,77 +2,99 @@
 
 | file | shape, dtype | what |
 | --- | --- | --- |
-| `meta.json` | | widths, layers, the tails' configs, the backbone's fingerprints |
+| `meta.json` | | the encoders, their widths, the configs of their tails |
 | `encoding.json` | | how the rows were encoded: `encoding_record.EncodingRecord` |
 | `guids.txt` | N lines | the manifest's order, which is that of all rows |
-| `image_embeddings.npy` | (N, V, D) float32 | view 0 is the plain centre crop |
-| `text_embeddings.npy` | (N, D) float32 | |
-| `text_offsets.npy` | (N + 1,) int64 | sample i has rows `offsets[i]:offsets[i + 1]` of the next two |
-| `text_tokens.npy`, `text_hidden.npy` | (sum of T, H) | after the last layer; at the split point |
-| `image_tokens.npy` | (N, P, H) | after the last layer, plain view |
-| `image_hidden.npy` | (N, V, P, H) | at the split point |
-| `text_tail.safetensors`, `image_tail.safetensors` | | weights of the layers behind the split point |
+| `prompts.safetensors` | (C, D) float32 | the labels in words, for encoders of a joint space: `prompts` |
+
+and in a folder for each encoder, named by its key:
+
+| file | shape, dtype | what |
+| --- | --- | --- |
+| `embeddings.npy` | (N, V, D) float32 | of an image: view 0 is the plain centre crop; of a text: V is 1 |
+| `tokens.npy` | (N, P, H), or (sum of T, H) | after the last layer; of an image's plain view |
+| `hidden.npy` | (N, V, P, H), or (sum of T, H) | at the split point |
+| `offsets.npy` | (N + 1,) int64 | of texts: sample i has rows `offsets[i]:offsets[i + 1]` of these two |
+| `tail.safetensors` | | weights of the layers behind the split point |
+
+The text in the pictures (`backbone.ocr`) has a folder such as `ocr_minilm-l6`, with embeddings only: of a
+picture without text they are zeros.
 
 A sample that lacks a modality (`manifest.missing`) has zeros there, and no text tokens; it is never trained
 on. Files of states that were not asked for are absent. Arrays are memory-mapped when read.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 from numpy.typing import NDArray
 
+from sentifuse.config.backbone import Modality
 from sentifuse.errors import UserError
 from sentifuse.features.key_table import KeyTable
 
 Array = NDArray[Any]
+TAIL, PROMPTS = "tail.safetensors", "prompts.safetensors"
+
+
+@dataclass(frozen=True)
+class EncoderMeta:
+    """What a model has to know of an encoder.
+
+    Attributes:
+        key: as of `registry.keys`.
+        modality: what it reads.
+        dim: width D of its embeddings.
+        token_dim: width H of its tokens.
+        tail: config of the layers behind the split point, as of a `TailSpec`; None if it stays frozen.
+        fingerprint: SHA-256 of the encoder.
+    """
+
+    key: str
+    modality: Modality
+    dim: int
+    token_dim: int
+    tail: dict[str, Any] | None
+    fingerprint: str
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What `meta.json` holds.
+    """What `meta.json` holds: V, the views of an image, the plain one included, and the encoders."""
 
-    Attributes:
-        image_dim: width of the image embeddings.
-        text_dim: width of the text embeddings.
-        image_token_dim: width of the image tokens.
-        text_token_dim: width of the text tokens.
-        views: V, the plain view included.
-        image_tail: config of the image encoder's tail, or None.
-        text_tail: config of the text encoder's tail, or None.
-        image_fingerprint: SHA-256 of the image encoder.
-        text_fingerprint: SHA-256 of the text encoder.
-    """
-
-    image_dim: int
-    text_dim: int
-    image_token_dim: int
-    text_token_dim: int
     views: int
-    image_tail: dict[str, Any] | None
-    text_tail: dict[str, Any] | None
-    image_fingerprint: str
-    text_fingerprint: str
+    encoders: tuple[EncoderMeta, ...]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The arrays of one encoder, memory-mapped; shapes as in the table above."""
+
+    embeddings: Array
+    tokens: Array | None = None
+    hidden: Array | None = None
+    offsets: Array | None = None
 
 
 @dataclass(frozen=True)
 class Features:
-    """The arrays of `data/features/`, memory-mapped; shapes as in the table above."""
+    """The features of N samples.
+
+    Attributes:
+        meta: the encoders.
+        guids: of the samples, in the order of all rows.
+        arrays: by the key of the encoder.
+    """
 
     meta: Meta
     guids: list[str]
-    image_embeddings: Array
-    text_embeddings: Array
-    text_offsets: Array | None = None
-    text_tokens: Array | None = None
-    image_tokens: Array | None = None
-    text_hidden: Array | None = None
-    image_hidden: Array | None = None
+    arrays: Mapping[str, Arrays]
 
     def rows(self, guids: Iterable[str]) -> NDArray[np.int64]:
         """The row of each guid.
@@ -91,24 +113,72 @@ class Features:
         return KeyTable(self.guids)
 
 
+@dataclass(frozen=True)
+class Described:
+    """The labels as a text encoder describes them.
+
+    Attributes:
+        image: the key of an image encoder with the same joint space.
+        text: the key of the text encoder.
+        embeddings: (C, D) float32, each of length 1.
+    """
+
+    image: str
+    text: str
+    embeddings: Array
+
+
+def encoder_metas(values: Sequence[Mapping[str, Any]]) -> tuple[EncoderMeta, ...]:
+    """What `dataclasses.asdict` made of some `EncoderMeta`, back.
+
+    Raises:
+        TypeError: a field is missing, or not known.
+    """
+    return tuple(EncoderMeta(**each) for each in values)
+
+
 def read(folder: Path) -> Features:
     """Opens what `assemble.write` wrote.
 
     Raises:
         UserError: the folder or one of its files is missing or damaged.
     """
-    meta_path = folder / "meta.json"
-    names = [field.name for field in fields(Features)[2:]]
-    paths = {name: folder / f"{name}.npy" for name in names}
-    arrays: dict[str, Any] = {name: _array(path) for name, path in paths.items() if path.exists()}
-    if not meta_path.exists() or not {"image_embeddings", "text_embeddings"} <= arrays.keys():
-        raise UserError(f"{folder}: no features here: run `dvc repro preprocess`")
+    path = folder / "meta.json"
     try:
-        meta = Meta(**json.loads(meta_path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise _damaged(meta_path, error) from None
+        document = json.loads(path.read_text(encoding="utf-8"))
+        meta = Meta(document["views"], encoder_metas(document["encoders"]))
+    except FileNotFoundError:
+        raise _absent(folder) from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, error) from None
     guids = (folder / "guids.txt").read_text(encoding="utf-8").splitlines()
-    return Features(meta, guids, **arrays)
+    arrays = {each.key: _arrays(folder / each.key) for each in meta.encoders}
+    return Features(meta, guids, arrays)
+
+
+def read_described(folder: Path) -> Described | None:
+    """Reads what `prompts.write` wrote; None if it wrote nothing.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    path = folder / PROMPTS
+    if not path.exists():
+        return None
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            image, text = json.loads(file.metadata()["keys"])
+            return Described(image, text, file.get_tensor("prompts"))
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def _arrays(folder: Path) -> Arrays:
+    paths = {field.name: folder / f"{field.name}.npy" for field in fields(Arrays)}
+    found: dict[str, Any] = {name: _array(path) for name, path in paths.items() if path.exists()}
+    if "embeddings" not in found:
+        raise _absent(folder)
+    return Arrays(**found)
 
 
 def _array(path: Path) -> Array:
@@ -117,6 +187,10 @@ def _array(path: Path) -> Array:
     except (ValueError, EOFError) as error:
         raise _damaged(path, error) from None
     return mapped
+
+
+def _absent(folder: Path) -> UserError:
+    return UserError(f"{folder}: no features here: run `dvc repro preprocess`")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

@@ -12,12 +12,20 @@ import safetensors
 import safetensors.torch
 
 from sentifuse.errors import UserError
+from sentifuse.features.schema import encoder_metas
 from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.runtime.files import sha256, write_bytes, write_json
 
 # What reading a file that is cut off, or another version's, may raise.
-_DAMAGED = (safetensors.SafetensorError, UserError, RuntimeError, ValueError, KeyError, TypeError)
+_DAMAGED = (
+    safetensors.SafetensorError,
+    UserError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,8 @@ def load(folder: Path) -> Checkpoint:
     """
     try:
         document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config = ModelConfig(**document["model"])
+        encoders = encoder_metas(document["model"]["encoders"])
+        config = ModelConfig(**{**document["model"], "encoders": encoders})
         if document["members"] < 1:
             raise ValueError(f"members {document['members']}")
         classifiers = [Classifier(config) for _ in range(document["members"])]

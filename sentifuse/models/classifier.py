@@ -2,17 +2,18 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from sentifuse.config.recipe import ATTENDING
+from sentifuse.encoders import tails
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Batch, Needs
-from sentifuse.models import tails
-from sentifuse.models.dropout import Dropout
+from sentifuse.features.batches import Batch, Needs, States
+from sentifuse.features.schema import EncoderMeta
 from sentifuse.models.fusion import FUSIONS, Dims, Tokens
+from sentifuse.runtime.dropout import Dropout
 from sentifuse.runtime.linear import Linear
 
 # `input_mode` -> the modalities that such a model never reads.
@@ -33,9 +34,8 @@ class ModelConfig:
         input_mode: a key of `INPUT_MODES`.
         hidden_dims: widths of the head's hidden layers.
         dropout: in the head, 0..1.
-        image_dim, text_dim: widths of the embeddings.
-        image_token_dim, text_token_dim: widths of the tokens.
-        image_tail, text_tail: configs of the trainable tails; None while an encoder is frozen.
+        encoders: whose features the model reads; a tail makes an encoder trainable. Attention reads the
+            tokens of the first of each modality.
         tail_dropout: dropout inside the tails while training, 0..1.
     """
 
@@ -44,17 +44,19 @@ class ModelConfig:
     input_mode: str
     hidden_dims: Sequence[int]
     dropout: float
-    image_dim: int
-    text_dim: int
-    image_token_dim: int
-    text_token_dim: int
-    image_tail: dict[str, Any] | None = None
-    text_tail: dict[str, Any] | None = None
+    encoders: Sequence[EncoderMeta]
     tail_dropout: float = 0.0
+
+    def of(self, modality: str) -> list[EncoderMeta]:
+        """The encoders of one modality."""
+        return [each for each in self.encoders if each.modality == modality]
 
 
 class Classifier(nn.Module):
-    """Late fusion of an image and a text embedding, and a head."""
+    """Late fusion of an image and a text embedding, and a head.
+
+    The embedding of a modality is the concatenation of those of its encoders, each layer-normalised.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         """Builds the model with random weights.
@@ -73,23 +75,32 @@ class Classifier(nn.Module):
                 "to the other and needs input_mode 'multimodal'"
             )
         self.absent = INPUT_MODES[config.input_mode]
-        self.image_tail = self._tail("image", config.image_tail)
-        self.text_tail = self._tail("text", config.text_tail)
-        image_dim = config.text_dim if fusion.equal_dims else config.image_dim
-        self.image_proj = (
-            nn.Identity() if image_dim == config.image_dim else Linear(config.image_dim, image_dim)
+        # An absent modality needs no encoder.
+        self.tails = nn.ModuleDict(
+            {
+                each.key: tails.build(each.tail, dropout=config.tail_dropout)
+                for each in config.encoders
+                if each.tail is not None and each.modality not in self.absent
+            }
         )
-        self.image_norm = nn.LayerNorm(image_dim)
-        self.text_norm = nn.LayerNorm(config.text_dim)
-        dims = Dims(image_dim, config.text_dim, config.image_token_dim, config.text_token_dim)
+        widths = _widths(config, equal=fusion.equal_dims)
+        self.projections = nn.ModuleDict(
+            {
+                each.key: Linear(each.dim, widths[each.key])
+                for each in config.encoders
+                if each.dim != widths[each.key]
+            }
+        )
+        self.norms = nn.ModuleDict({key: nn.LayerNorm(width) for key, width in widths.items()})
+        images, texts = config.of("image"), config.of("text")
+        dims = Dims(
+            image=sum(widths[each.key] for each in images),
+            text=sum(widths[each.key] for each in texts),
+            image_tokens=images[0].token_dim,
+            text_tokens=texts[0].token_dim,
+        )
         self.fusion = fusion(dims)
         self.head = _head(self.fusion.out_dim, config)
-
-    def _tail(self, modality: str, tail: dict[str, Any] | None) -> nn.Module | None:
-        # An absent modality needs no encoder.
-        if tail is None or modality in self.absent:
-            return None
-        return tails.build(tail, dropout=self.config.tail_dropout)
 
     @property
     def needs_tokens(self) -> bool:
@@ -99,7 +110,9 @@ class Classifier(nn.Module):
     @property
     def needs(self) -> Needs:
         """What a batch has to hold for this model, beside the embeddings."""
-        return Needs(self.needs_tokens, self.text_tail is not None, self.image_tail is not None)
+        read = ("image", "text") if self.needs_tokens else ()
+        tokens = frozenset(self.config.of(modality)[0].key for modality in read)
+        return Needs(tokens, frozenset(self.tails))
 
     def forward(self, batch: Batch, absent: Collection[str] = ()) -> Tensor:
         """Classifies B samples.
@@ -121,56 +134,101 @@ class Classifier(nn.Module):
             Logits (A, B, C).
         """
         gone = [self.absent.union(absent) for absent in absences]
-        # Whether the modality is absent -> its state: each of the two is worked out at most once.
-        images = {lacks: self._image(batch, lacks) for lacks in {"image" in g for g in gone}}
-        texts = {lacks: self._text(batch, lacks) for lacks in {"text" in g for g in gone}}
+
+        def each_way(modality: str) -> dict[bool, _Embedded]:
+            # Whether the modality is absent -> its state: each of the two is worked out at most once.
+            return {
+                lacks: self._zeros(batch, modality) if lacks else self._embed(batch, modality)
+                for lacks in {modality in each for each in gone}
+            }
+
+        images, texts = each_way("image"), each_way("text")
         logits = [self._decide(images["image" in each], texts["text" in each]) for each in gone]
         return torch.stack(logits)
 
-    def _image(self, batch: Batch, absent: bool) -> tuple[Tensor, Tensor | None]:
-        """The layer-normalised embedding (B, D) and the tokens (B, P, H)."""
-        if absent:
-            return self._zeros(len(batch.text), self.image_norm, self.config.image_token_dim)
-        v, tokens = batch.image, batch.image_tokens  # (B, V', D), (B, P, H)
-        if self.image_tail is not None:
-            assert batch.image_hidden is not None
-            of_views = (-1, batch.image_hidden.shape[1])
-            flat = batch.image_hidden.flatten(0, 1)  # (B V', P, H)
-            v, tokens = self.image_tail(flat, None, self.needs_tokens)
-            v = v.unflatten(0, of_views)
-            tokens = None if tokens is None else tokens.unflatten(0, of_views)[:, 0]
-        v = v[:, 0] if v.shape[1] == 1 else v.mean(dim=1)  # the mean of one is not worth a pass
-        return self.image_norm(self.image_proj(v)), tokens
+    def _embed(self, batch: Batch, modality: str) -> "_Embedded":
+        encoders = self.config.of(modality)
+        found = [
+            self._encode(each, batch[each.key], first=not n) for n, each in enumerate(encoders)
+        ]
+        embeddings = [self._norm(each, v) for each, (v, _) in zip(encoders, found, strict=True)]
+        whole = embeddings[0] if len(embeddings) == 1 else torch.cat(embeddings, dim=-1)
+        return _Embedded(whole, found[0][1], batch[encoders[0].key].mask)
 
-    def _text(self, batch: Batch, absent: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The layer-normalised embedding (B, D), the tokens (B, T, H) and their mask (B, T)."""
-        if absent:
-            t, tokens = self._zeros(len(batch.text), self.text_norm, self.config.text_token_dim)
-            return t, tokens, torch.ones(len(t), 1, dtype=torch.bool, device=t.device)
-        t, text_tokens = batch.text, batch.text_tokens
-        if self.text_tail is not None:
-            t, text_tokens = self.text_tail(batch.text_hidden, batch.text_mask, self.needs_tokens)
-        return self.text_norm(t), text_tokens, batch.text_mask
+    def _encode(
+        self, encoder: EncoderMeta, states: States, first: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The embedding (B, D) of one encoder, before its norm, and the tokens (B, P or T, H)."""
+        need_tokens = first and self.needs_tokens
+        if encoder.key not in self.tails:
+            return _mean(states.embedding), states.tokens
+        tail, hidden = self.tails[encoder.key], states.hidden
+        assert hidden is not None
+        if encoder.modality == "text":
+            embedding, tokens = tail(hidden, states.mask, need_tokens)
+            return embedding, tokens
+        of_views = (-1, hidden.shape[1])
+        v, tokens = tail(hidden.flatten(0, 1), None, need_tokens)  # (B V', D), (B V', P, H)
+        plain = None if tokens is None else tokens.unflatten(0, of_views)[:, 0]
+        return _mean(v.unflatten(0, of_views)), plain
 
-    def _zeros(self, size: int, norm: nn.LayerNorm, token_dim: int) -> tuple[Tensor, Tensor | None]:
-        """The embedding (B, D) and a single token (B, 1, H) of an absent modality."""
-        weight = norm.weight
-        return weight.new_zeros(size, len(weight)), weight.new_zeros(size, 1, token_dim)
+    def _norm(self, encoder: EncoderMeta, embedding: Tensor) -> Tensor:
+        if encoder.key in self.projections:
+            embedding = self.projections[encoder.key](embedding)
+        normed: Tensor = self.norms[encoder.key](embedding)
+        return normed
 
-    def _decide(
-        self,
-        image: tuple[Tensor, Tensor | None],
-        text: tuple[Tensor, Tensor | None, Tensor | None],
-    ) -> Tensor:
-        (v, image_tokens), (t, text_tokens, text_mask), tokens = image, text, None
+    def _zeros(self, batch: Batch, modality: str) -> "_Embedded":
+        """The state of an absent modality: zeros, with a single token."""
+        encoders = self.config.of(modality)
+        norms = [cast(nn.LayerNorm, self.norms[each.key]) for each in encoders]
+        weight, size = norms[0].weight, len(batch[encoders[0].key].embedding)
+        width = sum(len(norm.weight) for norm in norms)
+        return _Embedded(
+            weight.new_zeros(size, width),
+            weight.new_zeros(size, 1, encoders[0].token_dim),
+            torch.ones(size, 1, dtype=torch.bool, device=weight.device),
+        )
+
+    def _decide(self, image: "_Embedded", text: "_Embedded") -> Tensor:
+        tokens = None
         if self.needs_tokens:
-            if image_tokens is None or text_tokens is None or text_mask is None:
+            if image.tokens is None or text.tokens is None or text.mask is None:
                 raise UserError(
                     f"fusion: {self.config.fusion!r} needs token states: set backbone.tokens=true"
                 )
-            tokens = Tokens(image_tokens, text_tokens, text_mask)
-        logits: Tensor = self.head(self.fusion(v, t, tokens))
+            tokens = Tokens(image.tokens, text.tokens, text.mask)
+        logits: Tensor = self.head(self.fusion(image.embedding, text.embedding, tokens))
         return logits
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """A modality of B samples: the embedding (B, D), the tokens (B, P or T, H), and a text's mask (B, T)."""
+
+    embedding: Tensor
+    tokens: Tensor | None
+    mask: Tensor | None
+
+
+def _mean(views: Tensor) -> Tensor:
+    """(B, V', D) -> (B, D)."""
+    return views[:, 0] if views.shape[1] == 1 else views.mean(dim=1)  # one is not worth a pass
+
+
+def _widths(config: ModelConfig, equal: bool) -> dict[str, int]:
+    """The width of each encoder's part of v or t, by key.
+
+    It is the embedding's own. Where a fusion wants v as wide as t (`equal`), each image encoder is projected
+    to an equal share of that, the first ones to one more if it cannot be divided.
+    """
+    widths = {each.key: each.dim for each in config.encoders}
+    images = config.of("image")
+    whole = sum(each.dim for each in config.of("text"))
+    if equal:
+        for place, each in enumerate(images):
+            widths[each.key] = whole // len(images) + (place < whole % len(images))
+    return widths
 
 
 def _head(in_dim: int, config: ModelConfig) -> nn.Sequential:

@@ -54,12 +54,12 @@ def predict_without(
 
     def answer(index: RowIndices) -> None:
         with torch.inference_mode():  # each thread has a mode of its own
-            batch = data.batch(index, needs, views).to(dtype)
+            gathered = data.batch(index, needs, views)
+            batch = {key: states.to(dtype) for key, states in gathered.items()}
             out[:, index] = model.without(batch, absences).to(dtype)
 
-    encodes = needs.text_hidden or needs.image_hidden
-    batches = data.in_order(_BATCH, by_length=needs.text_states)
-    _call_on_each(answer, batches, threads=cores() if encodes else 1)
+    batches = data.in_order(_BATCH, by_length=needs.states)
+    _call_on_each(answer, batches, threads=cores() if needs.hidden else 1)
     _check(out, data)
     return out
 

@@ -2,13 +2,9 @@
 
 import os
 import sys
-from typing import Literal
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+from sentifuse.config.backbone import Precision
 
-# The backbone that comes with pip. It has float32 only: it loses too much in anything else, see
-# `encoders.bundled.load`.
-BUNDLED = "bundled"
 # What torch calls the instructions on x86 and Arm; on a Mac it has no fast kernels for them.
 _INSTRUCTIONS = {
     "bf16": ("avx512_bf16", "amx_bf16", *(("bf16",) if sys.platform == "linux" else ())),
@@ -16,19 +12,6 @@ _INSTRUCTIONS = {
 }
 # Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from using such instructions where they are there.
 _WITHOUT = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
-
-
-def check(precision: Precision, backbone: str) -> None:
-    """Raises a ValueError if the backbone of that name does not have `precision`."""
-    if backbone == BUNDLED and precision not in ("auto", "fp32"):
-        raise ValueError(
-            f"precision {precision!r}: the backbone {backbone!r} knows 'fp32' only, which 'auto' gives"
-        )
-
-
-def of_backbone(precision: Precision, backbone: str, device: str) -> str:
-    """What `resolve` gives, or `fp32` for the backbone that has nothing else."""
-    return "fp32" if backbone == BUNDLED else resolve(precision, device)
 
 
 def resolve(precision: Precision, device: str = "cpu") -> str:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from sentifuse.features.batches import Dataset, RowIndices, ViewChoice
-from sentifuse.models import dropout
 from sentifuse.models.classifier import Classifier
+from sentifuse.runtime import dropout
 from sentifuse.training.losses import Criterion
 
 

@@ -1,6 +1,7 @@
 """Which parameter learns how fast, and how the rates change while training goes on."""
 
-from typing import Any
+from collections.abc import Sized
+from typing import Any, cast
 
 import numpy as np
 from torch import nn
@@ -26,10 +27,11 @@ def parameter_groups(model: Classifier, schedule: Stage1 | Stage2) -> list[dict[
     groups: dict[float, list[nn.Parameter]] = {schedule.lr_head: []}
     for name, parameter in model.named_parameters():
         part, *path = name.split(".")
-        if part in ("image_tail", "text_tail"):
+        if part == "tails":
             rate = schedule.lr_clip
-            if path[0] in ("layers", "blocks"):
-                depth = len(getattr(getattr(model, part), path[0]))
+            key, *path = path
+            if path[0] == "layers":
+                depth = len(cast(Sized, model.tails[key].layers))
                 rate *= schedule.layer_decay ** (depth - 1 - int(path[1]))
         elif part == "fusion" and model.needs_tokens:
             rate = schedule.lr_attn

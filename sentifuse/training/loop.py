@@ -146,7 +146,7 @@ def _epoch(
     loop.model.train()
     parameters = list(loop.model.parameters())
     total = 0.0
-    batches = train.epoch(batch_size, loop.rng, by_length=loop.model.needs.text_hidden)
+    batches = train.epoch(batch_size, loop.rng, by_length=loop.model.needs.hidden)
     for step, index in enumerate(batches, start=1):
         loss = gradients.backward(index, loop.rng)
         norm = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm))

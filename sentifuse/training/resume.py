@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler
 import sentifuse
 from sentifuse.config.recipe import Stage1, Stage2, StageRecipe
 from sentifuse.features.batches import Parts
-from sentifuse.features.schema import Features
+from sentifuse.features.schema import Arrays, Features
 from sentifuse.models.classifier import Classifier
 from sentifuse.runtime import numerics, precision, scratch
 from sentifuse.runtime.files import sha256, write_bytes
@@ -160,14 +160,16 @@ class Kept:
 def _read_by(model: Classifier, features: Features) -> Features:
     """`features` without the states, which may be large, that `model` does not read."""
     needs = model.needs
-    texts, images = needs.text_hidden, needs.image_hidden
-    return replace(
-        features,
-        text_hidden=features.text_hidden if texts else None,
-        text_tokens=features.text_tokens if needs.tokens and not texts else None,
-        image_hidden=features.image_hidden if images else None,
-        image_tokens=features.image_tokens if needs.tokens and not images else None,
-    )
+    arrays = {
+        key: Arrays(
+            each.embeddings,
+            tokens=each.tokens if key in needs.tokens - needs.hidden else None,
+            hidden=each.hidden if key in needs.hidden else None,
+            offsets=each.offsets if key in needs.states else None,
+        )
+        for key, each in features.arrays.items()
+    }
+    return replace(features, arrays=arrays)
 
 
 def _machine() -> dict[str, Any]:
@@ -196,9 +198,10 @@ def _feed(digest: "hashlib._Hash", value: Any) -> None:
         digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     elif isinstance(value, Mapping):
         digest.update(f"mapping {len(value)}".encode())
-        for key, each in value.items():
+        # Sorted: safetensors gives the weights of a file in another order each time.
+        for key in sorted(value, key=repr):
             digest.update(f"{key!r}:".encode())
-            _feed(digest, each)
+            _feed(digest, value[key])
     elif isinstance(value, (list, tuple)):
         digest.update(f"list {len(value)}".encode())
         for each in value:

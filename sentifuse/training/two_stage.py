@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from sentifuse.config.recipe import Recipe, Stage2, StageRecipe
+from sentifuse.encoders.tails import check_weights
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Parts
-from sentifuse.features.schema import Meta
+from sentifuse.features.schema import TAIL, Meta
 from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.models.ensemble import Ensemble
-from sentifuse.models.tails import check_weights
 from sentifuse.training.loop import NO_HOOKS, Fitted, Hooks, fit
 
-# The pre-trained weights of the trainable encoder layers, by modality; None where there are none.
-TailWeights = Mapping[str, Mapping[str, Tensor] | None]
+# The pre-trained weights of the trainable encoder layers, by the key of the encoder.
+TailWeights = Mapping[str, Mapping[str, Tensor]]
 
 
 def train_stage1(
@@ -40,10 +40,7 @@ def train_stage1(
         input_mode=recipe.input_mode,
         hidden_dims=list(recipe.head.hidden_dims),
         dropout=recipe.head.dropout,
-        image_dim=meta.image_dim,
-        text_dim=meta.text_dim,
-        image_token_dim=meta.image_token_dim,
-        text_token_dim=meta.text_token_dim,
+        encoders=[replace(each, tail=None) for each in meta.encoders],
     )
     model = Classifier(config)
     first = StageRecipe(recipe.loss, recipe.image_views, recipe.stage1)
@@ -95,34 +92,29 @@ def _with_tails(
     meta = parts.train.features.meta
     config = replace(
         start.config,
-        image_tail=meta.image_tail,
-        text_tail=meta.text_tail,
+        encoders=meta.encoders,
         tail_dropout=schedule.encoder_dropout,
     )
     model = Classifier(config)
     pretrained: dict[str, Tensor] = {}
-    for name, tail in (("image", model.image_tail), ("text", model.text_tail)):
-        if tail is not None:
-            own = weights[name] or {}
-            check_weights(tail, own, f"data/features/{name}_tail.safetensors")
-            pretrained |= {f"{name}_tail.{key}": value for key, value in own.items()}
+    for key, tail in model.tails.items():
+        own = weights.get(key, {})
+        check_weights(tail, own, f"data/features/{key}/{TAIL}")
+        pretrained |= {f"tails.{key}.{name}": value for name, value in own.items()}
     stage1 = {**start.state_dict(), **pretrained}
     restarted = schedule.restart_head and schedule.epochs > 0
     model.load_state_dict({**model.state_dict(), **pretrained} if restarted else stage1)
     return model, stage1
 
 
-def tail_weights(folder: Path, meta: Meta) -> dict[str, dict[str, Tensor] | None]:
-    """The pre-trained weights of the tails that `data/features/` holds, by modality.
+def tail_weights(folder: Path, meta: Meta) -> dict[str, dict[str, Tensor]]:
+    """The pre-trained weights of the tails that `data/features/` holds, by the key of the encoder.
 
     Raises:
         UserError: a file is missing or damaged.
     """
-    tails = {"image": meta.image_tail, "text": meta.text_tail}
-    return {
-        name: None if config is None else _read(folder / f"{name}_tail.safetensors")
-        for name, config in tails.items()
-    }
+    trainable = [each.key for each in meta.encoders if each.tail is not None]
+    return {key: _read(folder / key / TAIL) for key in trainable}
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -69,9 +69,11 @@ def test_growth_is_of_the_most_pairs_over_the_least_in_memory_and_the_next_in_ti
 def test_drawn_features_are_read_as_features(tmp_path: Path) -> None:
     scaling.write_features(tmp_path / "features", 50, 8)
     found = schema.read(tmp_path / "features")
-    assert found.image_embeddings.shape == (50, 1, 8)
+    assert list(found.arrays) == ["image_net", "text_net"]
+    for arrays in found.arrays.values():
+        assert arrays.embeddings.shape == (50, 1, 8)
+        assert abs(float(arrays.embeddings.std()) - 1) < 0.2
     assert found.rows(["0000049", "0000000"]).tolist() == [49, 0]
-    assert abs(float(found.text_embeddings.std()) - 1) < 0.2
 
 
 def test_the_short_form_runs(tmp_path: Path) -> None:

@@ -164,7 +164,8 @@ def finish(folder: Path) -> Project:
             "demo.labelled": 30,
             "demo.unlabelled": 2,
             "data.root": "raw",
-            "backbone.name": str(clip),
+            "backbone.image": str(clip),
+            "backbone.text": str(clip),
             "backbone.precision": "fp32",  # on every machine
             "unfreeze_text_layers": 1,
             "augment.views": 0,

@@ -12,6 +12,7 @@ from sentifuse.data.text import decode
 from sentifuse.deploy import bundle
 from sentifuse.deploy.predictor import Predictor
 from tests.pipeline.project import LABELS, Project
+from tools.encoder_folders import make_encoder_folder
 
 STAGES = ("preprocess", "train_stage1", "train_stage2", "infer", "package")
 RUN_STAGES = """
@@ -34,10 +35,10 @@ def test_the_stage_packs_what_the_chain_made(finished: Project) -> None:
     metrics = json.loads((folder / "metrics" / "evaluate.json").read_text(encoding="utf-8"))
     assert config["metrics"] == metrics
     meta = json.loads((folder / "data" / "features" / "meta.json").read_text(encoding="utf-8"))
-    for modality in ("image", "text"):
-        key = f"{modality}_fingerprint"
-        assert config["encoding"][key] == meta[key]
-    assert config["encoding"]["setting"]["text_split"] == 1
+    encoders = config["encoding"]["encoders"]
+    for name in ("key", "modality", "fingerprint"):
+        assert [each[name] for each in encoders] == [each[name] for each in meta["encoders"]]
+    assert {each["key"]: each["split"] for each in encoders} == {"image_clip": 0, "text_clip": 1}
     counts = config["data"]["samples"]
     assert {part: sum(rows.values()) for part, rows in counts.items()} == {
         "train": 24, "val": 3, "test": 3
@@ -46,13 +47,17 @@ def test_the_stage_packs_what_the_chain_made(finished: Project) -> None:
     assert "/" not in config["data"]["name"]
 
 
-@pytest.mark.parametrize(("views", "precision"), [("plain", "fp32"), ("mean", "bf16")])
+@pytest.mark.parametrize(
+    ("views", "precision", "more_texts"),
+    [("plain", "fp32", False), ("mean", "bf16", False), ("plain", "fp32", True)],
+)
 def test_infer_predict_and_python_give_the_same_figures(
     finished: Project,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     views: str,
     precision: str,
+    more_texts: bool,
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     project = finished.copy(tmp_path / "project", without=(".git", ".dvc"))
@@ -63,6 +68,9 @@ def test_infer_predict_and_python_give_the_same_figures(
             "backbone.precision": precision,
         }
     )
+    if more_texts:
+        bert = make_encoder_folder("bert", tmp_path / "bert")
+        project.set({"backbone.text": [str(bert), "minilm-l6"]})
     project.run(sys.executable, "-c", RUN_STAGES, *(f"stages.{name}" for name in STAGES))
     manifest = {row["guid"]: row for row in table(project.folder / "data" / "manifest.csv")}
     expected = table(project.folder / "data" / "predictions" / "predictions.csv")

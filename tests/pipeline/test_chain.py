@@ -17,6 +17,7 @@ from sentifuse.evaluation import variants
 from sentifuse.features.engines import local
 from tests.pipeline.project import LABELS, OUTPUTS, STAGES, Project, call, stages_run
 from tests.serial_pool import SerialPool
+from tools.encoder_folders import make_encoder_folder
 
 WITHOUT_DVC = (".git", ".dvc")
 RunStages = Callable[..., str]
@@ -57,6 +58,12 @@ def metrics(project: Project, name: str = "evaluate") -> dict[str, Any]:
 
 def report(project: Project) -> str:
     return (project.folder / "reports" / "report.html").read_text(encoding="utf-8")
+
+
+def feature_files(project: Project) -> set[str]:
+    """The paths below `data/features/`."""
+    start = "data/features/"
+    return {name.removeprefix(start) for name in project.contents() if name.startswith(start)}
 
 
 def check_predictions(project: Project, labels: tuple[str, ...] = LABELS) -> None:
@@ -102,18 +109,18 @@ def test_a_first_run_writes_every_output(finished: Project) -> None:
                 path = finished.folder / name
                 assert path.stat().st_size > 0, name
                 assert path.is_file() or any(path.iterdir()), name
-    features = {path.name for path in (finished.folder / "data" / "features").iterdir()}
-    assert features == {
+    assert feature_files(finished) == {
         "meta.json",
         "encoding.json",
         "guids.txt",
-        "image_embeddings.npy",
-        "image_tokens.npy",
-        "text_embeddings.npy",
-        "text_offsets.npy",
-        "text_tokens.npy",
-        "text_hidden.npy",
-        "text_tail.safetensors",
+        "prompts.safetensors",
+        "image_clip/embeddings.npy",
+        "image_clip/tokens.npy",
+        "text_clip/embeddings.npy",
+        "text_clip/offsets.npy",
+        "text_clip/tokens.npy",
+        "text_clip/hidden.npy",
+        "text_clip/tail.safetensors",
     }
 
 
@@ -151,15 +158,15 @@ def test_features_are_finite_and_in_the_order_of_the_manifest(finished: Project)
     manifest = table(finished.folder / "data" / "manifest.csv")
     guids = (folder / "guids.txt").read_text(encoding="utf-8").splitlines()
     assert guids == [row["guid"] for row in manifest]
-    for name, shape in (("image_embeddings", (34, 1, 16)), ("text_embeddings", (34, 16))):
-        array = np.load(folder / f"{name}.npy")
-        assert array.shape == shape
+    for encoder in ("image_clip", "text_clip"):
+        array = np.load(folder / encoder / "embeddings.npy")
+        assert array.shape == (34, 1, 16)
         assert np.isfinite(array).all()
         assert len(np.unique(array.reshape(34, -1), axis=0)) > 25
     # 4 x 4 patches and the class token.
-    assert np.load(folder / "image_tokens.npy").shape == (34, 17, 32)
-    offsets = np.load(folder / "text_offsets.npy")
-    assert np.load(folder / "text_hidden.npy").shape == (offsets[-1], 32)
+    assert np.load(folder / "image_clip" / "tokens.npy").shape == (34, 17, 32)
+    offsets = np.load(folder / "text_clip" / "offsets.npy")
+    assert np.load(folder / "text_clip" / "hidden.npy").shape == (offsets[-1], 32)
 
 
 def test_predictions_are_in_the_order_of_the_test_file(finished: Project) -> None:
@@ -174,7 +181,8 @@ def test_metrics_are_keyed_by_class_name(finished: Project) -> None:
 def test_a_model_stands_beside_baselines_on_the_same_samples(finished: Project) -> None:
     found = metrics(finished)
     assert list(found["baselines"]) == [
-        "majority", "text_only", "image_only", "logistic_regression"
+        "majority", "text_only", "image_only", "logistic_regression", "linear_probe", "zero_shot_image",
+        "zero_shot",
     ]  # fmt: skip
     for baseline in found["baselines"].values():
         for score in ("accuracy", "macro_f1"):
@@ -392,8 +400,8 @@ def test_bad_rows_are_left_out_of_training_and_predicted_from_what_they_have(
     features = plain.folder / "data" / "features"
     rows = (features / "guids.txt").read_text(encoding="utf-8").splitlines()
     assert guids[3] not in rows
-    assert not np.load(features / "image_embeddings.npy")[rows.index(guids[0])].any()
-    assert not np.load(features / "text_embeddings.npy")[rows.index(guids[2])].any()
+    for encoder, guid in (("image_clip", guids[0]), ("text_clip", guids[2])):
+        assert not np.load(features / encoder / "embeddings.npy")[rows.index(guid)].any()
     if not changes:
         # Neither the samples that train nor what is learnt of them has changed.
         assert found[1]["tag"] == before[1]["tag"]
@@ -443,12 +451,12 @@ def test_views_and_vision_layers_go_through_the_chain(
         plain, "preprocess", "train_stage1", "train_stage2", "train_baselines", "evaluate", "infer"
     )
     features = plain.folder / "data" / "features"
-    views = np.load(features / "image_embeddings.npy")
+    views = np.load(features / "image_clip" / "embeddings.npy")
     assert views.shape == (34, 3, 16)
     assert np.abs(views[:, 0] - views[:, 1]).max(axis=1).min() > 0
     assert np.abs(views[:, 1] - views[:, 2]).max(axis=1).min() > 0
-    assert np.load(features / "image_hidden.npy").shape == (34, 3, 17, 32)
-    assert (features / "image_tail.safetensors").exists()
+    assert np.load(features / "image_clip" / "hidden.npy").shape == (34, 3, 17, 32)
+    assert (features / "image_clip" / "tail.safetensors").exists()
     check_metrics(metrics(plain), "test")
     check_predictions(plain)
     # Averaging all views at prediction is told to evaluate and infer by the checkpoint.
@@ -458,3 +466,48 @@ def test_views_and_vision_layers_go_through_the_chain(
     plain.set({"image_views.predict": "plain"})
     run_stages(plain, "train_stage1", "train_stage2", "infer")
     assert plain.contents()["data/predictions/predictions.csv"] != averaged
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attn"])
+def test_two_text_encoders_go_through_the_chain(
+    plain: Project, run_stages: RunStages, tmp_path: Path, fusion: str
+) -> None:
+    """One that comes with pip and one of a folder, of which other numbers of layers are finetuned."""
+    bert = make_encoder_folder("bert", tmp_path / "bert")
+    plain.set(
+        {
+            "backbone.text": ["minilm-l6", str(bert)],
+            "unfreeze_text_layers": [1, 2],
+            "fusion": fusion,
+        }
+    )
+    run_stages(plain, *STAGES[STAGES.index("preprocess") :])
+    of_texts = {name for name in feature_files(plain) if name.startswith("text_")}
+    # Attention reads the tokens of the first encoder of a modality.
+    assert of_texts == {
+        "text_minilm-l6/embeddings.npy",
+        "text_minilm-l6/offsets.npy",
+        "text_minilm-l6/tokens.npy",
+        "text_minilm-l6/hidden.npy",
+        "text_minilm-l6/tail.safetensors",
+        "text_bert/embeddings.npy",
+        "text_bert/offsets.npy",
+        "text_bert/hidden.npy",
+        "text_bert/tail.safetensors",
+    }
+    check_metrics(metrics(plain), "test")
+    check_predictions(plain)
+    config = json.loads((plain.folder / "models/stage2/config.json").read_text(encoding="utf-8"))
+    assert {each["key"]: each["tail"] and each["tail"]["layers"] for each in config["model"]["encoders"]} == {
+        "image_clip": None, "text_minilm-l6": 1, "text_bert": 2
+    }  # fmt: skip
+    features = metrics(plain, "features")
+    assert list(features) == ["image_clip", "text_minilm-l6", "text_bert"]
+    shown = report(plain)
+    for key, layers in (("text_minilm-l6", 1), ("text_bert", 2)):
+        name = features[key]["name"]
+        assert f"{name} (last {layers} layer{'s' if layers > 1 else ''} finetuned)" in shown
+        assert f"Texts, as {name} reads them: {features[key]['texts']}." in shown
+    assert f"encoders {features['image_clip']['name']} (frozen)" in shown
+    card = (plain.folder / "models" / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert f"`minilm-l6` for texts, `{bert}` for texts" in card

@@ -145,6 +145,7 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
             "data/evaluation",
             "models/stage2",
             "metrics/data.json",
+            "metrics/features.json",
             "metrics/evaluate.json",
             "metrics/ablate.json",
             "plots/stage1.csv",

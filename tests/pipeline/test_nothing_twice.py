@@ -14,13 +14,15 @@ import yaml
 from PIL import Image
 
 from sentifuse.data import manifest
-from sentifuse.features.encoding import Item
+from sentifuse.encoders.interface import AnyEncoder
+from sentifuse.features.encoding import EncoderRecord, Item, Setting
 from sentifuse.features.engines import local
 from sentifuse.features.store.space import Space
 from tests.pipeline.project import Project, call, environment, stages_run
 from tests.pipeline.test_determinism import features, samples_of
 from tests.serial_pool import SerialPool
 from tools.clip_folder import make_clip_folder
+from tools.encoder_folders import make_encoder_folder
 
 
 @pytest.fixture
@@ -35,16 +37,23 @@ def project(finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys of all that is encoded, in order: `image` or `text` before each."""
+    """The keys of all that is encoded, in order, each behind the key of the encoder."""
     keys: list[str] = []
     encode_shard = local.encode_shard
 
-    def counted(backbone: Any, setting: Any, modality: str, items: list[Item]) -> Any:
-        keys.extend(f"{modality} {item.key}" for item in items)
-        return encode_shard(backbone, setting, modality, items)  # type: ignore[arg-type]
+    def counted(
+        encoder: AnyEncoder, record: EncoderRecord, setting: Setting, items: list[Item]
+    ) -> Any:
+        keys.extend(f"{record.key} {item.key}" for item in items)
+        return encode_shard(encoder, record, setting, items)
 
     monkeypatch.setattr(local, "encode_shard", counted)
     return keys
+
+
+def encoders(encoded: list[str]) -> set[str]:
+    """The keys of the encoders that had something to encode."""
+    return {key.split()[0] for key in encoded}
 
 
 def preprocess() -> None:
@@ -161,15 +170,15 @@ def test_rows_that_vanish_under_a_run_are_encoded_again(
 
     def and_prune(*arguments: Any) -> None:
         encode(*arguments)
-        modality, space = arguments[1], arguments[3]
-        if modality not in pruned:
-            pruned.append(modality)
+        encoder, space = arguments[0].key, arguments[3]
+        if encoder not in pruned:
+            pruned.append(encoder)
             shutil.rmtree(space.folder)
 
     monkeypatch.setattr(local, "encode", and_prune)
     preprocess()
-    assert pruned == ["image", "text"]
-    assert {key.split()[0] for key in encoded} == {"image", "text"}
+    assert pruned == ["image_clip", "text_clip"]
+    assert encoders(encoded) == {"image_clip", "text_clip"}
     assert features(project) == expected
 
 
@@ -208,9 +217,9 @@ def test_two_runs_at_a_time_share_the_store(finished: Project, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "again"),
     [
-        ({"backbone.hidden_dtype": "float32"}, {"image", "text"}),
-        ({"backbone.image_batch": 5}, {"image"}),
-        ({"unfreeze_text_layers": 2}, {"text"}),
+        ({"backbone.hidden_dtype": "float32"}, {"image_clip", "text_clip"}),
+        ({"backbone.image_batch": 5}, {"image_clip"}),
+        ({"unfreeze_text_layers": 2}, {"text_clip"}),
     ],
     ids=lambda value: "-".join(sorted(value)),
 )
@@ -220,8 +229,9 @@ def test_another_setting_takes_no_row_of_the_old_one(
     before = stored(project)
     project.set(changes)
     preprocess()
-    assert {key.split()[0] for key in encoded} == again
-    assert len(encoded) == sum(len(before[n]) for n in before if n.partition("-")[0] in again)
+    assert encoders(encoded) == again
+    modalities = {key.partition("_")[0] for key in again}
+    assert len(encoded) == sum(len(before[n]) for n in before if n.partition("-")[0] in modalities)
     after = stored(project)
     assert {name: after[name] for name in before} == before
     # As from an empty store.
@@ -237,8 +247,8 @@ def test_other_weights_under_the_same_name_take_no_row_of_the_old_ones(
     """What another revision of a hub repository is, too."""
     params = yaml.safe_load((project.folder / "params.yaml").read_text(encoding="utf-8"))
     mine = project.folder / "clip"
-    shutil.copytree(params["backbone"]["name"], mine)
-    project.set({"backbone.name": "clip"})
+    shutil.copytree(params["backbone"]["text"], mine)
+    project.set({"backbone.image": "clip", "backbone.text": "clip"})
     preprocess()
     assert encoded == [], "the same weights elsewhere are the same"
     old = features(project)
@@ -246,9 +256,49 @@ def test_other_weights_under_the_same_name_take_no_row_of_the_old_ones(
     make_clip_folder(mine, seed=1)
     preprocess()
     assert len(encoded) == sum(map(len, stored(project).values())) / 2
-    for name in ("image_embeddings", "text_embeddings"):
-        path = project.folder / "data" / "features" / f"{name}.npy"
-        assert path.read_bytes() != old[f"data/features/{name}.npy"]
+    for encoder in ("image_clip", "text_clip"):
+        name = f"data/features/{encoder}/embeddings.npy"
+        assert (project.folder / name).read_bytes() != old[name]
+
+
+def test_a_second_encoder_encodes_only_its_own(copied: Project, tmp_path: Path) -> None:
+    """Added to a run through DVC, as a list; the first one's features stay as they are."""
+    params = yaml.safe_load((copied.folder / "params.yaml").read_text(encoding="utf-8"))
+    bert = make_encoder_folder("bert", tmp_path / "bert")
+    before, old = stored(copied), features(copied)
+    both = f"backbone.text=[{params['backbone']['text']},{bert}]"
+    output = copied.dvc("exp", "run", "--set-param", both, "preprocess")
+    assert stages_run(output) == ["preprocess"]
+    after = stored(copied)
+    [added] = after.keys() - before.keys()
+    assert {name: after[name] for name in before} == before
+    [texts] = [keys for name, keys in before.items() if name.startswith("text-")]
+    assert set(after[added]) == set(texts)
+    assert len(after[added]) == len(texts)
+    found = features(copied)
+    for name in ("meta.json", "encoding.json"):
+        del old[f"data/features/{name}"]
+    assert {name: found[name] for name in old} == old
+    new = {name.split("/")[2] for name in found.keys() - old.keys()}
+    assert new == {"meta.json", "encoding.json", "text_bert"}
+
+
+def test_the_encoders_may_stand_in_another_order_and_encode_nothing(
+    project: Project, encoded: list[str], tmp_path: Path
+) -> None:
+    bert = str(make_encoder_folder("bert", tmp_path / "bert"))
+    params = yaml.safe_load((project.folder / "params.yaml").read_text(encoding="utf-8"))
+    clip = params["backbone"]["text"]
+    project.set({"backbone.text": [clip, bert], "backbone.tokens": False})
+    preprocess()
+    encoded.clear()
+    project.set({"backbone.text": [bert, clip]})
+    preprocess()
+    assert encoded == []
+    project.set({"backbone.text": bert})
+    preprocess()
+    assert encoded == []
+    assert "text_clip" not in {name.split("/")[2] for name in features(project)}
 
 
 def test_samples_in_another_order_encode_nothing(project: Project, encoded: list[str]) -> None:

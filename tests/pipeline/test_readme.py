@@ -54,7 +54,7 @@ NOT_RUN = {
     "dvc exp run -S data.root=data/mine": "test_experiments runs it on ignored and on added data",
     "dvc exp run -S data.root=data/mine $(python -m sentifuse recipe recipes/submission.yaml)":
         "test_the_submission_recipe_runs, below",
-    "dvc exp run -S backbone.name=openai/clip-vit-base-patch32 -S backbone.revision=main":
+    "dvc exp run $(python -m sentifuse recipe recipes/clip.yaml)":
         "needs the hub; the tiny project's backbone is a CLIP folder",
     "pip install -r requirements-serve.txt && python -m sentifuse serve":
         "serves until it is stopped; tests/sentifuse/deploy/serving",

@@ -3,6 +3,7 @@
 import string
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -84,6 +85,32 @@ def test_urls_and_mentions_leave_what_is_behind_them(tweet: str, word: str, behi
         assert text.clean(f"{tweet} {added}{behind}") == text.clean(f"{tweet} {behind}")
     for name in (word, f"{word}é", "你好"):
         assert text.clean(f"{tweet} @{name} {behind}") == text.clean(f"{tweet} {behind}")
+
+
+SPECS = st.builds(
+    text.TextSpec,
+    link=st.sampled_from(["", "http", "HTTPURL"]),
+    mention=st.sampled_from(["", "@user", "@USER"]),
+    lower=st.booleans(),
+)
+
+
+@given(TWEETS, SPECS)
+def test_a_link_or_mention_behind_a_text_becomes_what_the_encoder_wants_for_it(
+    tweet: str, spec: text.TextSpec
+) -> None:
+    cleaned = text.clean(tweet, spec)
+    assert cleaned == " ".join(cleaned.split())
+    for written, placeholder in (("https://t.co/aB1", spec.link), ("@Bob_1", spec.mention)):
+        assert text.clean(f"{tweet} {written}", spec) == f"{cleaned} {placeholder}".strip()
+
+
+@given(TWEETS, SPECS)
+def test_encoders_that_differ_in_case_alone_read_the_same_words(
+    tweet: str, spec: text.TextSpec
+) -> None:
+    cased, lower = (text.clean(tweet, replace(spec, lower=lower)) for lower in (False, True))
+    assert cased.lower() == lower.lower()
 
 
 @pytest.mark.parametrize(

@@ -271,12 +271,15 @@ def test_a_mistake_is_one_line_and_exit_status_1(raw: Path, workspace: Project) 
 # preprocess
 
 
-def test_a_backbone_that_is_not_there_says_how_to_get_it(
-    raw: Path, workspace: Project, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_an_encoder_that_is_not_there_says_how_to_get_it(
+    raw: Path, workspace: Project, monkeypatch: pytest.MonkeyPatch, modality: str
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    workspace.set({"backbone.name": "./nowhere"})
+    workspace.set({f"backbone.{modality}": "./nowhere"})
     call(split)
-    with pytest.raises(UserError, match=r"^backbone\.name: './nowhere': no such folder"):
+    with pytest.raises(
+        UserError, match=rf"^backbone\.{modality}: './nowhere': no such folder.*`hf download"
+    ):
         call(preprocess)
     assert not Path("data/features").exists()

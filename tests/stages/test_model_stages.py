@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,29 @@ from sentifuse.errors import UserError
 from sentifuse.evaluation import variants
 from sentifuse.models import checkpoint
 from sentifuse.runtime.files import write_json, write_text
-from sentifuse.training import trial
+from sentifuse.training import resume, trial
 from stages import ablate, evaluate, infer, package, train_baselines, train_stage1, train_stage2
 from tests.pipeline.project import LABELS, Project, call
 from tests.serial_pool import SerialPool
-from tests.synthetic import make_features, tail_weights
+from tests.synthetic import IMAGE, TEXT, make_features, tail_weights
 
 TRAIN, VAL, TEST, PREDICT = 60, 9, 9, 4
-ARRAYS = (
-    "image_embeddings", "text_embeddings", "text_offsets", "text_tokens", "text_hidden",
-    "image_tokens", "image_hidden",
-)  # fmt: skip
 
 
 def write_features(folder: Path, count: int) -> None:
     """Easy features of `count` samples, classes in turn."""
     features = make_features([index % 3 for index in range(count)], noise=0.02)
     folder.mkdir(parents=True)
-    for name in ARRAYS:
-        np.save(folder / f"{name}.npy", getattr(features, name))
     write_text(folder / "guids.txt", "".join(f"{guid}\n" for guid in features.guids))
-    write_json(folder / "meta.json", vars(features.meta))
-    for modality, config in (
-        ("image", features.meta.image_tail),
-        ("text", features.meta.text_tail),
-    ):
-        assert config is not None
-        safetensors.torch.save_file(tail_weights(config), folder / f"{modality}_tail.safetensors")
+    write_json(folder / "meta.json", asdict(features.meta))
+    for encoder in features.meta.encoders:
+        own = folder / encoder.key
+        own.mkdir()
+        for name, array in vars(features.arrays[encoder.key]).items():
+            if array is not None:
+                np.save(own / f"{name}.npy", array)
+        assert encoder.tail is not None
+        safetensors.torch.save_file(tail_weights(encoder.tail), own / "tail.safetensors")
 
 
 def write_manifest(path: Path, count: int, lacking: Mapping[int, str] = {}) -> None:
@@ -147,8 +144,8 @@ def test_stage_1_leaves_the_encoders_out_and_stage_2_takes_them_in(ready: Projec
         for stage in ("stage1", "stage2")
     }
     assert not [name for name in weights["stage1"] if "tail" in name]
-    assert [name for name in weights["stage2"] if name.startswith("text_tail.")]
-    assert [name for name in weights["stage2"] if name.startswith("image_tail.")]
+    for encoder in (IMAGE, TEXT):
+        assert [name for name in weights["stage2"] if name.startswith(f"tails.{encoder}.")]
     assert set(weights["stage1"]) < set(weights["stage2"])
 
 
@@ -162,6 +159,32 @@ def test_a_run_can_be_repeated_to_the_last_bit(ready: Project) -> None:
         found.append({path: path.read_bytes() for path in paths})
     assert len(found[0]) == 8
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("stage", [train_stage1, train_stage2])
+def test_a_killed_stage_takes_up_what_it_had(
+    ready: Project, monkeypatch: pytest.MonkeyPatch, stage: Any
+) -> None:
+    call(train_stage1)
+    restored = []
+    save, restore = resume.Kept.save, resume.Kept.restore
+
+    def killed(kept: resume.Kept, loop: resume.Loop) -> None:
+        save(kept, loop)
+        raise KeyboardInterrupt
+
+    def told(kept: resume.Kept, loop: resume.Loop) -> bool:
+        restored.append(restore(kept, loop))
+        return restored[-1]
+
+    monkeypatch.setattr(resume.Kept, "restore", told)
+    with monkeypatch.context() as once:
+        once.setattr(resume.Kept, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            call(stage)
+    call(stage)
+    assert restored == [False, True]
+    assert list(Path(".sentifuse/resume").rglob("state")) == []
 
 
 def test_another_seed_gives_another_model(ready: Project) -> None:
@@ -429,8 +452,8 @@ def test_params_that_do_not_fit_are_named_and_nothing_is_written(
 
 
 def test_attention_without_token_states_says_what_to_set(ready: Project) -> None:
-    for name in ("text_tokens", "image_tokens"):
-        Path(f"data/features/{name}.npy").unlink()
+    for encoder in (IMAGE, TEXT):
+        Path(f"data/features/{encoder}/tokens.npy").unlink()
     ready.set({"fusion": "cross_attn"})
     with pytest.raises(UserError, match=r"set backbone\.tokens=true"):
         call(train_stage1)
@@ -471,12 +494,12 @@ def test_no_training_rows_are_an_error(ready: Project) -> None:
         call(train_stage1)
 
 
-@pytest.mark.parametrize("array", ["image_embeddings", "text_embeddings"])
+@pytest.mark.parametrize("encoder", [IMAGE, TEXT])
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_training_stops_at_features_that_are_no_numbers(
-    part: str, array: str, ready: Project
+    part: str, encoder: str, ready: Project
 ) -> None:
-    path = ready.folder / "data" / "features" / f"{array}.npy"
+    path = ready.folder / "data" / "features" / encoder / "embeddings.npy"
     values = np.load(path)
     row = {"train": 3, "val": TRAIN + 1}[part]
     values[row] = np.nan

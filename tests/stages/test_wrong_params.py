@@ -28,8 +28,9 @@ WRONG: dict[str, list[Any]] = {
     "labels": [[], ["one"], ["a", "a"], ["a", ""], "negative", [1, 2], None],
     "fusion": ["sum", "Concat", None, 3],
     "input_mode": ["text", "both", None],
-    "unfreeze_text_layers": COUNT,
-    "unfreeze_vision_layers": COUNT,
+    # A list has a number for each encoder of the file as it stands: one.
+    "unfreeze_text_layers": [*COUNT, [], [3, 3], [-1]],
+    "unfreeze_vision_layers": [*COUNT, [], [0, 1], [None]],
     "demo.labelled": [*COUNT, 29],
     "demo.unlabelled": COUNT,
     "demo.seed": COUNT,
@@ -39,16 +40,20 @@ WRONG: dict[str, list[Any]] = {
     "split.val_size": [*FRACTION, 0.95],
     "split.test_size": [*FRACTION, 0.95],
     "split.group_duplicates": FLAG,
-    "backbone.name": ["", 3, None],
-    "backbone.revision": ["", 3],
+    "backbone.image": ["", 3, None, [], ["efficientnet-lite0", ""], [3]],
+    "backbone.text": ["", 3, None, [], ["minilm-l6", ""], [None]],
     "backbone.fingerprint": ["", "f00", 3],
-    "backbone.precision": ["float16", "FP32", 16, None, "bf16"],  # bundled knows fp32 only
+    "backbone.precision": ["float16", "FP32", 16, None, "bf16"],  # built-in encoders know fp32 only
     "backbone.tokens": FLAG,
+    "backbone.ocr": FLAG,
     "backbone.hidden_dtype": ["bfloat16", None],
     "backbone.image_batch": [*COUNT, 0],
     "backbone.text_batch": [*COUNT, 0],
     "backbone.engine": ["spark", None],
     "ray.address": ["", "head", "ray://head:10001", 6379],
+    "zero_shot.prompts.negative": [[], [""], "bad", [3], None],
+    "zero_shot.prompts.neutral": [[], [""], "so so", [3], None],
+    "zero_shot.prompts.positive": [[], [""], "good", [3], None],
     "augment.views": COUNT,
     "augment.scale_min": [0, -0.5, 1.1, "0.5"],
     "augment.flip": FLAG,
@@ -198,6 +203,15 @@ def test_the_command_ends_with_status_1(stage: str, workspace: Project) -> None:
         ("ablate", {"split.val_size": 0.5, "split.test_size": 0.5}, "split: val_size 0.5 + test_size 0.5"),
         ("ablate", {"loss.class_weights": {"a": 1.0}}, "loss.class_weights: {'a': 1.0}: expected a weight"),
         ("train_stage1", {"loss.class_weights": {"a": 1.0}}, "loss.class_weights: {'a': 1.0}: expected a"),
+        ("preprocess", {"backbone.text": ["a", "b"], "unfreeze_text_layers": [1, 2, 3]},
+         "unfreeze_text_layers: [1, 2, 3]: expected one number, or one for each of a, b"),
+        ("preprocess", {"backbone.image": ["a", "b", "c"], "unfreeze_vision_layers": [1, 2]},
+         "unfreeze_vision_layers: [1, 2]: expected one number, or one for each of a, b, c"),
+        ("preprocess", {"backbone.text": ["a", "minilm-l6"], "backbone.precision": "bf16"},
+         "backbone: precision 'bf16': the encoder 'efficientnet-lite0' knows 'fp32' only"),
+        ("preprocess",
+         {"backbone.image": "b", "backbone.text": ["a", "minilm-l6"], "backbone.precision": "fp16"},
+         "backbone: precision 'fp16': the encoder 'minilm-l6' knows 'fp32' only, which 'auto' gives"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_go_together_are_named(
@@ -208,6 +222,62 @@ def test_values_that_do_not_go_together_are_named(
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: params.yaml: {told}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"name": "bundled", "revision": None},
+        {"name": "openai/clip-vit-base-patch32", "image": "a", "text": "b"},
+        {"revision": "main", "image": "a", "text": "b"},
+    ],
+    ids=lambda section: "-".join(section),
+)
+def test_the_name_of_earlier_versions_is_told_what_to_write_now(
+    section: dict[str, Any], workspace: Project
+) -> None:
+    path = workspace.folder / "params.yaml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    kept = {
+        key: value for key, value in document["backbone"].items() if key not in ("image", "text")
+    }
+    document["backbone"] = {**section, **kept}
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    done = run("-m", "stages.preprocess")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "error: params.yaml: backbone: name and revision are gone: write backbone.image and "
+        "backbone.text, each the name of an encoder, a folder, or a hub id with or without @revision "
+        "(for CLIP: recipes/clip.yaml)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backbone.text": ["minilm-l6"], "unfreeze_text_layers": [3]},
+        {"backbone.text": ["minilm-l6", "./nowhere"], "unfreeze_text_layers": [3, 1]},
+        {"backbone.image": ["./nowhere", "efficientnet-lite0"], "unfreeze_vision_layers": 0},
+        {"backbone.image": "./a", "backbone.text": ["./b", "./c"], "backbone.precision": "bf16"},
+    ],
+)
+def test_encoders_may_be_one_or_a_list_with_layers_for_all_or_for_each(
+    changes: dict[str, Any], workspace: Project
+) -> None:
+    workspace.set(changes)
+    done = run(
+        "-c",
+        "from sentifuse.config import params; from stages import preprocess; "
+        "found = params.load(preprocess.Params); "
+        "print(len(found.backbone.image), len(found.backbone.text))",
+    )
+    assert done.returncode == 0, done.stderr
+    expected = [
+        len(given) if isinstance(given, list) else 1
+        for given in (changes.get(f"backbone.{key}") for key in ("image", "text"))
+    ]
+    assert done.stdout.split() == [str(count) for count in expected]
 
 
 def test_sizes_that_leave_something_to_train_on_are_taken(workspace: Project) -> None:

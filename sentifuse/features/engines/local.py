@@ -6,24 +6,26 @@ files, and has an encoder of its own on one of the GPUs.
 """
 
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import compress, islice
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
-from sentifuse.encoders import registry
-from sentifuse.encoders.interface import Backbone
+from sentifuse.config.backbone import Modality, Precision
+from sentifuse.encoders import ocr, registry
 from sentifuse.errors import UserError
-from sentifuse.features.encoding import Item, Modality, encode_shard
-from sentifuse.features.encoding_record import EncodingRecord
-from sentifuse.features.store.space import Space
+from sentifuse.features.encoding import Item, Setting, encode_shard
+from sentifuse.features.reading import AnyRecord, ReaderRecord, read_shard
+from sentifuse.features.store.space import EncodedRow, Space
 from sentifuse.runtime import devices, precision, scratch, threads, worker
 from sentifuse.runtime.numerics import Numerics
-from sentifuse.runtime.precision import Precision
 from sentifuse.runtime.progress import progress
 
+# Does a shard: key -> row.
+Work = Callable[[Sequence[Item]], dict[str, EncodedRow]]
 # Samples per shard: a killed run loses at most one shard per process.
 SHARD_SIZE = {"image": 128, "text": 1024}
 # Shards per worker that are at work or wait for it: all shards at once would hold all items.
@@ -32,15 +34,15 @@ _SHARDS_A_WORKER = 3
 _DAYS_KEPT = 1.0
 
 # In a worker process: what it encodes with.
-_encoder: tuple[Backbone, EncodingRecord] | None = None
+_worker: Work | None = None
 
 
-def encode(record: EncodingRecord, modality: Modality, items: Iterable[Item], space: Space) -> None:
+def encode(record: AnyRecord, setting: Setting, items: Iterable[Item], space: Space) -> None:
     """Encodes those of `items` that `space` lacks, and appends them shard by shard.
 
     Args:
-        record: how rows are encoded, and by which backbone.
-        modality: what the items are.
+        record: the encoder, and what of its output is kept; or what reads the text in pictures.
+        setting: how it is applied.
         items: gone through twice, and never held; one without a key is passed over.
         space: where the rows go.
 
@@ -49,17 +51,17 @@ def encode(record: EncodingRecord, modality: Modality, items: Iterable[Item], sp
     """
     count, missing = lacking(items, space)
     if count:
-        with start(record, min(threads.cores(), count)) as pool:
-            run(pool, modality, missing, count, space)
+        with start(record, setting, min(threads.cores(), count)) as pool:
+            run(pool, record, missing, count, space)
 
 
-def place(wanted: Precision, name: str, numerics: Numerics) -> tuple[str, str]:
-    """The device of this machine, and what the precision `wanted` of the backbone `name` means on it.
+def place(wanted: Precision, numerics: Numerics) -> tuple[str, str]:
+    """The device of this machine, and what the precision `wanted` means on it.
 
     What is to be the same bytes everywhere is encoded on the processor, also where there is a GPU.
     """
     device = "cpu" if numerics == "portable" else devices.kind()
-    return device, precision.of_backbone(wanted, name, device)
+    return device, precision.resolve(wanted, device)
 
 
 def lacking(items: Iterable[Item], space: Space) -> tuple[int, Iterator[Item]]:
@@ -79,30 +81,37 @@ def shards(
         yield shard
 
 
-def start(record: EncodingRecord, workers: int) -> ProcessPoolExecutor:
-    """Starts processes, on GPUs maybe fewer than `workers`, which load the backbone each."""
-    places = devices.of_workers(record.setting.device, workers)
+def start(record: AnyRecord, setting: Setting, workers: int) -> ProcessPoolExecutor:
+    """Starts processes, on GPUs maybe fewer than `workers`, which load the encoder each."""
+    places = devices.of_workers(setting.device, workers)
     context = multiprocessing.get_context("spawn")
     free = context.SimpleQueue()
     for each in places:
         free.put(each)
     return ProcessPoolExecutor(
-        len(places), mp_context=context, initializer=_start_worker, initargs=(record, free)
+        len(places),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(record, setting, free),
     )
 
 
 def run(
-    pool: ProcessPoolExecutor, modality: Modality, items: Iterable[Item], count: int, space: Space
+    pool: ProcessPoolExecutor,
+    record: AnyRecord,
+    items: Iterable[Item],
+    count: int,
+    space: Space,
 ) -> None:
     """Encodes `count` items, none of which `space` has, in the processes of `pool`; see `encode`."""
     cores = threads.cores()
-    waiting = shards(items, modality, count, cores)
+    waiting = shards(items, record.modality, count, cores)
     running: set[Future[int]] = set()
-    with progress(f"encode {modality}s", count, f"{modality}s") as shown:
+    with progress(record.task, count, f"{record.modality}s") as shown:
         try:
             while True:
                 for shard in islice(waiting, cores * _SHARDS_A_WORKER - len(running)):
-                    running.add(pool.submit(_work, modality, shard, space.folder))
+                    running.add(pool.submit(_work, shard, space.folder))
                 if not running:
                     break
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -110,7 +119,7 @@ def run(
                     shown.advance(future.result())
         except BrokenProcessPool:
             raise UserError(
-                f"encode {modality}s: a worker was killed (out of memory?); what is done is kept: "
+                f"{record.task}: a worker was killed (out of memory?); what is done is kept: "
                 "run `dvc repro` again"
             ) from None
         finally:
@@ -118,18 +127,24 @@ def run(
                 future.cancel()
 
 
-def _start_worker(record: EncodingRecord, free: "SimpleQueue[str]") -> None:
-    global _encoder
+def _start_worker(record: AnyRecord, setting: Setting, free: "SimpleQueue[str]") -> None:
+    global _worker
     worker.start()
     device = free.get()
     devices.prepare(device)
-    backbone = registry.load(record.backbone, record.revision, record.setting.precision, device)
-    _encoder = backbone, record
+    _worker, _ = load(record, setting, device)
 
 
-def _work(modality: Modality, items: Sequence[Item], folder: Path) -> int:
-    assert _encoder is not None
-    backbone, record = _encoder
-    rows = encode_shard(backbone, record.setting, modality, items)
-    Space(folder.parent, folder.name).append(rows)
+def load(record: AnyRecord, setting: Setting, device: str) -> tuple[Work, str]:
+    """Loads what `record` names, and gives what does a shard with it, and its fingerprint."""
+    if isinstance(record, ReaderRecord):
+        reader = ocr.load()
+        return partial(read_shard, reader), reader.fingerprint
+    encoder = registry.load(record.name, record.modality, record.precision, device)
+    return partial(encode_shard, encoder, record, setting), encoder.fingerprint
+
+
+def _work(items: Sequence[Item], folder: Path) -> int:
+    assert _worker is not None
+    Space(folder.parent, folder.name).append(_worker(items))
     return len(items)

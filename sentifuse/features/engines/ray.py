@@ -6,27 +6,27 @@ so the same files come out, and only names travel. Where the cluster has GPUs, i
 
 import json
 from collections.abc import Iterable
+from dataclasses import astuple
 from pathlib import Path
 
-from sentifuse.encoders import registry
+from sentifuse.config.backbone import Precision
 from sentifuse.errors import UserError
 from sentifuse.features import encoding_record
-from sentifuse.features.encoding import Item, Modality, encode_shard
-from sentifuse.features.encoding_record import EncodingRecord
+from sentifuse.features.encoding import VERSIONS, Item, Setting
 from sentifuse.features.engines import local
 from sentifuse.features.engines.cluster import Cluster
+from sentifuse.features.reading import AnyRecord, ReaderRecord
 from sentifuse.features.store.space import Space
 from sentifuse.runtime import devices, worker
 from sentifuse.runtime.numerics import Numerics
-from sentifuse.runtime.precision import Precision
 from sentifuse.runtime.progress import progress
 
 
-def place(cluster: Cluster, wanted: Precision, name: str, numerics: Numerics) -> tuple[str, str]:
+def place(cluster: Cluster, wanted: Precision, numerics: Numerics) -> tuple[str, str]:
     """The device of the cluster's nodes, and what a precision means on it; see `local.place`."""
     if cluster.here:
-        return local.place(wanted, name, numerics)
-    asked = {"wanted": wanted, "name": name, "numerics": numerics}
+        return local.place(wanted, numerics)
+    asked = {"wanted": wanted, "numerics": numerics}
     [(_, answer)] = cluster.run(Placer, asked, [""])
     device, chosen = json.loads(answer)
     return device, chosen
@@ -35,18 +35,18 @@ def place(cluster: Cluster, wanted: Precision, name: str, numerics: Numerics) ->
 class Placer:
     """Asks a node for its device."""
 
-    def __init__(self, wanted: Precision, name: str, numerics: Numerics) -> None:
-        self._wanted, self._name, self._numerics = wanted, name, numerics
+    def __init__(self, wanted: Precision, numerics: Numerics) -> None:
+        self._wanted, self._numerics = wanted, numerics
 
     def __call__(self, task: str) -> str:
         """Device and precision as a JSON list."""
-        return json.dumps(local.place(self._wanted, self._name, self._numerics))
+        return json.dumps(local.place(self._wanted, self._numerics))
 
 
 def encode(
     cluster: Cluster,
-    record: EncodingRecord,
-    modality: Modality,
+    record: AnyRecord,
+    setting: Setting,
     items: Iterable[Item],
     space: Space,
 ) -> None:
@@ -59,10 +59,15 @@ def encode(
     count, missing = local.lacking(items, space)
     if not count:
         return
-    shards = local.shards(missing, modality, count, cluster.cores())
-    tasks = (json.dumps([[item.key, item.path, item.view] for item in shard]) for shard in shards)
-    arguments = {"record": record, "modality": modality, "folder": space.folder}
-    with progress(f"encode {modality}s", count, f"{modality}s") as shown:
+    shards = local.shards(missing, record.modality, count, cluster.cores())
+    tasks = (json.dumps([astuple(item) for item in shard]) for shard in shards)
+    arguments = {
+        "record": record,
+        "setting": setting,
+        "folder": space.folder,
+        "libraries": _versions(record),
+    }
+    with progress(record.task, count, f"{record.modality}s") as shown:
         for _, written in cluster.run(EncodingActor, arguments, tasks):
             name, rows = json.loads(written)
             if not (space.folder / name).exists():
@@ -73,38 +78,44 @@ def encode(
             shown.advance(rows)
 
 
+def _versions(record: AnyRecord) -> dict[str, str]:
+    return encoding_record.versions(isinstance(record, ReaderRecord))
+
+
 class EncodingActor:
     """Encodes in a process of the cluster."""
 
-    def __init__(self, record: EncodingRecord, modality: Modality, folder: Path) -> None:
-        """Loads the backbone.
+    def __init__(
+        self, record: AnyRecord, setting: Setting, folder: Path, libraries: dict[str, str]
+    ) -> None:
+        """Loads the encoder or the reader.
 
         Args:
-            record: how rows are encoded, and by which backbone.
-            modality: what the items are.
+            record: the encoder, and what of its output is kept; or what reads the text in pictures.
+            setting: how it is applied.
             folder: of the space.
+            libraries: as of `encoding_record.versions`, of the machine that this one works for.
 
         Raises:
             UserError: this node would encode otherwise: with other libraries, weights or code.
         """
         worker.start()
-        name, revision, setting = record.backbone, record.revision, record.setting
-        self._setting, self._modality = setting, modality
         self._space = Space(folder.parent, folder.name)
         # Ray lets a process see only the GPU that it was given.
         device = "cuda:0" if setting.device == "cuda" else "cpu"
         devices.prepare(device)
-        self._backbone = registry.load(name, revision, setting.precision, device)
-        here = encoding_record.of(self._backbone, name, revision, setting, record.views)
-        if here.space(modality).name != folder.name:
+        self._work, print_here = local.load(record, setting, device)
+        here = _versions(record)
+        # The fingerprint of a reader has the version of its code.
+        same_code = isinstance(record, ReaderRecord) or record.version == VERSIONS[record.modality]
+        if here != libraries or print_here != record.fingerprint or not same_code:
             raise UserError(
-                f"a node of the cluster would encode otherwise than this machine: {here.libraries} there, "
-                f"{record.libraries} here, backbone {self._backbone.fingerprint} there: install the same "
-                f"requirements.txt on every node, and let all read {name!r} from one place"
+                f"a node of the cluster would encode otherwise than this machine: {here} there, {libraries} "
+                f"here, encoder {print_here} there, {record.fingerprint} here: install the same "
+                f"requirements.txt on every node, and let all read {record.name!r} from one place"
             )
 
     def __call__(self, task: str) -> str:
         """Encodes and writes one shard; gives the name of its file and how many rows it has."""
-        items = [Item(key, path, view) for key, path, view in json.loads(task)]
-        rows = encode_shard(self._backbone, self._setting, self._modality, items)
+        rows = self._work([Item(*values) for values in json.loads(task)])
         return json.dumps([self._space.append(rows).name, len(rows)])

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from sentifuse.features.encoding import Item, Modality
-from sentifuse.features.encoding_record import EncodingRecord
+from sentifuse.config.backbone import Precision
+from sentifuse.features.encoding import Item, Setting
+from sentifuse.features.reading import AnyRecord
 from sentifuse.features.store.space import Space
 from sentifuse.runtime.numerics import Numerics
-from sentifuse.runtime.precision import Precision
 
 
 class Encode(Protocol):
     """Encodes those of `items` that `space` lacks, and appends them shard by shard."""
 
     def __call__(
-        self, record: EncodingRecord, modality: Modality, items: Iterable[Item], space: Space
+        self, record: AnyRecord, setting: Setting, items: Iterable[Item], space: Space
     ) -> None:
         """Encodes; see `local.encode`."""
 
@@ -27,12 +27,12 @@ class Engine:
     """Who encodes. Whichever it is, the rows of a key are the same.
 
     Attributes:
-        place: `backbone.precision`, `backbone.name` and `numerics` -> the device, `cpu` or `cuda`, and the
-            precision, `fp32`, `bf16` or `fp16`, that it encodes in.
+        place: `backbone.precision` and `numerics` -> the device, `cpu` or `cuda`, and the precision, `fp32`,
+            `bf16` or `fp16`, that encoders which have a choice encode in there.
         encode: what encodes.
     """
 
-    place: Callable[[Precision, str, Numerics], tuple[str, str]]
+    place: Callable[[Precision, Numerics], tuple[str, str]]
     encode: Encode
 
 

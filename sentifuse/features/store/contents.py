@@ -53,6 +53,9 @@ class Contents:
         if self.record is None:
             return "no record: of an earlier version, or a sample in float32 to compare with"
         parts = dict(self.record.parts)
+        if reader := parts.pop("reader", None):
+            words = ["text in images", f"reader {reader[:12]}"]
+            return ", ".join([*words, *(f"{key} {value}" for key, value in parts.items())])
         words = ["embeddings"]
         if split := parts.pop("split", None):
             words.append(

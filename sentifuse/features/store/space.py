@@ -47,15 +47,13 @@ class SpaceRecord:
 
     Attributes:
         modality: `image` or `text`.
-        backbone: the name of the backbone that the last run used the space with.
-        revision: of its hub repository, or None.
+        encoder: the name of the encoder that the last run used the space with.
         parts: all that a row depends on, besides its input.
     """
 
     __pydantic_config__ = params.STRICT
     modality: str
-    backbone: str
-    revision: str | None
+    encoder: str
     parts: Mapping[str, Any]
 
     @property
@@ -206,7 +204,7 @@ def _arrays(path: Path) -> dict[str, NDArray[np.generic]] | None:
     if _hash(raw) == path.stem:
         arrays: dict[str, NDArray[np.generic]] = safetensors.numpy.load(raw)
         # Old versions did not check embeddings: such rows are encoded again, and bad ones are told.
-        if np.isfinite(arrays["embedding"]).all():
+        if "embedding" not in arrays or np.isfinite(arrays["embedding"]).all():
             return arrays
     path.unlink(missing_ok=True)
     return None

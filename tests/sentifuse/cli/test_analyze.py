@@ -53,8 +53,8 @@ def test_real_experiments_are_ranked_grouped_and_written(searched: Path) -> None
     text = (searched / "data" / "analysis" / "experiments.csv").read_text(encoding="utf-8")
     table = {row["name"]: row for row in csv.DictReader(text.splitlines())}
     assert table["fast"]["head.hidden_dims"] == "[]"
-    assert table["fast"]["backbone.revision"] == "null"
-    assert table["slow"]["backbone.revision"] == "main"
+    assert table["fast"]["backbone.fingerprint"] == "null"
+    assert table["slow"]["backbone.fingerprint"] == "main"
     assert table["slow"]["ablate.multimodal.macro_f1.mean"] == "0.5"
     assert "seed" not in table["slow"]
     assert (searched / "t" / "groups.tex").read_text().startswith("% needs")

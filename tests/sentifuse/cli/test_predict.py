@@ -1,6 +1,7 @@
 import argparse
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ import pytest
 from sentifuse.cli import predict
 from sentifuse.deploy.predictor import Prediction, Predictor
 from sentifuse.errors import UserError
-from tests.bundles import make_bundle
+from tests.bundles import IMAGE, TEXT, make_bundle
+from tools.encoder_folders import make_encoder_folder
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +124,50 @@ def test_a_missing_csv_or_bundle_is_named(made: Path, tmp_path: Path) -> None:
         run("--model", made, "--csv", tmp_path / "a.csv", "--out", tmp_path / "b.csv")
     with pytest.raises(UserError, match=r"nowhere.*no such file: a bundle is a folder"):
         run("--model", tmp_path / "nowhere", "--text", "x")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], None),
+        (["folder"], "folder"),
+        (["org/model@v=1"], "org/model@v=1"),
+        (["/a=b/c"], "/a=b/c"),
+        (["text_bert=folder"], {"text_bert": "folder"}),
+        (["image_a-2=x/y", "text_b=/c=d"], {"image_a-2": "x/y", "text_b": "/c=d"}),
+    ],
+    ids=str,
+)
+def test_encoders_are_elsewhere_by_key_or_all_at_one_place(
+    given: list[str], expected: str | dict[str, str] | None
+) -> None:
+    assert predict.places(given) == expected
+
+
+@pytest.mark.parametrize(
+    "given", [["a", "b"], ["a", "text_b=c"], ["text_b=c", "text_b=d"]], ids=" ".join
+)
+def test_several_places_need_a_key_each(given: list[str]) -> None:
+    told = f"--backbone {' '.join(given)}: expected one NAME, or KEY=NAME for each encoder"
+    with pytest.raises(UserError) as error:
+        predict.places(given)
+    assert str(error.value) == told
+
+
+def test_a_pair_is_predicted_with_encoders_that_were_moved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bert = make_encoder_folder("bert", tmp_path / "bert")
+    made = make_bundle(tmp_path, more_texts=[str(bert)])
+    capsys.readouterr()
+    run("--model", made, "--text", "good day", "--json")
+    expected = capsys.readouterr().out
+    moved = [tmp_path / "moved-clip", tmp_path / "moved-bert"]
+    shutil.move(tmp_path / "clip", moved[0])
+    shutil.move(bert, moved[1])
+    places = {IMAGE: moved[0], TEXT: moved[0], "text_bert": moved[1]}
+    options = [part for key, place in places.items() for part in ("--backbone", f"{key}={place}")]
+    run("--model", made, "--text", "good day", "--json", *options)
+    assert capsys.readouterr().out == expected
+    with pytest.raises(UserError, match=f"no such encoder: expected one of {', '.join(places)}$"):
+        run("--model", made, "--text", "good day", "--backbone", "text_brt=folder")

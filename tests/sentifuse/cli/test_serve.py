@@ -26,7 +26,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What would have been served."""
     found: dict[str, Any] = {}
 
-    def load(folder: Path, backbone: str | None, max_pixels: int) -> str:
+    def load(folder: Path, backbone: str | dict[str, str] | None, max_pixels: int) -> str:
         found.update(folder=folder, backbone=backbone, max_pixels=max_pixels)
         return "predictor"
 
@@ -88,6 +88,21 @@ def test_every_limit_is_an_option(served: dict[str, Any]) -> None:
     serve_command.run(parsed(*options, "--timeout", "4.5", "--workers", "5", "--queue", "0"))
     assert served["limits"] == Limits(1, 2, 3, 4.5, 5, 0)
     assert served["max_pixels"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "backbone"),
+    [
+        ([], None),
+        (["--backbone", "folder"], "folder"),
+        (["--backbone", "text_a=b", "--backbone", "image_c=d"], {"text_a": "b", "image_c": "d"}),
+    ],
+)
+def test_encoders_may_be_elsewhere(
+    served: dict[str, Any], options: list[str], backbone: str | dict[str, str] | None
+) -> None:
+    serve_command.run(parsed(*options))
+    assert served["backbone"] == backbone
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_programs_read_json(root: Path) -> None:
     document = json.loads(store("list", "--json").stdout)
     [space] = document["spaces"]
     assert (space["name"], space["rows"], space["shards"]) == ("image-1", 2, 1)
-    assert space["record"]["backbone"] == "clip"
+    assert space["record"]["encoder"] == "clip"
     assert space["current"] is False
 
 

@@ -90,7 +90,8 @@ def test_the_projects_own_params_load(stage: Any) -> None:
         ("ablate.repeats", 0, "greater than or equal to 1"),
         ("labels", [], "at least 2 items"),
         ("labels", ["negative"], "at least 2 items"),
-        ("backbone.name", "", "at least 1 character"),
+        ("backbone.fingerprint", "abc", "match pattern"),
+        ("backbone.image_batch", 0, "greater than or equal to 1"),
         ("data.root", "", "at least 1 character"),
     ],
 )
@@ -113,7 +114,7 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(
         ("stage1.lr_head", None, "number"),
         ("augment.flip", 1, "boolean"),
         ("augment.flip", "no", "boolean"),
-        ("backbone.revision", 5, "string"),
+        ("backbone.fingerprint", 5, "string"),
         ("data.root", 5, "string"),
         ("labels", "negative", "array"),
         ("head.hidden_dims", 64, "array"),

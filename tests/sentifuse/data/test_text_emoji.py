@@ -123,8 +123,8 @@ def test_emoji_that_the_tokenizer_knows_stay_as_they_are(raw: str, cleaned: str)
 
 def test_names_have_the_case_of_the_text() -> None:
     cased = text.TextSpec(lower=False, emoji="words")
-    assert text.clean("Go 🇨🇮", cased, EVERY) == "Go Côte d’Ivoire"
-    assert text.clean("Go 🇨🇮", WORDS, EVERY) == "go côte d’ivoire"
+    assert text.clean("Go 🇨🇮", cased, EVERY) == "Go Cote d'Ivoire"
+    assert text.clean("Go 🇨🇮", WORDS, EVERY) == "go cote d'ivoire"
 
 
 def test_names_go_with_placeholders() -> None:

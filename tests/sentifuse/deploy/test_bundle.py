@@ -12,7 +12,7 @@ from sentifuse.deploy.bundle import Provenance
 from sentifuse.errors import UserError
 from sentifuse.models import checkpoint
 from sentifuse.runtime.files import sha256
-from tests.bundles import PARAMS, make_bundle
+from tests.bundles import IMAGE, PARAMS, TEXT, make_bundle
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,16 @@ def test_it_holds_what_was_saved(made: Path) -> None:
     weights = loaded.model.state_dict()
     for key, value in trained.model.state_dict().items():
         torch.testing.assert_close(weights[key], value, rtol=0, atol=0)
-    assert any(key.startswith("text_tail.") for key in weights)
+    for encoder in (IMAGE, TEXT):
+        assert any(key.startswith(f"tails.{encoder}.") for key in weights)
     assert loaded.model.config == trained.model.config
     assert (loaded.predict_views, loaded.temperature) == ("mean", 1.5)
     config = bundle.verify(made)
     assert config["params"] == PARAMS
     assert config["metrics"]["test"]["accuracy"] == 0.5
     assert loaded.encoding.setting.views.scale_min == 0.4
-    assert loaded.encoding.backbone == str(made.parent / "clip")
+    clip = str(made.parent / "clip")
+    assert {each.key: each.name for each in loaded.encoding.encoders} == {IMAGE: clip, TEXT: clip}
     assert not loaded.model.training
 
 
@@ -139,8 +141,8 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_another_format_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "FORMAT", 2)
-    with pytest.raises(UserError, match="format 1, but this version reads format 2"):
+    monkeypatch.setattr(bundle, "FORMAT", 3)
+    with pytest.raises(UserError, match="format 2, but this version reads format 3"):
         loading.load(folder)
 
 

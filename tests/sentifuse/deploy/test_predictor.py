@@ -10,14 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
+from sentifuse.config.backbone import Modality
 from sentifuse.deploy import loading, predictor
 from sentifuse.deploy.predictor import Pair, Predictor
 from sentifuse.encoders import registry
 from sentifuse.errors import UserError
 from sentifuse.features import encoding, encoding_record
 from sentifuse.runtime import devices
-from tests.bundles import make_bundle
+from tests.bundles import IMAGE, TEXT, make_bundle
 from tools.clip_folder import make_clip_folder
+from tools.encoder_folders import make_encoder_folder
 
 # Of several lengths, scripts and none.
 TEXTS = ("good day", "the day", "so bad #Monday", "天气", "the the the good good day", "http://x.y")
@@ -245,8 +247,7 @@ def test_random_views_matter_and_are_drawn_alike_each_time(made: Path, tmp_path:
 @pytest.mark.parametrize("fusion", ["gated", "film", "film_concat", "cross_attn"])
 @pytest.mark.parametrize("frozen", [False, True])
 def test_every_fusion_predicts(tmp_path: Path, fusion: str, frozen: bool) -> None:
-    tails = {"text_tail": None, "image_tail": None} if frozen else {}
-    loaded = Predictor.load(make_bundle(tmp_path, fusion=fusion, **tails))
+    loaded = Predictor.load(make_bundle(tmp_path, fusion=fusion, frozen=frozen))
     assert loaded.predict(picture(), "good day").used == ("image", "text")
     assert loaded.predict(picture()).used == ("image",)
     assert loaded.predict(text="good day").used == ("text",)
@@ -273,9 +274,9 @@ def test_another_backbone_is_refused_with_both_fingerprints(made: Path, tmp_path
     other = make_clip_folder(tmp_path / "other", seed=1)
     with pytest.raises(UserError, match="trained on") as error:
         Predictor.load(made, backbone=str(other))
-    record = loading.load(made).encoding
-    found = registry.load(str(other), None)
-    for part in (record.image_fingerprint, found.image.fingerprint, "--backbone", "dvc repro"):
+    expected = loading.load(made).encoding.of(IMAGE).fingerprint
+    found = registry.load(str(other), "image").fingerprint
+    for part in (expected, found, "image encoder", "--backbone", "dvc repro"):
         assert part in str(error.value)
 
 
@@ -293,21 +294,102 @@ def test_a_backbone_that_is_gone_is_asked_for(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = make_bundle(tmp_path)
     shutil.rmtree(tmp_path / "clip")
-    with pytest.raises(UserError, match=r"its backbone cannot be loaded; .*--backbone"):
+    with pytest.raises(
+        UserError, match=rf"its encoder {IMAGE} cannot be loaded; .*--backbone.*no such folder"
+    ):
         Predictor.load(folder)
 
 
+@pytest.mark.parametrize("modality", ["image", "text"])
 def test_another_version_of_the_encoding_is_refused(
-    made: Path, monkeypatch: pytest.MonkeyPatch
+    made: Path, monkeypatch: pytest.MonkeyPatch, modality: Modality
 ) -> None:
-    monkeypatch.setattr(encoding, "VERSION", 99)
-    with pytest.raises(UserError, match="encoded by version 1, this is version 99"):
+    here = encoding.VERSIONS[modality]
+    monkeypatch.setitem(encoding.VERSIONS, modality, 99)
+    with pytest.raises(
+        UserError, match=f"{modality}s were encoded by version {here}, this is version 99"
+    ):
         Predictor.load(made)
+
+
+# Several encoders of a modality
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with three text encoders: CLIP's, one of a folder, and one that comes with pip."""
+    folder = tmp_path_factory.mktemp("several")
+    bert = make_encoder_folder("bert", folder / "bert")
+    return make_bundle(folder, more_texts=[str(bert), "minilm-l6"])
+
+
+@pytest.mark.parametrize("fusion", ["concat", "cross_attn"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_two_text_encoders_predict(tmp_path: Path, fusion: str, frozen: bool) -> None:
+    bert = make_encoder_folder("bert", tmp_path / "bert")
+    made = make_bundle(tmp_path, more_texts=[str(bert)], fusion=fusion, frozen=frozen)
+    loaded = Predictor.load(made)
+    pairs = [Pair(picture(seed), text) for seed, text in enumerate(TEXTS)]
+    pairs += [Pair(text="good day"), Pair(picture())]
+    found = list(loaded.predict_many(pairs))
+    assert [each.used for each in found[-3:]] == [("image", "text"), ("text",), ("image",)]
+    for pair, each in zip(pairs, found, strict=True):
+        total = each.base + each.text_contribution + each.image_contribution
+        assert total == pytest.approx(each.confidence, abs=1e-12)
+        alone = loaded.predict(pair.image, pair.text).probabilities
+        assert each.probabilities == pytest.approx(alone, abs=1e-12)
+
+
+def test_each_text_encoder_counts(tmp_path: Path) -> None:
+    """Bundles that differ in the weights of the second one only give other figures."""
+    found = []
+    for seed in (0, 1):
+        bert = make_encoder_folder("bert", tmp_path / str(seed) / "bert", seed=seed)
+        made = make_bundle(tmp_path / str(seed), more_texts=[str(bert)], frozen=True)
+        found.append(Predictor.load(made).predict(text="good day").probabilities)
+    assert found[0] != found[1]
+
+
+def test_each_encoder_may_be_elsewhere(several: Path, tmp_path: Path) -> None:
+    expected = Predictor.load(several).predict(picture(), "good day")
+    clip = str(shutil.copytree(several.parent / "clip", tmp_path / "clip"))
+    bert = str(shutil.copytree(several.parent / "bert", tmp_path / "bert"))
+    for moved in ({"text_bert": bert}, {IMAGE: clip, TEXT: clip, "text_bert": bert}):
+        assert Predictor.load(several, moved).predict(picture(), "good day") == expected
+
+
+def test_one_place_is_for_all_encoders_that_do_not_come_with_pip(tmp_path: Path) -> None:
+    made = make_bundle(tmp_path, more_texts=["minilm-l6"])
+    expected = Predictor.load(made).predict(picture(), "good day")
+    moved = (tmp_path / "clip").rename(tmp_path / "moved")
+    assert Predictor.load(made, str(moved)).predict(picture(), "good day") == expected
+
+
+def test_an_unknown_key_is_told_with_those_that_there_are(several: Path) -> None:
+    with pytest.raises(UserError) as error:
+        Predictor.load(several, {"text_brt": "somewhere"})
+    assert str(error.value) == (
+        f"{several}: --backbone text_brt: no such encoder: expected one of "
+        f"{IMAGE}, {TEXT}, text_bert, text_minilm-l6"
+    )
+
+
+def test_the_encoder_that_is_not_the_one_of_the_training_is_named(
+    several: Path, tmp_path: Path
+) -> None:
+    other = str(make_encoder_folder("bert", tmp_path / "other", seed=1))
+    with pytest.raises(UserError, match=r"trained on '.*/bert' with the text encoder"):
+        Predictor.load(several, {"text_bert": other})
+    with pytest.raises(UserError, match="its encoder text_bert cannot be loaded"):
+        Predictor.load(several, {"text_bert": str(tmp_path / "nowhere")})
+
+
+# Where it runs
 
 
 def test_other_libraries_are_told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {**encoding_record.versions(), "pillow": "0.1"}
-    monkeypatch.setattr(encoding_record, "versions", lambda: versions)
+    monkeypatch.setattr(encoding_record, "versions", lambda ocr: versions)
     with pytest.warns(UserWarning, match=r"trained with pillow [\d.]+ \(here 0\.1\)"):
         Predictor.load(made)
 

@@ -4,6 +4,7 @@ import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,20 @@ from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.fusion import FUSIONS
 from sentifuse.models.inference import predict, predict_without
-from tests.synthetic import IMAGE_TAIL, TEXT_DIM, TEXT_TAIL, make_parts, model_config
+from tests.several import METAS, make_several
+from tests.synthetic import (
+    IMAGE,
+    IMAGE_META,
+    TEXT,
+    TEXT_DIM,
+    TEXT_META,
+    encoders,
+    make_parts,
+    model_config,
+    with_arrays,
+)
 
-TAILS = {"image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL}
+TAILS: dict[str, Any] = {"encoders": encoders(IMAGE, TEXT)}
 
 
 @pytest.fixture
@@ -27,7 +39,7 @@ def data() -> Dataset:
     return make_parts(train=20, val=0, noise=1.0, views=2).train
 
 
-def classifier(seed: int = 0, **changes: object) -> Classifier:
+def classifier(seed: int = 0, **changes: Any) -> Classifier:
     """Random weights, the biases too, so that zeros are not nothing."""
     torch.manual_seed(seed)
     model = Classifier(model_config(**changes))
@@ -37,7 +49,7 @@ def classifier(seed: int = 0, **changes: object) -> Classifier:
     return model
 
 
-def ensemble(**changes: object) -> Ensemble:
+def ensemble(**changes: Any) -> Ensemble:
     return Ensemble([classifier(seed, **changes) for seed in range(3)])
 
 
@@ -63,6 +75,31 @@ def test_what_nobody_text_and_image_give_adds_up_to_the_probability(
     assert np.abs(found.image.sum(axis=1)).max() < 1e-12
     assert np.abs(found.text).max() > 1e-3
     assert np.abs(found.image).max() > 1e-3
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_all_encoders_of_a_modality_are_one_player(fusion: str) -> None:
+    several = make_several(train=20, val=0, noise=1.0, views=2).train
+    model = classifier(fusion=fusion, encoders=METAS)
+    found = attribute(model, several, "mean", 1.3)
+    assert gap(found) < 1e-12
+    for name, other in (("text", "image"), ("image", "text")):
+        assert np.abs(getattr(found, name)).max() > 1e-3
+        # Without it, nothing that any of its encoders says counts.
+        lacking = attribute(model, several, "mean", 1.3, {name})
+        arrays = dict(several.features.arrays)
+        for each in METAS:
+            if each.modality == name:
+                own = arrays[each.key]
+                assert own.hidden is not None
+                arrays[each.key] = replace(
+                    own, embeddings=own.embeddings[::-1], hidden=own.hidden[::-1]
+                )
+        turned = replace(several, features=replace(several.features, arrays=arrays))
+        again = attribute(model, turned, "mean", 1.3, {name})
+        assert not getattr(lacking, name).any()
+        np.testing.assert_allclose(getattr(again, other), getattr(lacking, other), atol=1e-12)
+        assert np.abs(attribute(model, turned, "mean", 1.3).logits - found.logits).max() > 1e-3
 
 
 @pytest.mark.parametrize("fusion", ["concat", "cross_attn"])
@@ -124,15 +161,16 @@ def test_samples_that_lack_a_modality_owe_it_nothing(
 
 
 def test_modalities_with_equal_parts_in_it_contribute_equally(data: Dataset) -> None:
-    model = classifier(image_dim=TEXT_DIM, hidden_dims=[])
+    image = replace(IMAGE_META, dim=TEXT_DIM, tail=None)
+    model = classifier(encoders=(image, replace(TEXT_META, tail=None)), hidden_dims=[])
     linear = model.head[0]
     assert isinstance(linear, nn.Linear)
     with torch.no_grad():
         # The same weights for both halves of [v; t], and the same norms.
         linear.weight[:, TEXT_DIM:] = linear.weight[:, :TEXT_DIM]
-        model.text_norm.load_state_dict(model.image_norm.state_dict())
-    features = data.features
-    same = replace(features, image_embeddings=features.text_embeddings[:, None])
+        model.norms[TEXT].load_state_dict(model.norms[IMAGE].state_dict())
+    texts = data.features.arrays[TEXT].embeddings
+    same = with_arrays(data.features, image={"embeddings": texts})
     found = attribute(model, replace(data, features=same), "plain", 1.0)
     np.testing.assert_allclose(found.text, found.image, atol=1e-7)
     assert np.abs(found.text).max() > 1e-3
@@ -145,8 +183,9 @@ def test_a_modality_that_speaks_for_a_class_contributes_to_it(data: Dataset) -> 
     with torch.no_grad():
         linear.weight.zero_()
         linear.bias.zero_()
-        model.text_norm.weight.zero_()
-        model.text_norm.bias.fill_(1.0)
+        weight, bias = model.norms[TEXT].parameters()
+        weight.zero_()
+        bias.fill_(1.0)
         # Whatever the text says, it speaks for the last class; the image is silent.
         linear.weight[2, -1] = 3.0
     found = attribute(model, data, "plain", 1.0)
@@ -170,7 +209,7 @@ def test_dropout_is_off(data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"fusion": "cross_attn"}, TAILS])
-def test_no_samples_have_no_contributions(changes: dict[str, object]) -> None:
+def test_no_samples_have_no_contributions(changes: dict[str, Any]) -> None:
     found = attribute(classifier(**changes), make_parts().test, "plain", 1.0)
     for name, values in vars(found).items():
         assert values.shape == (0, 3), name

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from sentifuse.errors import UserError
 from sentifuse.evaluation import baselines
 from sentifuse.features.batches import Dataset, Parts
 from sentifuse.features.schema import Features
-from tests.synthetic import LABELS, make_features
+from tests.several import KEYS, make_several
+from tests.synthetic import IMAGE, LABELS, make_features, with_arrays
 
 
 def part(features: Features, rows: Sequence[int], targets: Sequence[int]) -> Dataset:
@@ -55,8 +57,8 @@ def relabelled(data: Dataset, seed: int) -> Dataset:
 
 
 def embeddings(data: Dataset) -> np.ndarray:
-    image = data.features.image_embeddings[data.rows].mean(axis=1)
-    return np.concatenate([image, data.features.text_embeddings[data.rows]], axis=1)
+    arrays = data.features.arrays.values()
+    return np.concatenate([each.embeddings[data.rows].mean(axis=1) for each in arrays], axis=1)
 
 
 # Majority
@@ -96,6 +98,34 @@ def test_it_is_scikit_learns_on_both_embeddings_standardised() -> None:
             answers = model.predict_proba(scaler.transform(embeddings(parts.test)))
     found = baselines.logistic_regression(parts, "plain", 0)
     np.testing.assert_allclose(found, answers, rtol=1e-5)
+
+
+def test_it_reads_every_encoder_of_both_modalities() -> None:
+    made = make_several(60, 45, noise=0.02)
+    val, test = (
+        replace(made.val, rows=made.val.rows[own], targets=made.val.targets[own])
+        for own in (slice(0, 15), slice(15, 45))
+    )
+    parts = replace(made, val=val, test=test)
+    expected = [embeddings(data) for data in (parts.train, parts.test)]
+    assert expected[0].shape == (60, 6 + 5 + 4 + 3)
+    for data, own in zip((parts.train, parts.test), expected, strict=True):
+        found = baselines._embeddings(data, np.arange(len(data)), "mean", data.features.arrays)
+        np.testing.assert_allclose(found, own, rtol=1e-6)
+    features = made.train.features
+    for telling in KEYS:
+        # The others say the same of every sample.
+        arrays = {
+            key: each if key == telling else replace(each, embeddings=np.ones_like(each.embeddings))
+            for key, each in features.arrays.items()
+        }
+        only = {
+            name: replace(getattr(parts, name), features=replace(features, arrays=arrays))
+            for name in ("train", "val", "test")
+        }
+        answers = baselines.logistic_regression(replace(parts, **only), "plain", 0)
+        right = answers.argmax(axis=1) == parts.test.targets.numpy()
+        assert right.mean() > 0.9, telling
 
 
 def test_the_labels_of_the_test_part_choose_nothing() -> None:
@@ -143,11 +173,11 @@ def test_of_many_rows_some_are_drawn_by_the_seed(monkeypatch: pytest.MonkeyPatch
     taken: list[int] = []
     gather = baselines._embeddings
 
-    def count(data: Dataset, index: np.ndarray, views: str) -> np.ndarray:
+    def count(data: Dataset, index: np.ndarray, *rest: Any) -> np.ndarray:
         if data is parts.train:
             assert len(set(index)) == len(index)
             taken.append(len(index))
-        return gather(data, index, views)  # type: ignore[arg-type]
+        return gather(data, index, *rest)
 
     monkeypatch.setattr(baselines, "_embeddings", count)
     first, again, other = (
@@ -179,9 +209,8 @@ def test_views_are_averaged_if_asked_for() -> None:
     plain, mean = (baselines.logistic_regression(parts, views, 0) for views in ("plain", "mean"))
     assert not np.array_equal(plain, mean)
     features = parts.train.features
-    averaged = replace(
-        features, image_embeddings=features.image_embeddings.mean(axis=1, keepdims=True)
-    )
+    mean_image = features.arrays[IMAGE].embeddings.mean(axis=1, keepdims=True)
+    averaged = with_arrays(features, image={"embeddings": mean_image})
     same = replace(
         parts,
         **{

@@ -20,7 +20,14 @@ from sentifuse.metrics import scores as metrics
 from sentifuse.metrics.scores import HEADLINE, scores, summary
 from sentifuse.models.checkpoint import Checkpoint
 from sentifuse.models.classifier import Classifier
-from tests.synthetic import LABELS, make_features, make_parts, model_config
+from tests.synthetic import (
+    IMAGE,
+    LABELS,
+    make_features,
+    make_parts,
+    model_config,
+    with_arrays,
+)
 
 SCALE = Scale(IntervalOptions(level=0.95, resamples=200), bins=5, seed=0)
 FIGURES = ("accuracy", "macro_f1")
@@ -29,11 +36,13 @@ FIGURES = ("accuracy", "macro_f1")
 class Told(nn.Module):
     """Stands in for a classifier: answers with the class that the image embedding begins with."""
 
-    needs = Needs(tokens=False, text_hidden=False, image_hidden=False)
+    needs = Needs()
     config = model_config()
 
     def without(self, batch: Batch, absences: Sequence[Collection[str]]) -> torch.Tensor:
-        logits = 5 * nn.functional.one_hot(batch.image.mean(dim=1)[:, 0].long(), 3).float()
+        logits = (
+            5 * nn.functional.one_hot(batch[IMAGE].embedding.mean(dim=1)[:, 0].long(), 3).float()
+        )
         nothing = torch.zeros_like(logits)
         return torch.stack([nothing if "image" in absent else logits for absent in absences])
 
@@ -51,7 +60,7 @@ def data(guesses: Sequence[int], targets: Sequence[int]) -> Dataset:
     embeddings = np.zeros((len(features.guids), 1, 6), dtype=np.float32)
     embeddings[: len(guesses), 0, 0] = guesses
     return Dataset(
-        replace(features, image_embeddings=embeddings),
+        with_arrays(features, image={"embeddings": embeddings}),
         np.arange(len(guesses)),
         torch.tensor(targets, dtype=torch.int64),
         [f"g{index}" for index in range(len(guesses))],
@@ -158,7 +167,7 @@ def test_the_views_of_the_checkpoint_are_used(views: ViewChoice, accuracy: float
     embeddings = np.zeros((2, 2, 6), dtype=np.float32)
     # The plain view says class 0; the mean of both says 2.
     embeddings[:, 1, 0] = 4
-    some = replace(some, features=replace(some.features, image_embeddings=embeddings))
+    some = replace(some, features=with_arrays(some.features, image={"embeddings": embeddings}))
     made = Parts(LABELS, some, some, some, NONE)
     found = evaluation.evaluate(told(views), made, {}, SCALE)
     assert found.metrics["val"]["accuracy"] == accuracy

@@ -13,10 +13,10 @@ from sentifuse.errors import UserError
 from sentifuse.evaluation import incomplete
 from sentifuse.evaluation.attribution import attribute
 from sentifuse.features.batches import Parts
-from sentifuse.features.schema import Features
+from sentifuse.features.schema import Array, Arrays, Features
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.fusion import FUSIONS
-from tests.synthetic import IMAGE_TAIL, LABELS, TEXT_TAIL, make_parts, model_config
+from tests.synthetic import IMAGE, LABELS, TEXT, encoders, make_parts, model_config, with_arrays
 
 TRAIN, PREDICT = 20, 9
 # Two rows of each kind, one complete row more, and two that have no features.
@@ -26,32 +26,29 @@ NO_INPUT = ["x", "../y"]
 
 def without(features: Features, missing: dict[str, str]) -> Features:
     """The features as `assemble.write` leaves them: zeros, and no text tokens."""
-    image, text = features.image_embeddings.copy(), features.text_embeddings.copy()
-    image_tokens, image_hidden = features.image_tokens, features.image_hidden
-    offsets, tokens, hidden = features.text_offsets, features.text_tokens, features.text_hidden
-    assert image_tokens is not None
-    assert image_hidden is not None
-    assert offsets is not None
-    assert tokens is not None
-    assert hidden is not None
-    image_tokens, image_hidden = image_tokens.copy(), image_hidden.copy()
-    lengths, keep = np.diff(offsets), np.ones(len(tokens), dtype=bool)
+    images = {name: each.copy() for name, each in there(features.arrays[IMAGE]).items()}
+    texts = there(features.arrays[TEXT])
+    embeddings, offsets = texts["embeddings"].copy(), texts["offsets"]
+    lengths, keep = np.diff(offsets), np.ones(len(texts["tokens"]), dtype=bool)
     for row, guid in enumerate(features.guids):
         if missing.get(guid) == "image":
-            image[row] = image_tokens[row] = image_hidden[row] = 0
+            for each in images.values():
+                each[row] = 0
         if missing.get(guid) == "text":
-            text[row], lengths[row] = 0, 0
+            embeddings[row], lengths[row] = 0, 0
             keep[offsets[row] : offsets[row + 1]] = False
-    return replace(
-        features,
-        image_embeddings=image,
-        text_embeddings=text,
-        image_tokens=image_tokens,
-        image_hidden=image_hidden,
-        text_offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        text_tokens=tokens[keep],
-        text_hidden=hidden[keep],
-    )
+    changed = {
+        "embeddings": embeddings,
+        "offsets": np.concatenate([[0], np.cumsum(lengths)]),
+        "tokens": texts["tokens"][keep],
+        "hidden": texts["hidden"][keep],
+    }
+    return with_arrays(features, image=images, text=changed)
+
+
+def there(arrays: Arrays) -> dict[str, Array]:
+    """By name, without those that are None."""
+    return {name: each for name, each in vars(arrays).items() if each is not None}
 
 
 def data(missing: dict[str, str], train_targets: list[int] | None = None) -> Parts:
@@ -97,7 +94,7 @@ def predict_all(
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("tails", [{}, {"image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL}])
+@pytest.mark.parametrize("tails", [{}, {"encoders": encoders(IMAGE, TEXT)}])
 def test_each_row_is_predicted_from_what_it_has_in_the_order_of_the_table(
     fusion: str, tails: dict[str, Any]
 ) -> None:

@@ -74,11 +74,20 @@ def findings() -> Findings:
         labels=LABELS,
         model={
             "model": {
-                "fusion": "film_concat", "input_mode": "multimodal", "image_tail": None,
-                "text_tail": {"layers": 3},
+                "fusion": "film_concat", "input_mode": "multimodal",
+                "encoders": [
+                    {"key": "image_some-net", "tail": None},
+                    {"key": "text_one", "tail": {"layers": 3}},
+                    {"key": "text_two", "tail": {"layers": 12}},
+                ],
             },
             "members": 1,
             "info": {"training": [{"best_epoch": 2}]},
+        },
+        features={
+            "image_some-net": {"name": "some/net"},
+            "text_one": {"name": "one", "texts": "lower case"},
+            "text_two": {"name": "two", "texts": "links are removed"},
         },
         data={
             "samples": {"train": {"negative": 10, "positive": 20}, "predict": {"unlabelled": 4}},
@@ -129,7 +138,12 @@ def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
             assert f"{own['low']:.3f}"[1:] + " – " + f"{own['high']:.3f}"[1:] in shown
     assert "text only 5 .700 ± .020 .700 ± .020 −5.0 −7.0 to −3.0, p .040" in shown
     assert "Test: some test." in shown
-    assert "fusion film concat, multimodal; 3 text layers finetuned." in shown
+    assert (
+        "fusion film concat, multimodal; encoders some/net (frozen), one (last 3 layers finetuned), "
+        "two (last 12 layers finetuned)."
+    ) in shown
+    assert "Texts, as one reads them: lower case. Texts, as two reads them: links are" in shown
+    assert "as some/net reads" not in shown
     assert "15 labelled samples stand in 7 groups" in shown
     assert "would leave 5 test samples with a twin in train; this one leaves 0." in shown
 
@@ -242,7 +256,7 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     from sentifuse.runtime.files import write_csv, write_json
 
     write_json(tmp_path / "config.json", dict(found.model))
-    for name in ("data", "evaluate", "ablate"):
+    for name in ("features", "data", "evaluate", "ablate"):
         write_json(tmp_path / f"{name}.json", dict(getattr(found, name)))
     tables = {
         "stage1": HISTORY, "stage2": HISTORY, "ablate_runs": found.runs,
@@ -254,5 +268,6 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     read = report.read(LABELS, tmp_path / "config.json", tmp_path, tmp_path)
     assert read.evaluate == found.evaluate
     assert read.model == found.model
+    assert read.features == found.features
     assert list(read.confusion["actual"]) == list(found.confusion["actual"])
     assert plain(report.render(read, [], [])) == plain(report.render(found, [], []))

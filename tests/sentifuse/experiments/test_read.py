@@ -31,7 +31,7 @@ def test_all_experiments_and_their_commits_are_read_with_typed_params(
     assert found["fast"].params == {
         "seed": 42,
         "fusion": "concat",
-        "backbone.revision": None,
+        "backbone.fingerprint": None,
         "head.hidden_dims": [],
         "stage2.lr_clip": 1e-3,
         "stage2.restart_head": True,

@@ -12,7 +12,7 @@ NAMES = ["a", "the-best", "c", "d"]
 COLUMNS = {
     "fusion": ["concat", "gated", "film", "gated"],
     "stage2.lr_clip": [1e-5, 1e-4, 1e-3, 1e-4],
-    "backbone.revision": [None, "main", None, None],
+    "backbone.fingerprint": [None, "main", None, None],
     "head.hidden_dims": [[], [8], [8, 4], []],
 }
 
@@ -82,7 +82,7 @@ def test_of_many_values_some_are_written(tmp_path: Path) -> None:
 
 
 def test_one_hyperparameter_is_a_scatter_plot_over_its_key(tmp_path: Path) -> None:
-    for key, said in (("stage2.lr_clip", ">−</tspan>"), ("backbone.revision", ">null<")):
+    for key, said in (("stage2.lr_clip", ">−</tspan>"), ("backbone.fingerprint", ">null<")):
         path = tmp_path / "one.svg"
         draw({key: COLUMNS[key]}, SCORES, NAMES, "val.f1", path)
         assert {key, "val.f1", "best: the-best (0.6100)"} <= set(text_elements(path))

@@ -14,7 +14,8 @@ from sentifuse.errors import UserError
 from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
-from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, make_parts, model_config
+from tests import several
+from tests.synthetic import IMAGE, TEXT, encoders, make_parts, model_config
 
 
 def make_model(seed: int = 0, **changes: Any) -> Classifier:
@@ -34,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     [
         {"dropout": 0.5},
         {"fusion": "cross_attn", "hidden_dims": []},
-        {"fusion": "film", "image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL, "tail_dropout": 0.5},
+        {"fusion": "film", "encoders": encoders(IMAGE, TEXT), "tail_dropout": 0.5},
     ],
 )
 def test_a_loaded_model_gives_the_same_logits_to_the_bit(
@@ -50,6 +51,25 @@ def test_a_loaded_model_gives_the_same_logits_to_the_bit(
     batch = make_parts(6, 0).train.batch(np.arange(6), model.needs)
     with torch.no_grad():
         assert torch.equal(loaded.model(batch), model.eval()(batch))
+
+
+@pytest.mark.parametrize("trainable", [(), (several.OTHER_TEXT,), several.KEYS])
+@pytest.mark.parametrize("fusion", ["concat", "gated", "cross_attn"])
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_model_of_several_encoders_comes_back_to_the_bit(
+    members: int, fusion: str, trainable: tuple[str, ...], tmp_path: Path
+) -> None:
+    changes = {"encoders": several.encoders(*trainable), "fusion": fusion}
+    models = [make_model(seed, **changes).eval() for seed in range(members)]
+    model = models[0] if members == 1 else Ensemble(models)
+    checkpoint.save(tmp_path, model, {})
+    loaded = checkpoint.load(tmp_path).model
+    assert loaded.config == model.config
+    assert loaded.needs == model.needs
+    assert list(loaded.state_dict()) == list(model.state_dict())
+    batch = several.make_several(6, 0).train.batch(np.arange(6), model.needs)
+    with torch.inference_mode():
+        assert torch.equal(loaded(batch), model(batch))
 
 
 def test_the_same_weights_give_the_same_bytes_and_others_do_not(tmp_path: Path) -> None:
@@ -110,10 +130,24 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
         lambda raw: raw.replace(b'"weights_sha256"', b'"weights_sha512"'),
     ),
     "config without info": ("config.json", lambda raw: raw.replace(b'"info"', b'"note"')),
-    "unknown key": ("config.json", lambda raw: raw.replace(b'"text_dim"', b'"txt_dim"')),
+    "unknown key": ("config.json", lambda raw: raw.replace(b'"dropout"', b'"drop_out"')),
+    "unknown key of an encoder": (
+        "config.json",
+        lambda raw: raw.replace(b'"token_dim"', b'"tokens_dim"'),
+    ),
+    "config without encoders": ("config.json", lambda raw: raw.replace(b'"encoders"', b'"nets"')),
+    "an encoder that is no mapping": (
+        "config.json",
+        lambda raw: raw.replace(b'"encoders": [', b'"encoders": [1, '),
+    ),
+    "other key of an encoder": ("config.json", lambda raw: raw.replace(b"text_net", b"text_let")),
+    "other modality": (
+        "config.json",
+        lambda raw: raw.replace(b'"modality": "text"', b'"modality": "image"'),
+    ),
     "unknown fusion": ("config.json", lambda raw: raw.replace(b'"concat"', b'"sum"')),
-    "other widths": ("config.json", lambda raw: raw.replace(b'"text_dim": 4', b'"text_dim": 5')),
-    "wrong type": ("config.json", lambda raw: raw.replace(b'"text_dim": 4', b'"text_dim": "4"')),
+    "other widths": ("config.json", lambda raw: raw.replace(b'"dim": 4', b'"dim": 5')),
+    "wrong type": ("config.json", lambda raw: raw.replace(b'"dim": 4', b'"dim": "4"')),
 }
 
 

@@ -1,28 +1,37 @@
 """Tests of the classifier around the fusions."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sentifuse.config.recipe import ATTENDING
+from sentifuse.encoders.interface import named_weights
+from sentifuse.encoders.tails import build
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Batch
+from sentifuse.features.batches import Batch, Needs, States
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
-from sentifuse.models.fusion import FUSIONS
+from sentifuse.models.fusion import FUSIONS, Dims
 from tests.synthetic import (
+    IMAGE,
     IMAGE_DIM,
+    IMAGE_META,
     IMAGE_TAIL,
     IMAGE_TOKEN_DIM,
+    TEXT,
     TEXT_DIM,
+    TEXT_META,
     TEXT_TAIL,
     TEXT_TOKEN_DIM,
+    encoders,
     model_config,
 )
 
 UNIMODAL_FUSIONS = [name for name in FUSIONS if name not in ATTENDING]
+KEYS = {"image": IMAGE, "text": TEXT}
 
 
 def make_batch(views: int = 1, seed: int = 0) -> Batch:
@@ -32,15 +41,29 @@ def make_batch(views: int = 1, seed: int = 0) -> Batch:
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator)
 
-    return Batch(
-        image=normal(3, views, IMAGE_DIM),
-        text=normal(3, TEXT_DIM),
-        text_mask=torch.arange(4) < torch.arange(2, 5)[:, None],
-        text_tokens=normal(3, 4, TEXT_TOKEN_DIM),
-        text_hidden=normal(3, 4, TEXT_TOKEN_DIM),
-        image_tokens=normal(3, 4, IMAGE_TOKEN_DIM),
-        image_hidden=normal(3, views, 4, IMAGE_TOKEN_DIM),
-    )
+    return {
+        IMAGE: States(
+            embedding=normal(3, views, IMAGE_DIM),
+            tokens=normal(3, 4, IMAGE_TOKEN_DIM),
+            hidden=normal(3, views, 4, IMAGE_TOKEN_DIM),
+        ),
+        TEXT: States(
+            embedding=normal(3, 1, TEXT_DIM),
+            tokens=normal(3, 4, TEXT_TOKEN_DIM),
+            hidden=normal(3, 4, TEXT_TOKEN_DIM),
+            mask=torch.arange(4) < torch.arange(2, 5)[:, None],
+        ),
+    }
+
+
+def changed(batch: Batch, key: str, **states: Any) -> Batch:
+    """The same batch with other states of one encoder."""
+    return {**batch, key: replace(batch[key], **states)}
+
+
+def trainable(tails: bool) -> dict[str, Any]:
+    """What a config says for both encoders to have their tails, or neither."""
+    return {"encoders": encoders(IMAGE, TEXT) if tails else encoders()}
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -51,22 +74,22 @@ def test_an_absent_modality_changes_nothing(
     mode: str, fusion: str, tails: bool, training: bool
 ) -> None:
     torch.manual_seed(0)
-    changes = {"image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL} if tails else {}
-    model = Classifier(model_config(fusion=fusion, input_mode=mode, **changes)).train(training)
+    config = model_config(fusion=fusion, input_mode=mode, **trainable(tails))
+    model = Classifier(config).train(training)
     batch, other = make_batch(seed=0), make_batch(seed=1)
-    image = {"image": other.image, "image_hidden": other.image_hidden}
-    text = {"text": other.text, "text_hidden": other.text_hidden}
-    absent, present = (image, text) if mode == "text_only" else (text, image)
+    absent, present = (IMAGE, TEXT) if mode == "text_only" else (TEXT, IMAGE)
     logits = model(batch)
-    assert torch.equal(model(replace(batch, **absent)), logits)
-    assert not torch.allclose(model(replace(batch, **present)), logits)
+    assert torch.equal(model({**batch, absent: other[absent]}), logits)
+    assert not torch.allclose(model({**batch, present: other[present]}), logits)
 
 
 def test_an_absent_modality_is_zeros_behind_its_norm() -> None:
     model = Classifier(model_config(input_mode="text_only"))
-    nn.init.ones_(model.image_norm.bias)
+    for weight in model.norms.parameters():
+        nn.init.ones_(weight)
     batch = make_batch()
-    fused = torch.cat([torch.zeros(3, IMAGE_DIM), model.text_norm(batch.text)], dim=1)
+    text = model.norms[TEXT](batch[TEXT].embedding[:, 0])
+    fused = torch.cat([torch.zeros(3, IMAGE_DIM), text], dim=1)
     torch.testing.assert_close(model(batch), model.head(fused))
 
 
@@ -84,20 +107,21 @@ def test_to_do_without_a_modality_is_to_have_zeros_for_its_normed_embedding_and_
     absent: tuple[str, ...], fusion: str, tails: bool
 ) -> None:
     torch.manual_seed(0)
-    changes = {"image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL} if tails else {}
-    model = Classifier(model_config(fusion=fusion, **changes)).eval()
-    for norm in (model.image_norm, model.text_norm):
-        nn.init.normal_(norm.bias)
+    model = Classifier(model_config(fusion=fusion, **trainable(tails))).eval()
+    for weight in model.norms.parameters():
+        nn.init.normal_(weight)
     batch = make_batch(views=2)
     logits = model(batch, absent)
     # The same by hand: tails that give zeros for tokens, norms that give zeros for embeddings.
-    silent = {"image_tokens": torch.zeros(3, 4, IMAGE_TOKEN_DIM)} if "image" in absent else {}
-    if "text" in absent:
-        silent["text_tokens"] = torch.zeros(3, 4, TEXT_TOKEN_DIM)
-    for name in absent:
-        setattr(model, f"{name}_norm", Zeros())
-        setattr(model, f"{name}_tail", None)
-    torch.testing.assert_close(logits, model(replace(batch, **silent)), rtol=1e-5, atol=1e-6)
+    silent = batch
+    for key in (KEYS[name] for name in absent):
+        tokens = batch[key].tokens
+        assert tokens is not None
+        silent = changed(silent, key, tokens=torch.zeros_like(tokens))
+        model.norms[key] = Zeros()
+        if tails:
+            del model.tails[key]
+    torch.testing.assert_close(logits, model(silent), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("tails", [False, True])
@@ -105,15 +129,13 @@ def test_to_do_without_a_modality_is_to_have_zeros_for_its_normed_embedding_and_
 @pytest.mark.parametrize("absent", ["image", "text"])
 def test_what_the_model_does_without_changes_nothing(absent: str, fusion: str, tails: bool) -> None:
     torch.manual_seed(0)
-    changes = {"image_tail": IMAGE_TAIL, "text_tail": TEXT_TAIL} if tails else {}
-    model = Classifier(model_config(fusion=fusion, **changes)).eval()
-    batch, other = make_batch(seed=0), make_batch(seed=1)
-    own = {name: getattr(other, name) for name in vars(other) if name.startswith(absent)}
+    model = Classifier(model_config(fusion=fusion, **trainable(tails))).eval()
+    batch, other, key = make_batch(seed=0), make_batch(seed=1), KEYS[absent]
     logits = model(batch, [absent])
-    assert torch.equal(model(replace(batch, **own), [absent]), logits)
+    assert torch.equal(model({**batch, key: other[key]}, [absent]), logits)
     # Nor need it be there: an embedding only tells how many samples there are.
-    gone = {name: None for name in own if name != absent}
-    assert torch.equal(model(replace(batch, **gone), [absent]), logits)
+    gone = {**batch, key: States(other[key].embedding)}
+    assert torch.equal(model(gone, [absent]), logits)
     assert not torch.allclose(model(batch), logits)
 
 
@@ -151,9 +173,20 @@ def test_members_of_an_ensemble_do_without_the_same_modality() -> None:
 
 @pytest.mark.parametrize(("mode", "absent"), [("text_only", "image"), ("image_only", "text")])
 def test_an_absent_modality_has_no_tail(mode: str, absent: str) -> None:
-    model = Classifier(model_config(input_mode=mode, image_tail=IMAGE_TAIL, text_tail=TEXT_TAIL))
-    built = {"image": model.image_tail is not None, "text": model.text_tail is not None}
-    assert built == {"image": absent != "image", "text": absent != "text"}
+    model = Classifier(model_config(input_mode=mode, **trainable(True)))
+    assert set(model.tails) == {IMAGE, TEXT} - {KEYS[absent]}
+    assert model.needs == Needs(hidden=frozenset(model.tails))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("keys", [[], [IMAGE], [TEXT], [IMAGE, TEXT]])
+def test_a_model_needs_what_enters_its_tails_and_tokens_only_to_attend(
+    keys: list[str], fusion: str
+) -> None:
+    needs = Classifier(model_config(fusion=fusion, encoders=encoders(*keys))).needs
+    assert needs.hidden == set(keys)
+    assert needs.tokens == ({IMAGE, TEXT} if fusion in ATTENDING else set())
+    assert needs.states == needs.hidden | needs.tokens
 
 
 def test_logits_are_the_head_over_the_fused_layer_normed_embeddings() -> None:
@@ -165,7 +198,7 @@ def test_logits_are_the_head_over_the_fused_layer_normed_embeddings() -> None:
             x.var(1, unbiased=False, keepdim=True) + 1e-5
         ).sqrt()
 
-    x = torch.cat([normed(batch.image[:, 0]), normed(batch.text)], dim=1)
+    x = torch.cat([normed(batch[key].embedding[:, 0]) for key in (IMAGE, TEXT)], dim=1)
     linears = [module for module in model.head if isinstance(module, nn.Linear)]
     assert [linear.out_features for linear in linears] == [8, 7, 3]
     for linear in linears[:-1]:
@@ -188,54 +221,84 @@ def test_dropout_in_the_head_acts_in_training_only() -> None:
     assert torch.equal(model(batch), model(batch))
 
 
+@pytest.mark.parametrize("tails", [False, True])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_seed_draws_tails_first_then_projections_norms_fusion_and_head(
+    fusion: str, tails: bool
+) -> None:
+    """So the numbers of a seed stay what they are."""
+    torch.manual_seed(4)
+    model = Classifier(model_config(fusion=fusion, **trainable(tails)))
+    torch.manual_seed(4)
+    expected: dict[str, nn.Module] = {}
+    if tails:
+        expected[f"tails.{IMAGE}"] = build(IMAGE_TAIL)
+        expected[f"tails.{TEXT}"] = build(TEXT_TAIL)
+    width = IMAGE_DIM
+    if FUSIONS[fusion].equal_dims:
+        width = TEXT_DIM
+        expected[f"projections.{IMAGE}"] = nn.Linear(IMAGE_DIM, TEXT_DIM)
+    expected[f"norms.{IMAGE}"] = nn.LayerNorm(width)
+    expected[f"norms.{TEXT}"] = nn.LayerNorm(TEXT_DIM)
+    fused = FUSIONS[fusion](Dims(width, TEXT_DIM, IMAGE_TOKEN_DIM, TEXT_TOKEN_DIM))
+    expected["fusion"] = fused
+    expected["head"] = nn.Sequential(nn.Linear(fused.out_dim, 8), nn.ReLU(), nn.Identity())
+    expected["head.3"] = nn.Linear(8, 3)
+    values = named_weights(expected)
+    assert list(model.state_dict()) == list(values)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, values[name]), name
+
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("image_dim", [TEXT_DIM, IMAGE_DIM])
 def test_images_are_projected_only_where_the_fusion_needs_equal_widths(
     fusion: str, image_dim: int
 ) -> None:
-    model = Classifier(model_config(fusion=fusion, image_dim=image_dim))
-    projected = any(name.startswith("image_proj") for name, _ in model.named_parameters())
-    assert projected == (FUSIONS[fusion].equal_dims and image_dim != TEXT_DIM)
+    image = replace(IMAGE_META, dim=image_dim, tail=None)
+    both = (image, replace(TEXT_META, tail=None))
+    model = Classifier(model_config(fusion=fusion, encoders=both))
+    projected = FUSIONS[fusion].equal_dims and image_dim != TEXT_DIM
+    assert list(model.projections) == ([IMAGE] if projected else [])
     batch = make_batch()
-    assert model(replace(batch, image=batch.image[..., :image_dim])).shape == (3, 3)
+    narrow = batch[IMAGE].embedding[..., :image_dim]
+    assert model(changed(batch, IMAGE, embedding=narrow)).shape == (3, 3)
 
 
 def test_embeddings_of_several_views_are_averaged() -> None:
     model = Classifier(model_config())
     batch = make_batch(views=3)
-    mean = (batch.image[:, :1] + batch.image[:, 1:2] + batch.image[:, 2:]) / 3
-    torch.testing.assert_close(model(batch), model(replace(batch, image=mean)))
+    image = batch[IMAGE].embedding
+    mean = (image[:, :1] + image[:, 1:2] + image[:, 2:]) / 3
+    torch.testing.assert_close(model(batch), model(changed(batch, IMAGE, embedding=mean)))
 
 
 def test_a_tail_encodes_each_view_and_the_embeddings_are_averaged() -> None:
-    model = Classifier(model_config(image_tail=IMAGE_TAIL)).eval()
+    model = Classifier(model_config(encoders=encoders(IMAGE))).eval()
     batch = make_batch(views=2)
-    assert model.image_tail is not None
-    views = [model.image_tail(batch.image_hidden[:, view], None, False)[0] for view in range(2)]
+    hidden = batch[IMAGE].hidden
+    assert hidden is not None
+    views = [model.tails[IMAGE](hidden[:, view], None, False)[0] for view in range(2)]
     frozen = Classifier(model_config()).eval()
     frozen.load_state_dict(model.state_dict(), strict=False)
     mean = (views[0] + views[1]) / 2
-    torch.testing.assert_close(model(batch), frozen(replace(batch, image=mean[:, None])))
+    same = changed(batch, IMAGE, embedding=mean[:, None])
+    torch.testing.assert_close(model(batch), frozen(same))
 
 
 def test_attention_looks_at_the_first_view_and_at_the_tails_states() -> None:
-    model = Classifier(
-        model_config(fusion="cross_attn", image_tail=IMAGE_TAIL, text_tail=TEXT_TAIL)
-    ).eval()
+    model = Classifier(model_config(fusion="cross_attn", **trainable(True))).eval()
     batch = make_batch(views=2)
-    assert model.image_tail is not None
-    assert model.text_tail is not None
-    embeddings, tokens = model.image_tail(batch.image_hidden.flatten(0, 1), None, True)
-    text, text_tokens = model.text_tail(batch.text_hidden, batch.text_mask, True)
+    hidden = batch[IMAGE].hidden
+    assert hidden is not None
+    embeddings, tokens = model.tails[IMAGE](hidden.flatten(0, 1), None, True)
+    text, text_tokens = model.tails[TEXT](batch[TEXT].hidden, batch[TEXT].mask, True)
     frozen = Classifier(model_config(fusion="cross_attn")).eval()
     frozen.load_state_dict(model.state_dict(), strict=False)
-    same = replace(
-        batch,
-        image=embeddings.unflatten(0, (3, 2)),
-        image_tokens=tokens.unflatten(0, (3, 2))[:, 0],
-        text=text,
-        text_tokens=text_tokens,
-    )
+    same = {
+        IMAGE: States(embeddings.unflatten(0, (3, 2)), tokens.unflatten(0, (3, 2))[:, 0]),
+        TEXT: States(text[:, None], text_tokens, mask=batch[TEXT].mask),
+    }
     torch.testing.assert_close(model(batch), frozen(same))
 
 
@@ -245,27 +308,24 @@ def test_attention_needs_both_modalities(mode: str) -> None:
         Classifier(model_config(fusion="cross_attn", input_mode=mode))
 
 
-@pytest.mark.parametrize("missing", ["image_tokens", "text_tokens", "text_mask"])
-def test_attention_without_token_states_says_how_to_get_them(missing: str) -> None:
+@pytest.mark.parametrize(("key", "missing"), [(IMAGE, "tokens"), (TEXT, "tokens"), (TEXT, "mask")])
+def test_attention_without_token_states_says_how_to_get_them(key: str, missing: str) -> None:
     model = Classifier(model_config(fusion="cross_attn"))
     with pytest.raises(UserError, match=r"^fusion: 'cross_attn' .*backbone\.tokens=true$"):
-        model(replace(make_batch(), **{missing: None}))
+        model(changed(make_batch(), key, **{missing: None}))
 
 
-def test_each_encoder_runs_once_for_all_sets_of_absent_modalities(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = Classifier(model_config(image_tail=IMAGE_TAIL, text_tail=TEXT_TAIL)).eval()
+def test_each_encoder_runs_once_for_all_sets_of_absent_modalities() -> None:
+    model = Classifier(model_config(**trainable(True))).eval()
     batch = make_batch()
     ran: list[str] = []
-    for name in ("image", "text"):
-        tail = getattr(model, f"{name}_tail")
-        tail.register_forward_hook(lambda *_, name=name: ran.append(name))
+    for key, tail in model.tails.items():
+        tail.register_forward_hook(lambda *_, key=key: ran.append(key))
     absences = [(), ("image",), ("text",), ("image", "text")]
     found = model.without(batch, absences)
-    assert ran == ["image", "text"]
+    assert ran == [IMAGE, TEXT]
     for logits, absent in zip(found, absences, strict=True):
         torch.testing.assert_close(logits, model(batch, absent))
     ran.clear()
     model.without(batch, [("image",), ("image", "text")])
-    assert ran == ["text"]
+    assert ran == [TEXT]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sentifuse.config import recipe
-from sentifuse.features.batches import Batch
+from sentifuse.features.batches import States
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.fusion import (
     FUSIONS,
@@ -20,7 +20,7 @@ from sentifuse.models.fusion import (
     Gated,
     Tokens,
 )
-from tests.synthetic import IMAGE_DIM, TEXT_DIM, model_config
+from tests.synthetic import IMAGE, IMAGE_DIM, TEXT, TEXT_DIM, model_config
 
 # Two samples; the components of the second one sum up to less than zero.
 V = [[1.0, -2.0], [0.5, -1.0]]
@@ -193,10 +193,10 @@ def test_a_sixth_fusion_is_a_class_and_a_name(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(FUSIONS, "product", Product)
     model = Classifier(model_config(fusion="product")).eval()
-    batch = Batch(image=torch.randn(2, 1, IMAGE_DIM), text=torch.randn(2, TEXT_DIM))
-    v = model.image_norm(model.image_proj(batch.image[:, 0]))
-    expected = model.head(v * model.text_norm(batch.text))
-    torch.testing.assert_close(model(batch), expected)
+    image, text = torch.randn(2, IMAGE_DIM), torch.randn(2, TEXT_DIM)
+    v, t = model.norms[IMAGE](model.projections[IMAGE](image)), model.norms[TEXT](text)
+    batch = {IMAGE: States(image[:, None]), TEXT: States(text[:, None])}
+    torch.testing.assert_close(model(batch), model.head(v * t))
 
 
 @pytest.mark.parametrize("name", FUSIONS)

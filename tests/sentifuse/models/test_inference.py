@@ -13,7 +13,7 @@ from sentifuse.errors import UserError
 from sentifuse.features.batches import Batch, Dataset, ViewChoice
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.inference import predict, predict_without
-from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, make_parts, model_config
+from tests.synthetic import IMAGE, TEXT, encoders, make_parts, model_config
 
 
 def test_predictions_are_in_order_and_do_not_depend_on_batches() -> None:
@@ -30,8 +30,8 @@ def test_predictions_are_in_order_and_do_not_depend_on_batches() -> None:
     "changes",
     [
         {"fusion": "cross_attn"},
-        {"text_tail": TEXT_TAIL},
-        {"fusion": "cross_attn", "text_tail": TEXT_TAIL, "image_tail": IMAGE_TAIL},
+        {"encoders": encoders(TEXT)},
+        {"fusion": "cross_attn", "encoders": encoders(IMAGE, TEXT)},
     ],
     ids=["tokens", "tail", "both"],
 )
@@ -41,7 +41,7 @@ def test_predictions_in_the_order_of_text_lengths_are_those_of_each_sample(
     monkeypatch.setattr("sentifuse.models.inference._BATCH", 7)
     data = make_parts(train=40, val=0, noise=1.0, views=2).train
     data = replace(data, rows=np.random.default_rng(0).permutation(40))
-    offsets = data.features.text_offsets
+    offsets = data.features.arrays[TEXT].offsets
     assert offsets is not None
     lengths = np.diff(offsets)[data.rows]
     assert (np.diff(lengths) < 0).any()
@@ -56,7 +56,7 @@ def test_predictions_in_the_order_of_text_lengths_are_those_of_each_sample(
 def test_any_number_of_cores_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_parts(train=300, noise=1.0).train
     torch.manual_seed(0)
-    model = Classifier(model_config(text_tail=TEXT_TAIL, image_tail=IMAGE_TAIL))
+    model = Classifier(model_config(encoders=encoders(IMAGE, TEXT)))
     threads: set[int] = set()
     forward = Classifier.without
 
@@ -84,8 +84,9 @@ def test_what_fails_in_a_thread_fails_in_the_caller(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Classifier, "without", without)
     monkeypatch.setattr("sentifuse.models.inference.cores", lambda: 2)
+    model = Classifier(model_config(encoders=encoders(TEXT)))
     with pytest.raises(ArithmeticError, match=r"^no$"):
-        predict(Classifier(model_config(text_tail=TEXT_TAIL)), make_parts(train=90).train, "plain")
+        predict(model, make_parts(train=90).train, "plain")
 
 
 @pytest.mark.parametrize("views", ["plain", "mean"])
@@ -120,7 +121,7 @@ def test_predictions_for_no_sample_are_an_empty_table() -> None:
     assert predict(Classifier(model_config()), make_parts().test, "plain").shape == (0, 3)
 
 
-@pytest.mark.parametrize("changes", [{}, {"text_tail": TEXT_TAIL}, {"fusion": "cross_attn"}])
+@pytest.mark.parametrize("changes", [{}, {"encoders": encoders(TEXT)}, {"fusion": "cross_attn"}])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_are_refused(value: float, changes: dict[str, Any]) -> None:
     data = make_parts(train=5, val=0).train
@@ -135,7 +136,7 @@ def test_logits_that_are_no_numbers_are_refused(value: float, changes: dict[str,
 
 def test_the_sample_whose_features_are_no_numbers_is_named() -> None:
     data = make_parts(train=5, val=0).train
-    data.features.text_embeddings[3, 1] = float("nan")
+    data.features.arrays[TEXT].embeddings[3, 0, 1] = float("nan")
     model = Classifier(model_config())
     with pytest.raises(UserError, match=r"^guid 3: the features are NaN or infinite \(1 of 1 "):
         predict(model, data, "plain")

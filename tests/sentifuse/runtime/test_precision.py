@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from sentifuse.config.backbone import Modality, Precision
+from sentifuse.encoders import registry
+from sentifuse.errors import UserError
 from sentifuse.runtime import precision
-from sentifuse.runtime.precision import Precision
-
-CLIP = "openai/clip-vit-base-patch32"
 
 
 @pytest.fixture
@@ -61,25 +61,24 @@ def test_auto_on_a_gpu_is_bf16_or_else_fp16(
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_what_is_named_is_taken_and_bundled_is_always_fp32(
-    device: str, processor: Callable[..., None]
-) -> None:
+def test_what_is_named_is_taken(device: str, processor: Callable[..., None]) -> None:
     processor("avx512_bf16")
-    assert precision.of_backbone("auto", "bundled", device) == "fp32"
     named: list[Precision] = ["fp32", "bf16", "fp16"]
     for each in named:
-        assert precision.of_backbone(each, CLIP, device) == each
+        assert precision.resolve(each, device) == each
 
 
-def test_bundled_refuses_what_it_does_not_know() -> None:
-    for name in ("bundled", CLIP):
-        precision.check("auto", name)
-        precision.check("fp32", name)
-    precision.check("bf16", CLIP)
-    with pytest.raises(
-        ValueError, match=r"precision 'fp16': the backbone 'bundled' knows 'fp32' only"
-    ):
-        precision.check("fp16", "bundled")
+@pytest.mark.parametrize(
+    ("name", "modality"), [("minilm-l6", "text"), ("efficientnet-lite0", "image")]
+)
+def test_an_encoder_that_knows_float32_only_refuses_what_it_does_not_know(
+    name: str, modality: Modality
+) -> None:
+    assert not registry.load(name, modality, "fp32").lowers
+    with pytest.raises(UserError) as caught:
+        registry.load(name, modality, "fp16")
+    expected = f"'fp16': backbone.{modality}: {name!r} knows 'fp32' only, which 'auto' gives"
+    assert str(caught.value) == f"backbone.precision: {expected}"
 
 
 def test_a_precision_without_instructions_is_said_to_be_slow(
@@ -98,7 +97,7 @@ def test_a_precision_without_instructions_is_said_to_be_slow(
 
 def test_checking_params_does_not_import_torch() -> None:
     code = (
-        "import sys; from sentifuse.runtime import precision; precision.check('bf16', 'x'); "
+        "import sys; from sentifuse.runtime import precision; precision.resolve('bf16'); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,22 +11,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from sentifuse.features.batches import Batch, Needs
+from sentifuse.features.batches import Batch, Dataset, Needs
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.fusion import FUSIONS
 from sentifuse.training.data_parallel import DataParallel
 from sentifuse.training.losses import Criterion
-from tests.synthetic import IMAGE_TAIL, TEXT_TAIL, make_parts, model_config
+from tests import several
+from tests.synthetic import IMAGE, TEXT, encoders, make_parts, model_config, with_arrays
 
 PARTS = make_parts(train=40, val=0, noise=0.8, views=3)
+SEVERAL = several.make_several(train=40, val=0, noise=0.8, views=3).train
+TEXT_STATES = Needs(hidden=frozenset({TEXT}))
 INDEX = np.random.default_rng(0).permutation(40)[:21]
 WEIGHTED = Criterion(torch.tensor([0.5, 1.0, 2.0]), 0.1, torch.tensor([-0.3, -1.2, -2.0]))
 
 
 def classifier(**changes: Any) -> Classifier:
     torch.manual_seed(0)
-    tails = {"text_tail": TEXT_TAIL, "image_tail": IMAGE_TAIL}
-    return Classifier(model_config(**{**tails, **changes})).train()
+    return Classifier(model_config(**{"encoders": encoders(IMAGE, TEXT), **changes})).train()
 
 
 class Backward:
@@ -34,10 +36,10 @@ class Backward:
 
     def __init__(
         self, model: Classifier, threads: int, *, seed: int = 0, views: Any = "mean",
-        precision: Any = "fp32", index: Any = INDEX,
+        precision: Any = "fp32", index: Any = INDEX, data: Dataset = PARTS.train,
     ) -> None:  # fmt: skip
         arguments: Any = {"precision": precision, "threads": threads}
-        with DataParallel(model, PARTS.train, WEIGHTED, views, **arguments) as parallel:
+        with DataParallel(model, data, WEIGHTED, views, **arguments) as parallel:
             self.loss = parallel.backward(index, np.random.default_rng(seed))
         self.gradients = {name: p.grad for name, p in model.named_parameters()}
 
@@ -63,11 +65,25 @@ def test_the_shards_gradients_add_up_to_that_of_the_batch(fusion: str, threads: 
         torch.testing.assert_close(found.gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("trainable", [(), (several.OTHER_TEXT,), several.KEYS], ids=" ".join)
+@pytest.mark.parametrize("fusion", ["concat", "film", "cross_attn"])
+def test_the_shards_of_several_encoders_add_up_too(fusion: str, trainable: tuple[str, ...]) -> None:
+    model = classifier(fusion=fusion, encoders=several.encoders(*trainable))
+    found = Backward(model, 3, data=SEVERAL)
+    model.zero_grad()
+    batch = SEVERAL.batch(INDEX, model.needs, "mean")
+    loss = WEIGHTED(model(batch), SEVERAL.targets[INDEX])
+    loss.backward()
+    assert found.loss == pytest.approx(loss.item(), rel=1e-6)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found.gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_what_plays_no_part_has_no_gradient() -> None:
     model = classifier(input_mode="text_only")
     found = Backward(model, 2)
-    assert found.gradients["image_norm.weight"] is None
-    assert found.gradients["text_norm.weight"] is not None
+    assert found.gradients[f"norms.{IMAGE}.weight"] is None
+    assert found.gradients[f"norms.{TEXT}.weight"] is not None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -156,7 +172,7 @@ def test_gradients_do_not_pile_up_from_batch_to_batch() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-@pytest.mark.parametrize("needs", [Needs(False, True, False), Needs(False, False, False)])
+@pytest.mark.parametrize("needs", [TEXT_STATES, Needs()])
 def test_shards_are_the_batch_in_its_order_and_none_is_empty(needs: Needs, count: int) -> None:
     shards = PARTS.train.shards(INDEX, count, needs)
     assert np.concatenate(shards).tolist() == INDEX.tolist()
@@ -165,7 +181,7 @@ def test_shards_are_the_batch_in_its_order_and_none_is_empty(needs: Needs, count
 
 
 def test_shards_of_frozen_encoders_have_as_many_samples() -> None:
-    sizes = [len(shard) for shard in PARTS.train.shards(INDEX[:20], 4, Needs(False, False, False))]
+    sizes = [len(shard) for shard in PARTS.train.shards(INDEX[:20], 4, Needs())]
     assert sizes == [5, 5, 5, 5]
 
 
@@ -177,10 +193,10 @@ def test_the_largest_shard_padded_is_as_small_as_can_be(lengths: list[int], coun
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     data = replace(
         PARTS.train,
-        features=replace(PARTS.train.features, text_offsets=offsets),
+        features=with_arrays(PARTS.train.features, text={"offsets": offsets}),
         rows=np.arange(len(lengths)),
     )
-    found = data.shards(np.arange(len(lengths)), count, Needs(False, True, False))
+    found = data.shards(np.arange(len(lengths)), count, TEXT_STATES)
 
     def largest(cuts: Sequence[int]) -> int:
         runs = pairwise([0, *cuts, len(lengths)])

@@ -19,7 +19,7 @@ from sentifuse.models.inference import predict
 from sentifuse.training.data_parallel import DataParallel
 from sentifuse.training.loop import HISTORY, Fitted, Hooks, fit
 from sentifuse.training.losses import Criterion
-from tests.synthetic import make_parts, model_config
+from tests.synthetic import IMAGE, TEXT, make_parts, model_config
 
 SCHEDULE = Stage1(
     epochs=8,
@@ -289,13 +289,13 @@ def test_each_of_loss_and_gradient_is_looked_at(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("array", ["image_embeddings", "text_embeddings"])
+@pytest.mark.parametrize("key", [IMAGE, TEXT])
 @pytest.mark.parametrize("validated", [False, True])
 def test_features_that_are_no_numbers_are_named_by_their_guid(
-    validated: bool, array: str, value: float
+    validated: bool, key: str, value: float
 ) -> None:
     parts = make_parts()
-    values = getattr(parts.train.features, array)
+    values = parts.train.features.arrays[key].embeddings
     row = 70 if validated else 7  # 60 are trained on
     values[row].flat[0] = value
     with pytest.raises(UserError, match=f"^guid {row}: the features are NaN or infinite") as caught:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,10 +16,11 @@ from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier
 from sentifuse.training import history
 from sentifuse.training.loop import Hooks
-from sentifuse.training.resume import Resume
+from sentifuse.training.resume import Loop, Resume
 from sentifuse.training.two_stage import train_stage1, train_stage2
-from tests.sentifuse.training.test_two_stage import STAGE1, STAGE2, WEIGHTS
-from tests.synthetic import make_parts
+from tests.sentifuse.training.test_two_stage import STAGE1, STAGE2
+from tests.several import KEYS, OTHER_IMAGE, OTHER_TEXT, WEIGHTS, encoders, make_several
+from tests.synthetic import IMAGE, TEXT, make_parts, model_config
 
 pytestmark = pytest.mark.pipeline
 
@@ -38,7 +40,8 @@ class Stage:
         self.fusion = changes.pop("fusion", "concat")
         self.mode = changes.pop("input_mode", "multimodal")
         self.views = ImageViews(train=changes.pop("views", "draw"), predict="plain")
-        self.parts: Parts = make_parts(
+        make = make_several if changes.pop("several", False) else make_parts
+        self.parts: Parts = make(
             train=48, val=changes.pop("val", 24), noise=noise, views=3, seed=changes.pop("data", 0)
         )
         base: Any = STAGE1 if number == 1 else STAGE2
@@ -100,6 +103,8 @@ CASES: dict[str, dict[str, Any]] = {
     "stage-2-new-head": {"number": 2, "restart_head": True},
     "start-wins": {"number": 2, "lr_head": 10.0, "lr_clip": 10.0, "noise": 0.2},
     "stage-2-threads": {"number": 2, "threads": 3, "encoder_dropout": 0.1},
+    "several": {"number": 1, "several": True},
+    "stage-2-several": {"number": 2, "several": True, "fusion": "cross_attn", "epochs": 4},
     "members": {"number": 2, "members": 3, "epochs": 2},
 }
 
@@ -167,6 +172,7 @@ def test_a_damaged_state_is_ignored(damage: str, tmp_path: Path) -> None:
         {"data": 1},
         {"views": "plain"},
         {"fusion": "gated"},
+        {"several": True},
     ],
     ids=str,
 )
@@ -179,6 +185,39 @@ def test_a_state_is_not_taken_up_by_a_run_that_starts_from_something_else(
     other = Stage(tmp_path / "shared", 1, **change)
     assert other.run() == expected
     assert len(other.kept()) == 1, "the other run's state is still there"
+
+
+@pytest.mark.parametrize("trainable", [(), (OTHER_IMAGE, OTHER_TEXT), KEYS], ids=" ".join)
+@pytest.mark.parametrize("fusion", ["concat", "cross_attn"])
+def test_a_run_starts_from_what_its_model_reads_of_each_encoder_and_from_nothing_else(
+    fusion: str, trainable: tuple[str, ...], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = Classifier(model_config(fusion=fusion, encoders=encoders(*trainable)))
+    tokens = {IMAGE, TEXT} - set(trainable) if fusion == "cross_attn" else set()
+    lengths = ({TEXT, OTHER_TEXT} & set(trainable)) | (tokens & {TEXT})
+    read = {"embeddings": set(KEYS), "tokens": tokens, "hidden": set(trainable), "offsets": lengths}
+
+    def kept(parts: Parts) -> set[Path]:
+        optimizer = torch.optim.AdamW(model.parameters())
+        rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        loop = Loop(model, optimizer, rates, np.random.default_rng(0))
+        recipe = StageRecipe(LOSS, ImageViews("plain", "plain"), STAGE1)
+        Resume(tmp_path).enter(loop, parts, recipe, None).save(loop)
+        return set(tmp_path.iterdir())
+
+    [own] = kept(make_several(6, 3))
+    for name, keys in read.items():
+        for key in KEYS:
+            parts = make_several(6, 3)
+            values = getattr(parts.train.features.arrays[key], name)
+            if values is None:  # images have no offsets
+                continue
+            values[0] += 1
+            found = kept(parts) - {own}
+            assert len(found) == (key in keys), (key, name)
+            for folder in found:
+                shutil.rmtree(folder)
 
 
 def test_where_no_state_can_be_written_training_goes_on(

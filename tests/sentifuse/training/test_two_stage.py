@@ -13,14 +13,16 @@ from torch import Tensor
 from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, Stage1, Stage2, StageRecipe
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Parts
+from sentifuse.features.schema import Meta
 from sentifuse.metrics.scores import headline
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.fusion import FUSIONS
 from sentifuse.models.inference import predict
 from sentifuse.training.loop import Fitted
-from sentifuse.training.two_stage import tail_weights, train_stage1, train_stage2
-from tests.synthetic import IMAGE_TAIL, LABELS, TEXT_TAIL, make_parts
+from sentifuse.training.two_stage import TailWeights, tail_weights, train_stage1, train_stage2
+from tests import several
+from tests.synthetic import IMAGE, IMAGE_TAIL, LABELS, TEXT, TEXT_TAIL, encoders, make_parts
 from tests.synthetic import tail_weights as pretrained
 
 STAGE1 = Stage1(
@@ -55,7 +57,7 @@ STAGE2 = Stage2(
 )
 LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0)
 VIEWS = ImageViews(train="plain", predict="plain")
-WEIGHTS = {"image": pretrained(IMAGE_TAIL), "text": pretrained(TEXT_TAIL)}
+WEIGHTS = {IMAGE: pretrained(IMAGE_TAIL), TEXT: pretrained(TEXT_TAIL)}
 
 
 class Trained(NamedTuple):
@@ -78,9 +80,16 @@ def stage1(
     return Trained(*train_stage1(recipe, parts, seed=seed))
 
 
-def stage2(start: Classifier, parts: Parts, *, seed: int = 0, **schedule: Any) -> Trained:
+def stage2(
+    start: Classifier,
+    parts: Parts,
+    *,
+    seed: int = 0,
+    weights: TailWeights = WEIGHTS,
+    **schedule: Any,
+) -> Trained:
     recipe = StageRecipe(LOSS, VIEWS, replace(STAGE2, **schedule))
-    model, [fitted] = train_stage2(start, WEIGHTS, parts, recipe, seed=seed)
+    model, [fitted] = train_stage2(start, weights, parts, recipe, seed=seed)
     assert isinstance(model, Classifier)
     return Trained(model, fitted)
 
@@ -148,8 +157,8 @@ def test_a_class_without_samples_has_no_prior_to_adjust_by() -> None:
 
 def test_stage_1_keeps_a_model_without_tails() -> None:
     model = stage1(make_parts(), epochs=1).model
-    assert model.image_tail is None
-    assert model.text_tail is None
+    assert len(model.tails) == 0
+    assert all(each.tail is None for each in model.config.encoders)
     assert not model.training
 
 
@@ -179,10 +188,9 @@ def test_zero_epochs_of_stage_2_give_stage_1s_logits_with_the_pretrained_tails()
     second = stage2(first.model, parts, epochs=0)
     assert second.fitted.history == []
     assert second.fitted.val == first.fitted.val
-    assert second.model.image_tail is not None
-    assert second.model.text_tail is not None
-    assert same(second.model.image_tail.state_dict(), WEIGHTS["image"])
-    assert same(second.model.text_tail.state_dict(), WEIGHTS["text"])
+    assert set(second.model.tails) == set(WEIGHTS)
+    for key, tail in second.model.tails.items():
+        assert same(tail.state_dict(), WEIGHTS[key])
     for part in (parts.train, parts.val):
         torch.testing.assert_close(
             predict(second.model, part, "plain"),
@@ -198,7 +206,7 @@ def test_stage_2_trains_head_and_tails_and_leaves_stage_1s_model_alone() -> None
     before = {key: value.clone() for key, value in first.state_dict().items()}
     after = stage2(first, parts).model.state_dict()
     assert same(first.state_dict(), before)
-    start = before | {f"{name}_tail.{k}": v for name in WEIGHTS for k, v in WEIGHTS[name].items()}
+    start = before | {f"tails.{key}.{k}": v for key in WEIGHTS for k, v in WEIGHTS[key].items()}
     assert start.keys() == after.keys()
     assert [key for key in after if torch.equal(after[key], start[key])] == []
 
@@ -227,7 +235,7 @@ def test_zero_epochs_of_stage_2_keep_stage_1s_head_even_without_validation() -> 
     parts = make_parts(val=0)
     first = stage1(parts, epochs=2).model
     second = stage2(first, parts, restart_head=True, epochs=0).model
-    assert torch.equal(second.head[0].weight, first.head[0].weight)
+    assert same(second.head.state_dict(), first.head.state_dict())
 
 
 def test_members_differ_by_their_seed_and_average_their_probabilities() -> None:
@@ -249,9 +257,10 @@ def test_a_rate_of_zero_freezes_the_tails_only() -> None:
     parts = make_parts(val=0)
     first = stage1(parts, epochs=2).model
     trained = stage2(first, parts, lr_clip=0.0).model
-    assert trained.text_tail is not None
-    assert same(trained.text_tail.state_dict(), WEIGHTS["text"])
-    assert not torch.equal(trained.head[0].weight, first.head[0].weight)
+    for key, tail in trained.tails.items():
+        assert same(tail.state_dict(), WEIGHTS[key])
+    name = "head.0.weight"
+    assert not torch.equal(trained.state_dict()[name], first.state_dict()[name])
 
 
 @pytest.mark.parametrize("lr", [1.0, 30.0])
@@ -265,12 +274,95 @@ def test_stage_2_never_ends_worse_on_validation_than_it_began(lr: float) -> None
     assert macro_f1(second.model, parts) == second.fitted.val["macro_f1"]
 
 
-@pytest.mark.parametrize(("mode", "absent"), [("text_only", "image"), ("image_only", "text")])
-def test_stage_2_finetunes_no_encoder_of_an_absent_modality(mode: str, absent: str) -> None:
+@pytest.mark.parametrize(("mode", "present"), [("text_only", TEXT), ("image_only", IMAGE)])
+def test_stage_2_finetunes_no_encoder_of_an_absent_modality(mode: str, present: str) -> None:
     parts = make_parts()
     trained = stage2(stage1(parts, mode=mode, epochs=1).model, parts, epochs=1)
-    tails = {"image": trained.model.image_tail, "text": trained.model.text_tail}
-    assert [name for name, tail in tails.items() if tail is None] == [absent]
+    assert list(trained.model.tails) == [present]
+
+
+def with_tails(parts: Parts, *trainable: str) -> Parts:
+    """The same parts, whose features have the tails of some encoders only."""
+    features = parts.train.features
+    metas = [
+        each if each.key in trainable else replace(each, tail=None)
+        for each in features.meta.encoders
+    ]
+    changed = replace(features, meta=replace(features.meta, encoders=tuple(metas)))
+    data = {name: getattr(parts, name) for name in ("train", "val", "test", "predict")}
+    return replace(parts, **{name: replace(each, features=changed) for name, each in data.items()})
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_fusion_learns_from_several_encoders(fusion: str) -> None:
+    parts = several.make_several(noise=0.05)
+    first = stage1(parts, fusion=fusion, epochs=15)
+    assert first.fitted.val["macro_f1"] > 0.9
+    second = stage2(first.model, parts, weights=several.WEIGHTS)
+    assert second.fitted.val["macro_f1"] >= first.fitted.val["macro_f1"]
+    losses = [row["train_loss"] for row in second.fitted.history]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    "trainable",
+    [
+        (several.OTHER_TEXT,),
+        (IMAGE, several.OTHER_IMAGE),
+        (TEXT, several.OTHER_TEXT),
+        several.KEYS,
+    ],
+    ids=" ".join,
+)
+def test_of_several_encoders_all_with_a_tail_are_trained(trainable: tuple[str, ...]) -> None:
+    parts = with_tails(several.make_several(val=0), *trainable)
+    first = stage1(parts, epochs=2).model
+    start = {key: value.clone() for key, value in first.state_dict().items()}
+    trained = stage2(first, parts, weights=several.WEIGHTS).model
+    assert list(trained.tails) == list(trainable)
+    for key in trainable:
+        start |= {f"tails.{key}.{name}": each for name, each in several.WEIGHTS[key].items()}
+    after = trained.state_dict()
+    assert start.keys() == after.keys()
+    assert [key for key in after if torch.equal(after[key], start[key])] == []
+
+
+def test_zero_epochs_with_several_encoders_give_stage_1s_logits_with_the_pretrained_tails() -> None:
+    parts = several.make_several(views=2)
+    first = stage1(parts, fusion="cross_attn", epochs=3)
+    second = stage2(first.model, parts, weights=several.WEIGHTS, epochs=0)
+    assert list(second.model.tails) == list(several.KEYS)
+    for key, tail in second.model.tails.items():
+        assert same(tail.state_dict(), several.WEIGHTS[key])
+    torch.testing.assert_close(
+        predict(second.model, parts.val, "mean"),
+        predict(first.model, parts.val, "mean"),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "present"),
+    [("text_only", (TEXT, several.OTHER_TEXT)), ("image_only", (IMAGE, several.OTHER_IMAGE))],
+)
+def test_stage_2_finetunes_no_encoder_of_several_of_an_absent_modality(
+    mode: str, present: tuple[str, ...]
+) -> None:
+    parts = several.make_several()
+    start = stage1(parts, mode=mode, epochs=1).model
+    trained = stage2(start, parts, weights=several.WEIGHTS, epochs=1).model
+    assert tuple(trained.tails) == present
+
+
+@pytest.mark.parametrize("key", several.KEYS)
+def test_weights_of_one_of_several_tails_that_are_not_there_are_named_by_its_folder(
+    key: str,
+) -> None:
+    parts = several.make_several(6, 0)
+    weights = {name: each for name, each in several.WEIGHTS.items() if name != key}
+    with pytest.raises(UserError, match=rf"^data/features/{key}/tail\.safetensors: weights: "):
+        stage2(stage1(parts, epochs=0).model, parts, weights=weights)
 
 
 def test_encoder_dropout_acts_in_stage_2() -> None:
@@ -283,15 +375,19 @@ def test_encoder_dropout_acts_in_stage_2() -> None:
     assert losses[0] != losses[1]
 
 
-def test_weights_of_the_tails_are_read_for_the_modalities_that_have_one(tmp_path: Any) -> None:
+def test_weights_of_the_tails_are_read_for_the_encoders_that_have_one(tmp_path: Path) -> None:
     import safetensors.torch
 
-    safetensors.torch.save_file(WEIGHTS["text"], tmp_path / "text_tail.safetensors")
-    meta = replace(make_parts(3, 0).train.features.meta, image_tail=None)
-    weights = tail_weights(tmp_path, meta)
-    assert weights["image"] is None
-    assert weights["text"] is not None
-    assert same(weights["text"], WEIGHTS["text"])
+    trainable = (several.OTHER_IMAGE, TEXT, several.OTHER_TEXT)
+    for key in trainable:
+        (tmp_path / key).mkdir()
+        safetensors.torch.save_file(several.WEIGHTS[key], tmp_path / key / "tail.safetensors")
+    for metas in (encoders(TEXT), several.encoders(*trainable)):
+        weights = tail_weights(tmp_path, Meta(1, metas))
+        assert list(weights) == [each.key for each in metas if each.tail is not None]
+        for key, own in weights.items():
+            assert same(own, several.WEIGHTS[key])
+    assert tail_weights(tmp_path, Meta(1, encoders())) == {}
 
 
 @pytest.mark.parametrize(
@@ -306,27 +402,28 @@ def test_weights_of_the_tails_are_read_for_the_modalities_that_have_one(tmp_path
         ),
     ],
 )
-@pytest.mark.parametrize("modality", ["image", "text"])
+@pytest.mark.parametrize("key", [IMAGE, TEXT])
 @pytest.mark.parametrize("restart_head", [False, True])
 def test_weights_of_a_tail_that_are_not_there_are_not_drawn(
-    restart_head: bool, modality: str, change: Callable[[dict[str, Tensor]], object], told: str
+    restart_head: bool, key: str, change: Callable[[dict[str, Tensor]], object], told: str
 ) -> None:
     parts = make_parts()
     weights = {name: dict(each) for name, each in WEIGHTS.items()}
-    change(weights[modality])
+    change(weights[key])
     recipe = StageRecipe(LOSS, VIEWS, replace(STAGE2, epochs=1, restart_head=restart_head))
     start = stage1(parts, epochs=0).model
     with pytest.raises(UserError) as caught:
         train_stage2(start, weights, parts, recipe, seed=0)
     message = (
-        f"data/features/{modality}_tail.safetensors: weights: {told}: run `dvc repro preprocess`"
+        f"data/features/{key}/tail.safetensors: weights: {told}: run `dvc repro preprocess` again"
     )
     assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize("raw", [None, b"", b"no weights"])
 def test_a_file_of_weights_that_cannot_be_read_is_named(raw: bytes | None, tmp_path: Path) -> None:
-    path = tmp_path / "image_tail.safetensors"
+    path = tmp_path / IMAGE / "tail.safetensors"
+    path.parent.mkdir()
     if raw is not None:
         path.write_bytes(raw)
     with pytest.raises(UserError, match=f"^{path}: (no such file|damaged)"):

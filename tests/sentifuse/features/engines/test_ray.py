@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import pytest
 from PIL import Image
 
 from sentifuse.cli import predict
+from sentifuse.config.backbone import Modality
 from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
 from sentifuse.errors import UserError
 from sentifuse.features import encoding_record
-from sentifuse.features.encoding import Item, Modality, Setting, item_key
+from sentifuse.features.encoding import EncoderRecord, Item, Setting, item_key
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.engines import cluster as engine_cluster
 from sentifuse.features.engines import local
@@ -28,6 +30,7 @@ from sentifuse.features.store.space import Space
 from sentifuse.runtime.files import sha256
 from sentifuse.runtime.numerics import Numerics
 from tests.bundles import make_bundle
+from tests.sentifuse.features.test_encoding import record_of
 from tests.toy_work import Toy
 from tools.clip_folder import make_clip_folder
 
@@ -40,7 +43,8 @@ from sentifuse.features.engines import ray
 
 pytestmark = pytest.mark.cluster
 
-SETTING = Setting(1, 1, True, "float16", 4, 4, ViewSpec(scale_min=0.5, flip=True, jitter=0.1))
+VIEWS = ViewSpec(scale_min=0.5, flip=True, jitter=0.1)
+SETTING = Setting("float16", 4, 4, VIEWS, "cpu", "native")
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +63,14 @@ def cluster(nodes: Nodes) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip_folder(tmp_path_factory.mktemp("clip"))
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[Modality, EncoderRecord]:
+    """Both encoders of a tiny CLIP, with tokens and hidden states."""
+    name = str(make_clip_folder(tmp_path_factory.mktemp("clip")))
+    modalities: tuple[Modality, Modality] = ("image", "text")
+    return {
+        modality: record_of(registry.load(name, modality), modality, name=name, split=1)
+        for modality in modalities
+    }
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +100,9 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def expected(
-    backbone: Path, items: dict[Modality, list[Item]], tmp_path_factory: pytest.TempPathFactory
+    records: dict[Modality, EncoderRecord],
+    items: dict[Modality, list[Item]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[Modality, dict[str, bytes]]:
     """What the local engine writes, with the same size of shards."""
     store = tmp_path_factory.mktemp("expected")
@@ -99,19 +111,15 @@ def expected(
         patch.setitem(local.SHARD_SIZE, "image", 6)
         patch.setitem(local.SHARD_SIZE, "text", 16)
         for modality in items:
-            space = space_of(store, modality, backbone)
-            local.encode(record_of(backbone), modality, items[modality], space)
+            space = space_of(store, records[modality])
+            local.encode(records[modality], SETTING, items[modality], space)
             out[modality] = files(space)
     return out
 
 
-def record_of(backbone: Path) -> EncodingRecord:
-    loaded = registry.load(str(backbone), None)
-    return encoding_record.of(loaded, str(backbone), None, SETTING, views=2)
-
-
-def space_of(store: Path, modality: Modality, backbone: Path) -> Space:
-    return Space(store, record_of(backbone).space(modality).name)
+def space_of(store: Path, record: EncoderRecord) -> Space:
+    described = EncodingRecord((record,), 2, SETTING, encoding_record.versions())
+    return Space(store, described.space(record).name)
 
 
 def files(space: Space) -> dict[str, bytes]:
@@ -129,37 +137,39 @@ def workers() -> list[psutil.Process]:
 
 def test_the_shards_are_those_of_the_local_engine_and_a_second_run_encodes_nothing(
     cluster: Cluster,
-    backbone: Path,
+    records: dict[Modality, EncoderRecord],
     items: dict[Modality, list[Item]],
     expected: dict[Modality, dict[str, bytes]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for modality in items:
-        space = space_of(tmp_path, modality, backbone)
-        ray.encode(cluster, record_of(backbone), modality, items[modality], space)
+        space = space_of(tmp_path, records[modality])
+        ray.encode(cluster, records[modality], SETTING, items[modality], space)
         assert files(space) == expected[modality]
     told = capsys.readouterr()
     # A bar is drawn over itself, and its line ends when the work does.
     bars = [line.split("\r")[-1] for line in told.err.split("\n") if line]
-    assert [bar.split("|")[0] for bar in bars] == ["encode images: 100%", "encode texts: 100%"]
+    name = records["text"].name
+    shown = [f"encode images: {name}: 100%", f"encode texts: {name}: 100%"]
+    assert [bar.split("|")[0] for bar in bars] == shown
     assert ["200/200" in bars[0], "40/40" in bars[1]] == [True, True]
     # Nothing to do needs no cluster.
     with Cluster("127.0.0.1:1") as nobody:
         for modality in items:
-            space = space_of(tmp_path, modality, backbone)
-            ray.encode(nobody, record_of(backbone), modality, items[modality], space)
+            space = space_of(tmp_path, records[modality])
+            ray.encode(nobody, records[modality], SETTING, items[modality], space)
     assert capsys.readouterr().err == ""
 
 
 def test_a_worker_that_is_killed_in_the_middle_changes_no_byte(
     cluster: Cluster,
-    backbone: Path,
+    records: dict[Modality, EncoderRecord],
     items: dict[Modality, list[Item]],
     expected: dict[Modality, dict[str, bytes]],
     tmp_path: Path,
 ) -> None:
-    space = space_of(tmp_path, "image", backbone)
+    space = space_of(tmp_path, records["image"])
     done_by_then: list[int] = []
 
     def kill() -> None:
@@ -172,7 +182,7 @@ def test_a_worker_that_is_killed_in_the_middle_changes_no_byte(
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    ray.encode(cluster, record_of(backbone), "image", items["image"], space)
+    ray.encode(cluster, records["image"], SETTING, items["image"], space)
     killer.join(timeout=5)
     assert done_by_then[0] < len(expected["image"])
     left = {name: raw for name, raw in files(space).items() if not name.endswith(".part")}
@@ -180,20 +190,35 @@ def test_a_worker_that_is_killed_in_the_middle_changes_no_byte(
 
 
 def test_a_file_that_a_node_does_not_see_and_a_node_that_encodes_otherwise_are_named(
-    cluster: Cluster, backbone: Path, items: dict[Modality, list[Item]], tmp_path: Path
+    cluster: Cluster,
+    records: dict[Modality, EncoderRecord],
+    items: dict[Modality, list[Item]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    space = space_of(tmp_path, "text", backbone)
+    record = records["text"]
     lost = Item("0" * 64, str(tmp_path / "lost.txt"), 0)
     with pytest.raises(UserError, match=r"node [\d.]+: .*lost\.txt: No such file .* must mount"):
-        ray.encode(cluster, record_of(backbone), "text", [lost], space)
-    other = Space(tmp_path, "text-of-other-libraries")
-    with pytest.raises(UserError, match=r"would encode otherwise than this machine.*torch"):
-        ray.encode(cluster, record_of(backbone), "text", items["text"][:1], other)
-    assert not other.folder.exists()
+        ray.encode(cluster, record, SETTING, [lost], space_of(tmp_path, record))
+    other = Space(tmp_path, "text-of-others")
+
+    def refused(record: EncoderRecord) -> None:
+        with pytest.raises(UserError) as caught:
+            ray.encode(cluster, record, SETTING, items["text"][:1], other)
+        message = str(caught.value)
+        assert "would encode otherwise than this machine: {'torch': " in message
+        assert message.endswith(f"let all read {record.name!r} from one place")
+        assert not other.folder.exists()
+
+    refused(replace(record, fingerprint="0" * 64))
+    refused(replace(record, version=99))
+    here = encoding_record.versions() | {"torch": "0.0"}
+    monkeypatch.setattr(encoding_record, "versions", lambda *_: here)
+    refused(record)
 
 
 def test_a_shard_that_is_not_here_is_named(
-    backbone: Path, items: dict[Modality, list[Item]], tmp_path: Path
+    records: dict[Modality, EncoderRecord], items: dict[Modality, list[Item]], tmp_path: Path
 ) -> None:
     class Elsewhere(Cluster):
         def cores(self) -> int:
@@ -202,9 +227,9 @@ def test_a_shard_that_is_not_here_is_named(
         def run(self, *arguments: object) -> Iterator[tuple[int, str]]:
             yield 0, '["a.safetensors", 1]'
 
-    space = space_of(tmp_path, "text", backbone)
+    space = space_of(tmp_path, records["text"])
     with pytest.raises(UserError, match="the store must be on a file system that all nodes mount"):
-        ray.encode(Elsewhere(None), record_of(backbone), "text", items["text"], space)
+        ray.encode(Elsewhere(None), records["text"], SETTING, items["text"], space)
 
 
 def test_a_task_is_done_again_when_it_loses_its_process_and_given_up_when_it_kills_them_all(
@@ -273,12 +298,10 @@ def test_a_process_takes_a_core_or_a_part_of_a_gpu(
 
 
 @pytest.mark.parametrize("numerics", ["portable", "native"])
-def test_the_nodes_choose_device_and_precision(
-    numerics: Numerics, cluster: Cluster, backbone: Path
-) -> None:
-    here = local.place("auto", str(backbone), numerics)
-    assert ray.place(cluster, "auto", str(backbone), numerics) == here
-    assert ray.place(Cluster(None), "auto", str(backbone), numerics) == here
+def test_the_nodes_choose_device_and_precision(numerics: Numerics, cluster: Cluster) -> None:
+    here = local.place("auto", numerics)
+    assert ray.place(cluster, "auto", numerics) == here
+    assert ray.place(Cluster(None), "auto", numerics) == here
 
 
 def test_no_cluster_at_the_address_is_told_in_seconds(tmp_path: Path) -> None:

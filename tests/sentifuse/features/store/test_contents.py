@@ -34,7 +34,7 @@ def make(root: Path, name: str, shards: int = 1, days_ago: float = 0.0) -> Space
     space = Space(root, name)
     for shard in range(shards):
         space.append({f"{shard}.{index}": row(shard) for index in range(2)})
-    space.touch(SpaceRecord("image", "clip", None, PARTS))
+    space.touch(SpaceRecord("image", "clip", PARTS))
     used = time.time() - days_ago * DAY
     os.utime(space.folder / store.RECORD, (used, used))
     return space

@@ -9,7 +9,7 @@ from sentifuse.features.key_table import KeyTable
 from sentifuse.features.store import space as store
 from sentifuse.features.store.space import EncodedRow, Space, SpaceRecord, default_root
 
-RECORD = SpaceRecord("image", "some/clip", None, {"split": 2, "views": {"flip": True}})
+RECORD = SpaceRecord("image", "some/clip", {"split": 2, "views": {"flip": True}})
 
 
 def row(value: int, length: int = 2) -> EncodedRow:
@@ -202,14 +202,19 @@ def test_each_use_is_noted(space: Space) -> None:
     assert path.stat().st_mtime > 1
 
 
-def test_the_last_name_of_a_backbone_is_kept(space: Space) -> None:
+def test_the_last_name_of_an_encoder_is_kept(space: Space) -> None:
     space.touch(RECORD)
-    other = replace(RECORD, backbone="a/copy", revision="main")
+    other = replace(RECORD, encoder="a/copy@main")
+    assert other.name == RECORD.name
     space.touch(other)
     assert space.record() == other
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"modality": "image"}', b"\xff"])
+# A record of the time when a space had a backbone, and other files that are none.
+OLD = b'{"modality": "image", "backbone": "some/clip", "revision": null, "parts": {}}'
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'{"modality": "image"}', b"\xff", OLD])
 def test_what_is_no_record_is_none_and_is_written_anew(space: Space, raw: bytes) -> None:
     assert space.record() is None
     space.folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Tests of CLIP folders as people have them: each loads, or is refused in one line with file and key."""
+"""Tests of folders as people have them: each loads, or is refused in one line with file and key."""
 
 import json
 import shutil
@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
+from sentifuse.config.backbone import MODALITIES
 from sentifuse.encoders import registry
-from sentifuse.encoders.clip_folder import PREPROCESSOR, PROCESSOR
+from sentifuse.encoders.image_processor import PREPROCESSOR, PROCESSOR
 from sentifuse.errors import UserError
 from tools.clip_folder import edit_config, make_clip_folder
 
@@ -33,17 +34,23 @@ def folder(base: Path, tmp_path: Path) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    return registry.load(str(folder), None).fingerprint
+    image, text = (registry.load(str(folder), modality) for modality in MODALITIES)
+    return f"{image.fingerprint} {text.fingerprint}"
 
 
 def refusal(folder: Path) -> str:
-    """What follows the name of the model in the one line that refuses it."""
-    with pytest.raises(UserError) as caught:
-        registry.load(str(folder), None)
-    start, message = f"backbone.name: {str(folder)!r}: ", str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(start)
-    return message.removeprefix(start)
+    """What follows the name of the model in the line that refuses it, for images, for texts or both."""
+    messages = []
+    for modality in MODALITIES:
+        try:
+            registry.load(str(folder), modality)
+        except UserError as error:
+            start, message = f"backbone.{modality}: {str(folder)!r}: ", str(error)
+            assert "\n" not in message
+            assert message.startswith(start)
+            messages.append(message.removeprefix(start))
+    assert messages
+    return " | ".join(messages)
 
 
 def edit(folder: Path, file: str, change: Callable[[dict[str, Any]], object]) -> None:
@@ -86,7 +93,7 @@ LAST = "vision_model.encoder.layers.2."
         ),
         (
             lambda key, value: {key: value[:, :-1].contiguous() if "projection" in key else value},
-            "2 of another shape, the first 'text_projection.weight' with the shape (16, 31), expected "
+            "1 of another shape, the first 'text_projection.weight' with the shape (16, 31), expected "
             "(16, 32)",
         ),
         (lambda key, value: {f"{key[::-1]}": value}, "fetch the folder again"),
@@ -171,32 +178,21 @@ def test_weights_in_a_bin_file_load(base: Path, folder: Path) -> None:
     assert fingerprint(folder) == fingerprint(base)
 
 
-SIDE = {"height": 32, "width": 32}
-
-
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"size": SIDE}, "size: {'height': 32, 'width': 32}: expected {'shortest_edge': n}"),
         ({"size": "32"}, "size: '32': expected {'shortest_edge': n}"),
         ({"size": {"shortest_edge": 0}}, "size: {'shortest_edge': 0}: expected"),
-        ({"size": ...}, "no key 'size': expected {'shortest_edge': n}"),
         ({"size": 31}, "size: 31: expected 32 (crop_size) or more"),
-        ({"crop_size": ...}, "no key 'crop_size': expected {'height': n, 'width': n}"),
         ({"crop_size": {"height": 32, "width": 16}}, "expected {'height': n, 'width': n}, a square"),
         ({"crop_size": {"shortest_edge": 32}}, "expected {'height': n, 'width': n}, a square"),
         ({"size": 64, "crop_size": 64}, "crop_size: 64: expected 32, the side of the images"),
-        ({"image_mean": ...}, "no key 'image_mean': expected a number for each of red, green"),
         ({"image_mean": [0.5, 0.5]}, "image_mean: [0.5, 0.5]: expected a number for each"),
         ({"image_mean": [0.5, "0.5", 0.5]}, "image_mean: [0.5, '0.5', 0.5]: expected"),
         ({"image_mean": [0.5, float("nan"), 0.5]}, "image_mean: [0.5, nan, 0.5]: expected"),
-        ({"image_std": None}, "image_std: None: expected a number for each"),
         ({"image_std": [0.5, 0, 0.5]}, "image_std: [0.5, 0, 0.5]: expected a number for each of red, "
                                        "green and blue, above 0"),
-        ({"do_center_crop": False}, "do_center_crop: False: expected true"),
-        ({"do_normalize": False}, "do_normalize: False: expected true"),
         ({"do_rescale": 0}, "do_rescale: 0: expected true"),
-        ({"resample": 2}, "resample: 2: expected 3 (bicubic)"),
         ({"rescale_factor": 1}, "rescale_factor: 1: expected 1/255"),
         ({"rescale_factor": "1/255"}, "rescale_factor: '1/255': expected 1/255"),
     ],
@@ -278,9 +274,9 @@ def test_a_file_that_cannot_be_used_is_named(change: Change, told: str, folder: 
         ("vision_config", "num_hidden_layers", 2, "16 unexpected, the first 'vision_model.encoder.l"),
         ("vision_config", "num_hidden_layers", 4, "16 missing, the first 'vision_model.encoder.l"),
         ("vision_config", "image_size", 64, "crop_size: {'height': 32, 'width': 32}: expected 64"),
-        ("vision_config", "num_channels", 1, "vision_config.num_channels: 1: expected 3"),
+        ("vision_config", "num_channels", 1, "config.json: num_channels: 1: expected 3"),
         ("text_config", "max_position_embeddings", 60, "1 of another shape"),
-        ("text_config", "vocab_size", 400, "1 of another shape"),
+        ("text_config", "vocab_size", 400, "a token has the number 522, but the weights know 400"),
     ],
 )  # fmt: skip
 def test_a_config_that_does_not_fit_the_weights_is_refused(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sentifuse.models.dropout import Dropout, drawing_from
+from sentifuse.runtime.dropout import Dropout, drawing_from
 
 
 def dropped(p: float, x: Tensor, seed: int = 0) -> Tensor:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from sentifuse.encoders import tails
+from sentifuse.encoders.transformer import ACTIVATIONS
 from sentifuse.errors import UserError
-from sentifuse.models import tails
 
 HEADS = {"causal": (True, "last"), "class token": (False, "first"), "mean": (False, "mean")}
 MASK = torch.arange(6) < torch.tensor([2, 6, 4])[:, None]
@@ -47,7 +48,7 @@ def test_the_embedding_is_the_same_with_and_without_tokens(
     same, tokens = tail(hidden(), mask, need_tokens=True)
     assert nothing is None
     assert tokens.shape == (3, 6, 8)
-    assert embedding.shape == (3, tail.embedding_dim)
+    assert embedding.shape == (3, 8 if kind == "mean" else 5)
     torch.testing.assert_close(embedding, same, rtol=1e-5, atol=1e-6)
 
 
@@ -120,12 +121,12 @@ def test_an_unknown_activation_is_refused_with_those_that_are_known() -> None:
         tails.build(config("causal", activation="swiglu"))
 
 
-@pytest.mark.parametrize("name", tails.ACTIVATIONS)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_are_those_of_transformers(name: str) -> None:
     from transformers.activations import ACT2FN
 
     x = torch.linspace(-4, 4, 33)
-    torch.testing.assert_close(tails.ACTIVATIONS[name](x), ACT2FN[name](x))
+    torch.testing.assert_close(ACTIVATIONS[name](x), ACT2FN[name](x))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(
 
 
 def test_batch_norms_keep_the_statistics_of_pre_training() -> None:
-    tail = tails.build({"kind": "efficientnet-lite0", "layers": 1})
+    tail = tails.build({"kind": "efficientnet", "variant": "efficientnet-lite0", "layers": 1})
     before = {key: value.clone() for key, value in tail.state_dict().items()}
     maps = torch.randn(2, 49, 192)
     outputs = []
@@ -167,13 +168,15 @@ def test_batch_norms_keep_the_statistics_of_pre_training() -> None:
 
 
 def test_a_convolutional_tail_gives_its_last_map_as_tokens() -> None:
-    tail = tails.build({"kind": "efficientnet-lite0", "layers": 1}).eval()
+    tail = tails.build(
+        {"kind": "efficientnet", "variant": "efficientnet-lite0", "layers": 1}
+    ).eval()
     maps = torch.randn(2, 49, 192)
     embedding, tokens = tail(maps, None, need_tokens=True)
     same, nothing = tail(maps, None, need_tokens=False)
     assert nothing is None
     assert tokens.shape == (2, 49, 320)
-    assert embedding.shape == (2, tail.embedding_dim)
+    assert embedding.shape == (2, 1280)
     assert torch.equal(embedding, same)
 
 

@@ -1,0 +1,84 @@
+"""Any other model of `transformers`, whole: it encodes, and cannot be finetuned here."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sentifuse.data.images import ImageSpec
+from sentifuse.encoders.families import FINETUNED
+from sentifuse.encoders.interface import Encoded, TailSpec, fingerprint
+from sentifuse.encoders.tokenizing import Tokenizer
+from sentifuse.encoders.transformer import pool
+from sentifuse.errors import UserError
+
+# A model and a batch -> its embedding (B, D) and its states (B, T or P, H).
+Forward = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
+
+
+class FrozenEncoder:
+    """A model without layers to finetune, in float32."""
+
+    layers = 0
+    lowers = False
+    joint = False
+
+    def __init__(self, model: Any, forward: Forward, described: str, device: str) -> None:
+        """Takes a model, how it is applied, and what its output depends on besides the weights."""
+        self._model, self._forward, self._kind = model.to(device), forward, model.config.model_type
+        self.device = device
+        self.fingerprint = fingerprint(
+            f"{described} {model.config.to_json_string()}", model.state_dict()
+        )
+
+    @torch.inference_mode()
+    def encode(self, inputs: Tensor, split: int, tokens: bool) -> Encoded:
+        """Pixels (B, 3, S, S) or token ids (B, T) without padding -> embedding and tokens."""
+        embedding, states = self._forward(self._model, inputs)
+        return Encoded(embedding, states if tokens else None, None)
+
+    def tail(self, split: int) -> TailSpec:
+        """Raises a UserError: there is none."""
+        raise UserError(
+            f"a model of type {self._kind!r} cannot be finetuned here: expected one of {FINETUNED}"
+        )
+
+    def _probe(self, inputs: Tensor) -> None:
+        found = self.encode(inputs.to(self.device), 0, tokens=True)
+        assert found.tokens is not None
+        self.embedding_dim, self.token_dim = found.embedding.shape[-1], found.tokens.shape[-1]
+
+
+class FrozenImageEncoder(FrozenEncoder):
+    """Images -> what the model pools, or the mean over its states where it does not pool."""
+
+    def __init__(self, model: Any, spec: ImageSpec, device: str) -> None:
+        """Takes a model of `AutoModel` that reads pixels."""
+        super().__init__(model, _see, f"image {spec}", device)
+        self.spec = spec
+        self._probe(torch.zeros(1, 3, spec.crop, spec.crop))
+
+
+class FrozenTextEncoder(FrozenEncoder):
+    """Texts -> the states of the last layer, pooled as the model's folder says, else their mean."""
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, how: str, device: str) -> None:
+        """Takes a model of `AutoModel` that reads token ids; `how` is one of `transformer.POOLS`."""
+
+        def read(model: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+            states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+            return pool(states, None, how), states
+
+        super().__init__(model, read, f"text {how} {tokenizer.description}", device)
+        self.spec, self.max_tokens, self.tokenize = tokenizer.spec, tokenizer.max_tokens, tokenizer
+        self._probe(torch.tensor(tokenizer(["a"])))
+
+
+def _see(model: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    out = model(pixel_values=pixels)
+    states = out.last_hidden_state
+    if states.dim() == 4:  # a map (B, H, rows, columns)
+        states = states.flatten(2).transpose(1, 2)
+    pooled = getattr(out, "pooler_output", None)
+    return states.mean(dim=1) if pooled is None else pooled.flatten(1), states
