@@ -74,6 +74,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "bert": ("BertConfig", _TEXT, "BertModel"),
     "roberta": ("RobertaConfig", _TEXT, "RobertaModel"),
     "xlm-roberta": ("XLMRobertaConfig", _TEXT, "XLMRobertaModel"),
+    "camembert": ("CamembertConfig", _TEXT, "CamembertModel"),
     "mpnet": ("MPNetConfig", {**_TEXT, "relative_attention_num_buckets": 32}, "MPNetModel"),
     "distilbert": (
         "DistilBertConfig",
@@ -108,8 +109,8 @@ READS_IMAGES: tuple[str, ...] = (
     "siglip", "siglip2", "vit", "deit", "dinov2", "dinov2-giant", "dinov2-registers", "convnext", "resnet"
 )  # fmt: skip
 READS_TEXTS: tuple[str, ...] = (
-    "albert", "bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "electra", "deberta-v2", "siglip",
-    "siglip2",
+    "albert", "bert", "roberta", "xlm-roberta", "camembert", "mpnet", "distilbert", "electra", "deberta-v2",
+    "siglip", "siglip2",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ large as the terms that cancel in it are larger than itself, and no one toleranc
 Which parameter of a tail is which one of the whole model is found by their values, all of which differ.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ from torch.nn import functional as F
 
 from sentifuse.config.backbone import Modality
 from sentifuse.encoders import registry
+from sentifuse.encoders.families import FAMILIES
 from sentifuse.encoders.interface import AnyEncoder, TailSpec
 from sentifuse.features.batches import Batch, States
 from sentifuse.features.schema import EncoderMeta
 from sentifuse.models.classifier import Classifier, ModelConfig
+from tests.places import ROOT
 from tools.clip_folder import make_clip_folder
 from tools.encoder_folders import make_encoder_folder
 
@@ -105,6 +108,7 @@ TEXT = {
     "bert": Case("bert", "BertModel", "encoder.layer", mean_text),
     "roberta": Case("roberta", "RobertaModel", "encoder.layer", mean_text),
     "xlm-roberta": Case("xlm-roberta", "XLMRobertaModel", "encoder.layer", mean_text),
+    "camembert": Case("camembert", "CamembertModel", "encoder.layer", mean_text),
     "mpnet": Case("mpnet", "MPNetModel", "encoder.layer", mean_text),
     "distilbert": Case("distilbert", "DistilBertModel", "transformer.layer", mean_text),
     "electra": Case("electra", "ElectraModel", "encoder.layer", mean_text),
@@ -304,3 +308,47 @@ def test_an_image_family(family: str, split: int, folder_of: Callable[[Case], Pa
     F.cross_entropy(logits, TARGETS).backward()
     torch.testing.assert_close(logits, expected, rtol=1e-11, atol=1e-12)
     assert_same_gradients(model.tails["image_a"], whole)
+
+
+def test_every_family_is_in_the_tables_above_and_in_the_docs() -> None:
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    # `model_type` of a half that was saved alone, or as the config of a tiny model says it.
+    halves: tuple[str, ...] = (
+        "clip_text_model",
+        "clip_vision_model",
+        "siglip_text_model",
+        "siglip_vision_model",
+    )
+    halves += ("siglip2_text_model", "siglip2_vision_model")
+    for kinds, cases in ((FAMILIES["image"], IMAGE), (FAMILIES["text"], TEXT)):
+        for kind in kinds:
+            assert f"`{kind}`" in text
+            assert kind in halves or kind.replace("_with_", "-") in cases, kind
+
+
+@pytest.mark.parametrize(
+    ("family", "half", "modality"),
+    [
+        ("clip", "CLIPTextModelWithProjection", "text"),
+        ("clip", "CLIPVisionModelWithProjection", "image"),
+        ("siglip", "SiglipTextModel", "text"),
+        ("siglip", "SiglipVisionModel", "image"),
+        ("siglip2", "Siglip2TextModel", "text"),
+        ("siglip2", "Siglip2VisionModel", "image"),
+    ],
+)
+def test_half_of_a_model_that_was_saved_alone_is_the_same_encoder(
+    family: str, half: str, modality: Modality, folder_of: Callable[[Case], Path], tmp_path: Path
+) -> None:
+    whole = folder_of((TEXT if modality == "text" else IMAGE)[family])
+    folder = shutil.copytree(whole, tmp_path / "half")
+    for file in ("model.safetensors", "config.json"):
+        (folder / file).unlink()
+    getattr(transformers, half).from_pretrained(whole).save_pretrained(folder)
+    given: Any = torch.tensor([[0, 5, 6, 2] + [1] * 8]) if modality == "text" else None
+    both: list[Any] = [registry.load(str(each), modality) for each in (whole, folder)]
+    if given is None:
+        side = both[0].spec.crop
+        given = torch.linspace(-1, 1, 3 * side * side).reshape(1, 3, side, side)
+    found, expected = (each.encode(given, 1, tokens=False).embedding for each in both)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
