@@ -38,7 +38,9 @@ def row(modality: Modality, name: str) -> str:
         given = torch.tensor([ids[:_TOKENS]] * size)
     split = min(3, encoder.layers)
     rate = size / _seconds(lambda: encoder.encode(given, split, tokens=True))
-    parts = [part for part in vars(encoder).values() if isinstance(part, torch.nn.Module)]
+    # Those in float32; what encodes may be a copy.
+    held = (vars(encoder).get(name) for name in ("_exact_stem", "_exact", "_model"))
+    parts = [part for part in held if isinstance(part, torch.nn.Module)]
     weights = {id(value): value.numel() for part in parts for value in part.parameters()}
     millions = sum(weights.values()) / 1e6
     cells = [
