@@ -26,10 +26,10 @@ from benchmarks.measurement import Measurement, side_by_side, times_as_fast
 from sentifuse.config.backbone import Modality
 from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
-from sentifuse.features import fidelity, preprocessing
+from sentifuse.features import fidelity, selection
 from sentifuse.features.encoding import EncoderRecord, Item, Setting, encode_shard
 from sentifuse.features.engines import local
-from sentifuse.features.preprocessing import Wanted
+from sentifuse.features.selection import Wanted
 from sentifuse.features.store.space import Space
 from sentifuse.runtime import precision
 from tools.clip_folder import make_clip_folder
@@ -63,8 +63,8 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     others = ["fp32"] if low == "fp32" else [low, "fp32"]
     name = str(folder)
     wanted = [Wanted("image", [name], [0]), Wanted("text", [name], [0])]
-    encoders = preprocessing.load(wanted, None)
-    image, text = preprocessing.records(encoders, wanted, tokens=False, precision=low)
+    encoders = selection.load(wanted, None)
+    image, text = selection.records(encoders, wanted, tokens=False, precision=low)
     cores = len(os.sched_getaffinity(0))
     with local.start(image, setting, cores) as pool:
         images = _seconds_a_sample(

@@ -21,11 +21,11 @@ from PIL import Image
 from benchmarks.measurement import Measurement
 from sentifuse.data.images import ViewSpec
 from sentifuse.errors import UserError
-from sentifuse.features import preprocessing
+from sentifuse.features import selection
 from sentifuse.features.encoding import Item, Setting
 from sentifuse.features.engines import local
 from sentifuse.features.engines import registry as engines
-from sentifuse.features.preprocessing import Wanted
+from sentifuse.features.selection import Wanted
 from sentifuse.features.store.space import Space
 from sentifuse.runtime.files import read_json, sha256, write_json
 from tools.clip_folder import make_clip_folder
@@ -56,8 +56,8 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     # Smaller shards than a run's: more of them in little time, and more of what a task costs Ray.
     local.SHARD_SIZE["image"] = 4 if short else 64
     wanted = [Wanted("image", [str(backbone)], [0])]
-    encoders = preprocessing.load(wanted, None)
-    [record] = preprocessing.records(encoders, wanted, tokens=False, precision="fp32")
+    encoders = selection.load(wanted, None)
+    [record] = selection.records(encoders, wanted, tokens=False, precision="fp32")
     runs: dict[str, list[_Run]] = {"local": [], "ray": []}
     shards: dict[str, list[str]] = {}
     for number in range(1 if short else 3):

@@ -21,7 +21,8 @@ from benchmarks.measurement import Measurement, side_by_side, times_as_fast
 from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, Stage1, Stage2, StageRecipe
 from sentifuse.encoders import registry
 from sentifuse.encoders.interface import AnyEncoder
-from sentifuse.features.batches import Dataset, Parts, States
+from sentifuse.features.batches import Dataset, States
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Arrays, EncoderMeta, Features, Meta
 from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.runtime import precision

@@ -46,14 +46,15 @@ def main(p: Params) -> None:
     from sentifuse.data import splits
     from sentifuse.evaluation import baselines, plots
     from sentifuse.evaluation import evaluate as evaluation
-    from sentifuse.features import batches, schema
+    from sentifuse.features import schema
+    from sentifuse.features.parts import load_parts
     from sentifuse.metrics import scores
     from sentifuse.models import checkpoint
     from sentifuse.runtime import files
 
     loaded = checkpoint.load(MODEL)
     labels = loaded.model.config.labels
-    parts = batches.load_parts(schema.read(FEATURES), splits.read(SPLITS), labels)
+    parts = load_parts(schema.read(FEATURES), splits.read(SPLITS), labels)
     scale = evaluation.Scale(p.interval, p.evaluate.bins, p.seed)
     others = baselines.read(BASELINES, len(parts.test))
     found = evaluation.evaluate(loaded, parts, others, scale)

@@ -81,7 +81,7 @@ def main(p: Params) -> None:
     """Encodes what the store lacks and assembles `data/features/`."""
     from sentifuse.data import manifest
     from sentifuse.data.images import ViewSpec
-    from sentifuse.features import encoding_record, preprocessing, prompts
+    from sentifuse.features import encoding_record, preprocessing, prompts, selection
     from sentifuse.features.encoding import Setting
     from sentifuse.features.engines import registry
     from sentifuse.features.store.space import default_root
@@ -100,10 +100,10 @@ def main(p: Params) -> None:
             # A GPU has no such instructions.
             numerics=p.numerics if device == "cpu" else "native",
         )
-        wanted = preprocessing.wanted(own, p.unfreeze_vision_layers, p.unfreeze_text_layers)
-        encoders = preprocessing.load(wanted, own.fingerprint)
+        wanted = selection.wanted(own, p.unfreeze_vision_layers, p.unfreeze_text_layers)
+        encoders = selection.load(wanted, own.fingerprint)
         record = encoding_record.EncodingRecord(
-            encoders=preprocessing.records(encoders, wanted, own.tokens, chosen),
+            encoders=selection.records(encoders, wanted, own.tokens, chosen),
             views=1 + p.augment.views,
             setting=setting,
             libraries=libraries,

@@ -49,9 +49,10 @@ def main(p: Params) -> None:
     """Trains, and writes the probabilities of each; without a test part there are none."""
     from sentifuse.data import splits
     from sentifuse.evaluation import baselines, variants
-    from sentifuse.features import batches, schema
+    from sentifuse.features import schema
+    from sentifuse.features.parts import load_parts
 
-    parts = batches.load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
+    parts = load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
     # A model of one modality has nothing to fuse: the plainest fusion does.
     jobs = [(variants.of_mode("concat", mode), p.seed) for mode in baselines.UNIMODAL]
     stage2 = p.stage2 if p.baselines.finetune else None

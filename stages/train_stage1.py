@@ -41,7 +41,8 @@ class Params:
 def main(p: Params) -> None:
     """Trains, and writes the checkpoint with the best macro-F1 on validation."""
     from sentifuse.data import splits
-    from sentifuse.features import batches, schema
+    from sentifuse.features import schema
+    from sentifuse.features.parts import load_parts
     from sentifuse.models import checkpoint
     from sentifuse.runtime import precision, scratch
     from sentifuse.training import history
@@ -50,7 +51,7 @@ def main(p: Params) -> None:
     from sentifuse.training.two_stage import train_stage1
 
     precision.warn_if_slow("stage1.precision", p.stage1.precision)
-    parts = batches.load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
+    parts = load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
     how = recipe.Recipe(
         p.fusion, p.input_mode, p.head, p.loss, p.image_views, p.stage1, stage2=None
     )

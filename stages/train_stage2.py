@@ -38,7 +38,8 @@ def main(p: Params) -> None:
     The checkpoint has all members; the history has the epochs of the first one.
     """
     from sentifuse.data import splits
-    from sentifuse.features import batches, schema
+    from sentifuse.features import schema
+    from sentifuse.features.parts import load_parts
     from sentifuse.metrics import calibration
     from sentifuse.models import checkpoint, inference
     from sentifuse.runtime import precision, scratch
@@ -50,7 +51,7 @@ def main(p: Params) -> None:
     precision.warn_if_slow("stage2.precision", p.stage2.precision)
     data = schema.read(FEATURES)
     start = checkpoint.load(STAGE1).single()
-    parts = batches.load_parts(data, splits.read(SPLITS), start.config.labels)
+    parts = load_parts(data, splits.read(SPLITS), start.config.labels)
     weights = tail_weights(FEATURES, data.meta)
     how = recipe.StageRecipe(p.loss, p.image_views, p.stage2)
     resume = Resume(scratch.folder("resume"))

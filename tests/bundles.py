@@ -11,11 +11,11 @@ from sentifuse.data.images import ViewSpec
 from sentifuse.deploy import bundle
 from sentifuse.encoders import registry
 from sentifuse.encoders.interface import Backbone
-from sentifuse.features import encoding_record, preprocessing
+from sentifuse.features import encoding_record, selection
 from sentifuse.features.encoding import Setting
 from sentifuse.features.encoding_record import EncodingRecord
-from sentifuse.features.preprocessing import Wanted
 from sentifuse.features.schema import EncoderMeta
+from sentifuse.features.selection import Wanted
 from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier, ModelConfig
 from tests.synthetic import LABELS
@@ -79,7 +79,7 @@ def make_bundle(
     clip = make_clip_folder(folder / "clip")
     texts = [str(clip), *more_texts]
     wanted = [Wanted("image", [str(clip)], [1]), Wanted("text", texts, [1] * len(texts))]
-    backbone = preprocessing.load(wanted, None)
+    backbone = selection.load(wanted, None)
     setting = Setting(
         hidden_dtype="float16",
         image_batch=4,
@@ -110,7 +110,7 @@ def make_bundle(
         bundle.Provenance(
             encoding=asdict(
                 EncodingRecord(
-                    preprocessing.records(backbone, wanted, True, precision),
+                    selection.records(backbone, wanted, True, precision),
                     views,
                     setting,
                     encoding_record.versions(),

@@ -11,12 +11,12 @@ from PIL import Image
 from sentifuse.data.images import ViewSpec
 from sentifuse.data.manifest import Sample
 from sentifuse.encoders import ocr
-from sentifuse.features import encoding_record, preprocessing, schema
+from sentifuse.features import encoding_record, preprocessing, schema, selection
 from sentifuse.features.encoding import Setting
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.engines import local
-from sentifuse.features.preprocessing import Wanted
 from sentifuse.features.schema import Features
+from sentifuse.features.selection import Wanted
 from sentifuse.runtime.files import sha256
 
 # The keys of the encoders.
@@ -87,9 +87,9 @@ def preprocessed(
         Wanted("image", [str(clip)], [0]),
         Wanted("text", [str(text or clip)], [1], ocr=True),
     ]
-    backbone = preprocessing.load(wanted, None)
+    backbone = selection.load(wanted, None)
     record = EncodingRecord(
-        preprocessing.records(backbone, wanted, True, precision),
+        selection.records(backbone, wanted, True, precision),
         2,
         SETTING,
         encoding_record.versions(True),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sentifuse.encoders import tails
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Array, Arrays, EncoderMeta, Features
 from tests.synthetic import (
     IMAGE,

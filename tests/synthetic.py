@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sentifuse.encoders import tails
-from sentifuse.features.batches import Dataset, Parts
+from sentifuse.features.batches import Dataset
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Arrays, EncoderMeta, Features, Meta
 from sentifuse.models.classifier import ModelConfig
 

@@ -1,14 +1,14 @@
 """Bytes of a tweet -> clean text."""
 
 import codecs
-import functools
 import html
 import re
-import unicodedata
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from html.entities import html5
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
+
+from sentifuse.data import emoji_names
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -61,14 +61,6 @@ _URL = re.compile(
 # The name of a mention does not run on from Latin letters into Chinese.
 _MENTION = re.compile("(?<!\\w)@(?:[^\\W\u2e80-\U0010ffff]+|\\w+)")
 _HASHTAG = re.compile(r"#(?=\w)")
-
-# All characters that emoji are made of, and more: those of ASCII are for keycaps. A class of just the right
-# ones would be slow, as `re` looks through its ranges one by one.
-_PERHAPS_EMOJI = re.compile("[#*0-9\x80-\U0010ffff]+")
-_JOINER = "\u200d"
-# What joins emoji, chooses between a sign's look as text and as emoji, or spells out the region of a flag. It
-# says nothing once the emoji in front of it is words.
-_EMOJI_GLUE = frozenset([_JOINER, "\ufe0e", "\ufe0f", *map(chr, range(0xE0020, 0xE0080))])
 
 
 class TextError(ValueError):
@@ -185,13 +177,13 @@ def clean(text: str, spec: TextSpec = _PLAIN, unknown: Collection[str] = frozens
     Args:
         text: Any text.
         spec: How the encoder wants its texts.
-        unknown: The emoji that its tokenizer does not know, as `unknown_emoji` finds them. Nothing looks at
-            them unless `spec.emoji` is `words`.
+        unknown: The emoji that its tokenizer does not know, as `emoji_names.unknown` finds them. Nothing looks
+            at them unless `spec.emoji` is `words`.
     """
     text = _ENTITY.sub(_character, text)
     if spec.emoji == "words" and unknown:
         # First of all: a mention or a link would take the digit of a keycap emoji behind it for its own.
-        text = _emoji_in_words(text, unknown)
+        text = emoji_names.in_words(text, unknown)
     # The text is split rather than replaced in, so that no step takes a placeholder for a part of the text.
     parts = [
         f" {spec.mention} ".join(_own_words(own, spec) for own in _MENTION.split(part))
@@ -200,84 +192,10 @@ def clean(text: str, spec: TextSpec = _PLAIN, unknown: Collection[str] = frozens
     return " ".join(f" {spec.link} ".join(parts).split())
 
 
-def unknown_emoji(has_unknown: Callable[[list[str]], Sequence[bool]]) -> frozenset[str]:
-    """The emoji that a tokenizer does not know, of all that the library `emoji` has (some five thousand).
-
-    Args:
-        has_unknown: Says for each of some texts whether the tokenizer gives an unknown token in it. It is
-            called once.
-
-    Raises:
-        ValueError: `has_unknown` gave more or fewer answers than it got texts.
-    """
-    every = list(_emoji().names)
-    # Between letters, as in `love😍`: WordPiece makes a whole word unknown for one character in it, and it
-    # may know a character at the start of a word only.
-    answers = has_unknown([f"a{each}a" for each in every])
-    return frozenset(each for each, is_unknown in zip(every, answers, strict=True) if is_unknown)
-
-
 def _own_words(text: str, spec: TextSpec) -> str:
     # `text` is what is left without links and mentions.
     text = _HASHTAG.sub("", text)
     return text.lower() if spec.lower else text
-
-
-class _Emoji(NamedTuple):
-    names: dict[str, str]  # English, in words: `smiling face with heart-eyes`
-    longest: int  # characters of the longest emoji
-
-
-@functools.cache
-def _emoji() -> _Emoji:
-    import emoji  # takes its time, and few encoders need it
-
-    names = {each: _plain(known["en"]) for each, known in emoji.EMOJI_DATA.items()}
-    return _Emoji(names, max(map(len, names)))
-
-
-def _plain(name: str) -> str:
-    """`:smiling_face:` -> `smiling face`, in ASCII, which every tokenizer has tokens for."""
-    spaced = name.replace(":", " ").replace("_", " ").replace("\u2019", "'").strip()
-    return unicodedata.normalize("NFKD", spaced).encode("ascii", "ignore").decode()
-
-
-def _emoji_in_words(text: str, unknown: Collection[str]) -> str:
-    """`text` with names, and spaces around them, in place of its emoji that are in `unknown`."""
-    names = _emoji().names
-
-    def in_words(run: re.Match[str]) -> str:
-        pieces: list[str] = []
-        named = False
-        for piece in _pieces(run[0]):
-            if piece in names and piece in unknown:
-                if pieces and pieces[-1] == _JOINER:
-                    pieces.pop()
-                pieces.append(f" {names[piece]} ")
-                named = True
-            elif not (named and piece in _EMOJI_GLUE):
-                pieces.append(piece)
-                named = False
-        return "".join(pieces)
-
-    return _PERHAPS_EMOJI.sub(in_words, text)
-
-
-def _pieces(run: str) -> Iterator[str]:
-    """The emoji of `run`, each as long as can be, and its other characters one by one.
-
-    So a sequence that is no emoji of the library's, such as a family that nobody has drawn yet, comes in
-    parts. The library's own `analyze` would not do: it misses emoji in some such sequences (the flag in the
-    first half of England's), its time grows with the square of their length, and it drops variation selectors
-    of other signs.
-    """
-    known, longest = _emoji().names, _emoji().longest
-    start = 0
-    while start < len(run):
-        ends = range(min(start + longest, len(run)), start, -1)
-        end = next((end for end in ends if run[start:end] in known), start + 1)
-        yield run[start:end]
-        start = end
 
 
 def _character(entity: re.Match[str]) -> str:

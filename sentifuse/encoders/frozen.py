@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sentifuse.data.images import ImageSpec
 from sentifuse.encoders.families import FINETUNED
-from sentifuse.encoders.interface import Encoded, TailSpec, fingerprint
+from sentifuse.encoders.interface import Encoded, TailSpec, fingerprint, widths
 from sentifuse.encoders.tokenizing import Tokenizer
 from sentifuse.encoders.transformer import pool
 from sentifuse.errors import UserError
@@ -28,9 +28,7 @@ class FrozenEncoder:
         """Takes a model, how it is applied, and what its output depends on besides the weights."""
         self._model, self._forward, self._kind = model.to(device), forward, model.config.model_type
         self.device = device
-        self.fingerprint = fingerprint(
-            f"{described} {model.config.to_json_string()}", model.state_dict()
-        )
+        self.fingerprint = fingerprint(described, model.state_dict())
 
     @torch.inference_mode()
     def encode(self, inputs: Tensor, split: int, tokens: bool) -> Encoded:
@@ -44,35 +42,40 @@ class FrozenEncoder:
             f"a model of type {self._kind!r} cannot be finetuned here: expected one of {FINETUNED}"
         )
 
-    def _probe(self, inputs: Tensor) -> None:
-        found = self.encode(inputs.to(self.device), 0, tokens=True)
-        assert found.tokens is not None
-        self.embedding_dim, self.token_dim = found.embedding.shape[-1], found.tokens.shape[-1]
-
 
 class FrozenImageEncoder(FrozenEncoder):
     """Images -> what the model pools, or the mean over its states where it does not pool."""
 
-    def __init__(self, model: Any, spec: ImageSpec, device: str) -> None:
-        """Takes a model of `AutoModel` that reads pixels."""
-        super().__init__(model, _see, f"image {spec}", device)
+    def __init__(self, model: Any, spec: ImageSpec, described: str, device: str) -> None:
+        """Takes a model of `AutoModel` that reads pixels, and what its config says."""
+        super().__init__(model, _see, f"{described} {spec}", device)
         self.spec = spec
-        self._probe(torch.zeros(1, 3, spec.crop, spec.crop))
+        self.embedding_dim, self.token_dim = widths(self, torch.zeros(1, 3, spec.crop, spec.crop))
 
 
 class FrozenTextEncoder(FrozenEncoder):
     """Texts -> the states of the last layer, pooled as the model's folder says, else their mean."""
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, how: str, device: str) -> None:
-        """Takes a model of `AutoModel` that reads token ids; `how` is one of `transformer.POOLS`."""
+    def __init__(
+        self, model: Any, tokenizer: Tokenizer, how: str, described: str, device: str
+    ) -> None:
+        """Takes a model of `AutoModel` that reads token ids.
+
+        Args:
+            model: the model.
+            tokenizer: its tokenizer.
+            how: one of `transformer.POOLS`.
+            described: what its config says.
+            device: where it encodes.
+        """
 
         def read(model: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
             states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
             return pool(states, None, how), states
 
-        super().__init__(model, read, f"text {how} {tokenizer.description}", device)
+        super().__init__(model, read, f"{described} {how} {tokenizer.description}", device)
         self.spec, self.max_tokens, self.tokenize = tokenizer.spec, tokenizer.max_tokens, tokenizer
-        self._probe(torch.tensor(tokenizer(["a"])))
+        self.embedding_dim, self.token_dim = widths(self, torch.tensor(tokenizer(["a"])))
 
 
 def _see(model: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:

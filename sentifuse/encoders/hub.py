@@ -19,7 +19,8 @@ from sentifuse.encoders import (
     tails,
     tokenizing,
 )
-from sentifuse.encoders.families import FAMILIES, Family, body
+from sentifuse.encoders.conversion import body
+from sentifuse.encoders.families import FAMILIES, Family
 from sentifuse.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from sentifuse.encoders.image_processor import PREPROCESSOR, PROCESSOR
 from sentifuse.encoders.interface import ImageEncoder, TextEncoder
@@ -47,14 +48,13 @@ def load_image(place: Place, precision: str, device: str) -> ImageEncoder:
     config = pretrained.config(place, "image")
     vision = getattr(config, "vision_config", config)
     spec = _image_spec(place, config.model_type, vision)
-    family = FAMILIES["image"].get(config.model_type)
+    family, said = FAMILIES["image"].get(config.model_type), f"image {_said(vision)}"
     if family is not None:
         parts = _transformer(place, family, Pooling())
     elif config.model_type == "convnext":
         parts = _convnext(place)
     else:
-        return FrozenImageEncoder(_any(place, config, "image"), spec, device)
-    said = f"image {_said(vision)}"
+        return FrozenImageEncoder(_any(place, config, "image"), spec, said, device)
     encoder = SplitImageEncoder(spec, *parts, described=said, precision=precision, device=device)
     encoder.joint = family is not None and family.joint
     return encoder
@@ -75,7 +75,7 @@ def load_text(
     text = getattr(config, "text_config", config)
     if not hasattr(text, "vocab_size"):
         raise _reads_no(place, config, "text")
-    family = FAMILIES["text"].get(config.model_type)
+    family, described = FAMILIES["text"].get(config.model_type), f"text {_said(text)}"
     said = Pooling() if family is not None and family.pads else pooling.read(place)
     tokenizer = tokenizing.load(place, text, family, max_tokens or said.max_tokens, spec)
     if family is not None:
@@ -86,8 +86,7 @@ def load_text(
     else:
         _no_dense(place, said, config.model_type)
         model = _any(place, config, "text")
-        return FrozenTextEncoder(model, tokenizer, said.pool or "mean", device)
-    described = f"text {_said(text)}"
+        return FrozenTextEncoder(model, tokenizer, said.pool or "mean", described, device)
     encoder = SplitTextEncoder(
         tokenizer, *parts, described=described, precision=precision, device=device
     )
@@ -149,9 +148,8 @@ def _any(place: Place, config: Any, modality: Modality) -> Any:
         modality == "text"
         and config.model_type in modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
     ):
-        kind = (
-            transformers.AutoModelForTextEncoding
-        )  # the encoder alone, of models that also have a decoder
+        # The encoder alone, of models that also have a decoder.
+        kind = transformers.AutoModelForTextEncoding
     found = pretrained.model(place, kind, "", keep_pooler=modality == "image")
     if found.main_input_name != {"image": "pixel_values", "text": "input_ids"}[modality]:
         raise _reads_no(place, config, modality)

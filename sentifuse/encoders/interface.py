@@ -115,6 +115,12 @@ AnyEncoder = ImageEncoder | TextEncoder
 Backbone = Mapping[str, AnyEncoder]
 
 
+def widths(encoder: Any, inputs: Tensor) -> tuple[int, int]:
+    """Widths D of the embedding and H of the tokens, from what one input of an encoder gives."""
+    found = encoder.encode(inputs.to(encoder.device), 0, tokens=True)
+    return found.embedding.shape[-1], found.tokens.shape[-1]
+
+
 def fingerprint_of(backbone: Backbone) -> str:
     """SHA-256 of the fingerprints of all encoders."""
     prints = " ".join(encoder.fingerprint for encoder in backbone.values())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sentifuse.data.images import ImageSpec
 from sentifuse.encoders import low_precision, tails
-from sentifuse.encoders.interface import Encoded, TailSpec, fingerprint
+from sentifuse.encoders.interface import Encoded, TailSpec, fingerprint, widths
 from sentifuse.encoders.tokenizing import Tokenizer
 
 
@@ -89,12 +89,6 @@ class SplitEncoder:
             wanted = tails.build(config).state_dict()
         return TailSpec(config, {name: found[name] for name in wanted})
 
-    def _probe(self, inputs: Tensor) -> None:
-        """Learns the widths from what one input gives."""
-        found = self.encode(inputs.to(self.device), 0, tokens=True)
-        assert found.tokens is not None
-        self.embedding_dim, self.token_dim = found.embedding.shape[-1], found.tokens.shape[-1]
-
 
 class SplitImageEncoder(SplitEncoder):
     """A `SplitEncoder` of images."""
@@ -103,7 +97,7 @@ class SplitImageEncoder(SplitEncoder):
         """Takes the `spec` of its images, and what `SplitEncoder` takes."""
         super().__init__(*parts, described=f"{described} {spec}", **options)
         self.spec = spec
-        self._probe(torch.zeros(1, 3, spec.crop, spec.crop))
+        self.embedding_dim, self.token_dim = widths(self, torch.zeros(1, 3, spec.crop, spec.crop))
 
 
 class SplitTextEncoder(SplitEncoder):
@@ -114,4 +108,4 @@ class SplitTextEncoder(SplitEncoder):
         super().__init__(*parts, described=f"{described} {tokenizer.description}", **options)
         self.spec, self.max_tokens = tokenizer.spec, tokenizer.max_tokens
         self.tokenize = tokenizer
-        self._probe(torch.tensor(tokenizer(["a"])))
+        self.embedding_dim, self.token_dim = widths(self, torch.tensor(tokenizer(["a"])))

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from sentifuse.data import text
+from sentifuse.data import emoji_names, text
 from sentifuse.data.text import TextSpec
 from sentifuse.encoders.families import Family
 from sentifuse.encoders.pretrained import Place
@@ -37,7 +37,7 @@ class Tokenizer:
         # Before its first use, which changes its settings.
         described = _described(tokenizer)
         self._tokenizer, self._pads, self.max_tokens = tokenizer, pads, max_tokens
-        self._unknown = text.unknown_emoji(self._has_unknown)
+        self._unknown = emoji_names.unknown(self._has_unknown)
         self.spec = replace(spec, emoji="words" if self._unknown else "keep")
         self.description = f"{described} {self.spec} {max_tokens} {pads}"
 

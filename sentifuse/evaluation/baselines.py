@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sentifuse.config.recipe import InputMode
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Dataset, Needs, Parts, ViewChoice
+from sentifuse.features.batches import Dataset, Needs, ViewChoice
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Described
 from sentifuse.metrics.calibration import softmax
 from sentifuse.metrics.scores import Floats, headline

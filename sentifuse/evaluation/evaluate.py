@@ -14,7 +14,7 @@ import pandas as pd
 from sentifuse.config.recipe import IntervalOptions
 from sentifuse.evaluation.attribution import Attribution, attribute
 from sentifuse.evaluation.baselines import UNIMODAL
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 from sentifuse.metrics import bootstrap, calibration
 from sentifuse.metrics.calibration import softmax
 from sentifuse.metrics.scores import COMPARED, HEADLINE, ClassIndices, Floats, scores

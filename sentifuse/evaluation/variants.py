@@ -12,7 +12,7 @@ from sentifuse.config.recipe import ATTENDING, Fusion, InputMode, Recipe
 from sentifuse.data import splits
 from sentifuse.errors import UserError
 from sentifuse.features import schema as features
-from sentifuse.features.batches import load_parts
+from sentifuse.features.parts import load_parts
 from sentifuse.runtime import threads, worker
 from sentifuse.runtime.progress import progress
 from sentifuse.training.trial import Trial, run_trial

@@ -4,12 +4,11 @@ A batch is a gather from a memory map, which is cheaper than what a `DataLoader`
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -225,52 +224,6 @@ class Dataset:
             [each[self.rows + 1] - each[self.rows] for each in found], axis=0
         )
         return lengths
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The data of a run, by part; any but `train` may be empty."""
-
-    labels: Sequence[str]
-    train: Dataset
-    val: Dataset
-    test: Dataset
-    predict: Dataset
-
-
-def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) -> Parts:
-    """Joins the features with the split table.
-
-    Args:
-        features: of every sample in `splits`.
-        splits: `guid`, `label`, `split`; each part keeps the order of its rows.
-        labels: class names in the order of the logits.
-
-    Raises:
-        UserError: a guid has no features, or `labels` lacks a label.
-    """
-    number = {label: index for index, label in enumerate(labels)}
-
-    def part(name: str) -> Dataset:
-        own = splits["split"] == name
-        # `tolist`: going through a column itself takes eight times as long.
-        found, guids = splits.loc[own, "label"].tolist(), splits.loc[own, "guid"].tolist()
-        check_labels(found, labels)
-        targets = torch.tensor([number.get(label, -1) for label in found], dtype=torch.int64)
-        return Dataset(features, features.rows(guids), targets, guids)
-
-    return Parts(labels, part("train"), part("val"), part("test"), part("predict"))
-
-
-def check_labels(found: Iterable[str], labels: Sequence[str]) -> None:
-    """Checks that `labels` has all labels that were `found`; an empty one stands for none.
-
-    Raises:
-        UserError: it lacks some.
-    """
-    unknown = set(found) - set(labels) - {""}
-    if unknown:
-        raise UserError(f"labels: {list(labels)}: the splits have {sorted(unknown)}, too")
 
 
 def _chunks(rows: RowIndices, size: int) -> list[RowIndices]:

@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from sentifuse.config.recipe import Schedule, Stage1, Stage2, StageRecipe
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Dataset, Parts, ViewChoice
+from sentifuse.features.batches import Dataset, ViewChoice
+from sentifuse.features.parts import Parts
 from sentifuse.metrics.scores import headline
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.inference import predict

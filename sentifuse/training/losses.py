@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sentifuse.config.recipe import Loss
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 
 
 @dataclass(frozen=True)

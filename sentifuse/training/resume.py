@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import sentifuse
 from sentifuse.config.recipe import Stage1, Stage2, StageRecipe
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Arrays, Features
 from sentifuse.models.classifier import Classifier
 from sentifuse.runtime import numerics, precision, scratch

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentifuse.config.recipe import Recipe, StageRecipe
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 from sentifuse.metrics import calibration
 from sentifuse.metrics.scores import ClassIndices, Floats, headline
 from sentifuse.models.classifier import Classifier

@@ -12,7 +12,7 @@ from torch import Tensor
 from sentifuse.config.recipe import Recipe, Stage2, StageRecipe
 from sentifuse.encoders.tails import check_weights
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import TAIL, Meta
 from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.models.ensemble import Ensemble

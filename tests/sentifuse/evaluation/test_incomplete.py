@@ -12,7 +12,7 @@ from sentifuse.data.splits import SplitRow
 from sentifuse.errors import UserError
 from sentifuse.evaluation import incomplete
 from sentifuse.evaluation.attribution import attribute
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Array, Arrays, Features
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.fusion import FUSIONS

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from sentifuse.evaluation import baselines
-from sentifuse.features.batches import Dataset, Parts
+from sentifuse.features.batches import Dataset
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Arrays, Described, EncoderMeta, Features, Meta
 from tests.synthetic import LABELS, make_parts
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Dataset, Needs, load_parts
+from sentifuse.features.batches import Dataset, Needs
+from sentifuse.features.parts import load_parts
 from sentifuse.features.schema import Array, Arrays, Features
 from sentifuse.models.classifier import Classifier
 from tests.synthetic import (

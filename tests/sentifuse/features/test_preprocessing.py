@@ -15,12 +15,12 @@ from sentifuse.encoders import registry
 from sentifuse.encoders.families import FINETUNED
 from sentifuse.encoders.interface import fingerprint_of
 from sentifuse.errors import UserError
-from sentifuse.features import assemble, encoding_record, preprocessing, schema
+from sentifuse.features import assemble, encoding_record, preprocessing, schema, selection
 from sentifuse.features.encoding import EncoderRecord, Item, Setting, encode_shard
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.engines.registry import Encode
-from sentifuse.features.preprocessing import Wanted
 from sentifuse.features.schema import TAIL, Features
+from sentifuse.features.selection import Wanted
 from sentifuse.features.store.space import Space
 from tools.clip_folder import make_clip_folder
 from tools.encoder_folders import make_encoder_folder
@@ -96,8 +96,8 @@ def run(
     precision: str = "fp32",
 ) -> dict[str, Any]:
     """Preprocesses two views of each image; the store is beside `out`."""
-    encoders = preprocessing.load(asked, None)
-    records = preprocessing.records(encoders, asked, tokens, precision)
+    encoders = selection.load(asked, None)
+    records = selection.records(encoders, asked, tokens, precision)
     record = EncodingRecord(records, 2, SETTING, encoding_record.versions())
     return preprocessing.preprocess(
         samples, encoders, record, encode, store=out.parent / "store", out=out
@@ -107,8 +107,8 @@ def run(
 def records(
     asked: list[Wanted], *, tokens: bool = True, precision: str = "fp32"
 ) -> tuple[EncoderRecord, ...]:
-    encoders = preprocessing.load(asked, None)
-    return preprocessing.records(encoders, asked, tokens, precision)
+    encoders = selection.load(asked, None)
+    return selection.records(encoders, asked, tokens, precision)
 
 
 def test_one_number_of_layers_is_for_all_encoders_of_a_modality() -> None:
@@ -124,7 +124,7 @@ def test_one_number_of_layers_is_for_all_encoders_of_a_modality() -> None:
         text_batch=1,
         engine="local",
     )
-    image, text = preprocessing.wanted(section, [2], [1, 0])
+    image, text = selection.wanted(section, [2], [1, 0])
     assert (image.modality, tuple(image.names), tuple(image.splits)) == (
         "image",
         ("a", "b"),
@@ -207,11 +207,11 @@ def test_weights_that_were_not_expected_are_refused(
     models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = models["clip"]
-    preprocessing.load(wanted([(clip, 0)], [(clip, 0)]), None)
+    selection.load(wanted([(clip, 0)], [(clip, 0)]), None)
     told = capsys.readouterr().out
     [line] = [each for each in told.splitlines() if each.startswith("backbone.fingerprint: ")]
     expected = line.removeprefix("backbone.fingerprint: ")
-    same = preprocessing.load(wanted([(clip, 0)], [(clip, 0)]), expected)
+    same = selection.load(wanted([(clip, 0)], [(clip, 0)]), expected)
     assert fingerprint_of(same) == expected
     other = tmp_path / "other"
     shutil.copytree(clip, other)
@@ -220,9 +220,9 @@ def test_weights_that_were_not_expected_are_refused(
     safetensors.torch.save_file(weights, other / "model.safetensors", {"format": "pt"})
     message = f"^backbone.fingerprint: {expected}: the weights, .* image_other, text_clip have "
     with pytest.raises(UserError, match=message):
-        preprocessing.load(wanted([(str(other), 0)], [(clip, 0)]), expected)
+        selection.load(wanted([(str(other), 0)], [(clip, 0)]), expected)
     with pytest.raises(UserError, match=f"^backbone.fingerprint: {expected}: "):
-        preprocessing.load(wanted([(clip, 0)], [(clip, 0), (models["mpnet"], 0)]), expected)
+        selection.load(wanted([(clip, 0)], [(clip, 0), (models["mpnet"], 0)]), expected)
 
 
 def test_the_precision_of_each_encoder_is_on_record_and_how_close_it_is_to_float32(
@@ -292,7 +292,7 @@ def test_each_encoder_has_a_folder_with_its_own_states_and_tail(
     for each in found.meta.encoders:
         views = 2 if each.modality == "image" else 1
         assert found.arrays[each.key].embeddings.shape == (3, views, each.dim)
-    encoders = preprocessing.load(asked, None)
+    encoders = selection.load(asked, None)
     written = safetensors.torch.load_file(out / "image_dinov2" / TAIL)
     weights = encoders["image_dinov2"].tail(2).weights
     assert written.keys() == weights.keys()

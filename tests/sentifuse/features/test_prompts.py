@@ -10,8 +10,8 @@ from transformers import AutoTokenizer, CLIPModel
 
 from sentifuse.encoders import registry
 from sentifuse.errors import UserError
-from sentifuse.features import preprocessing, prompts, schema
-from sentifuse.features.preprocessing import Wanted
+from sentifuse.features import prompts, schema, selection
+from sentifuse.features.selection import Wanted
 from tools.clip_folder import make_clip_folder
 from tools.encoder_folders import make_encoder_folder
 
@@ -40,8 +40,8 @@ def test_a_label_is_the_mean_of_its_prompts_embeddings(folder: Path) -> None:
 
 
 def joint(*wanted: Wanted) -> tuple[str, str] | None:
-    backbone = preprocessing.load(wanted, None)
-    return prompts.joint(backbone, preprocessing.records(backbone, wanted, False, "fp32"))
+    backbone = selection.load(wanted, None)
+    return prompts.joint(backbone, selection.records(backbone, wanted, False, "fp32"))
 
 
 def test_halves_of_one_model_have_a_joint_space(folder: Path) -> None:
@@ -64,8 +64,8 @@ def test_encoders_of_two_models_have_none(folder: Path) -> None:
 
 def test_they_are_written_beside_the_features_and_read_back(folder: Path, tmp_path: Path) -> None:
     wanted = [Wanted("image", [str(folder)], [0]), Wanted("text", [str(folder)], [0])]
-    backbone = preprocessing.load(wanted, None)
-    records = preprocessing.records(backbone, wanted, False, "fp32")
+    backbone = selection.load(wanted, None)
+    records = selection.records(backbone, wanted, False, "fp32")
     prompts.write(tmp_path, backbone, records, PROMPTS)
     found = schema.read_described(tmp_path)
     assert found is not None
@@ -76,8 +76,8 @@ def test_they_are_written_beside_the_features_and_read_back(folder: Path, tmp_pa
 
 def test_without_prompts_or_a_joint_space_nothing_is_written(folder: Path, tmp_path: Path) -> None:
     wanted = [Wanted("image", [str(folder)], [0]), Wanted("text", ["minilm-l6"], [0])]
-    backbone = preprocessing.load(wanted, None)
-    records = preprocessing.records(backbone, wanted, False, "fp32")
+    backbone = selection.load(wanted, None)
+    records = selection.records(backbone, wanted, False, "fp32")
     prompts.write(tmp_path, backbone, records, PROMPTS)
     prompts.write(tmp_path, backbone, records, {})
     assert schema.read_described(tmp_path) is None

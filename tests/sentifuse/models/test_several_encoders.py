@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from sentifuse.config.backbone import Modality
 from sentifuse.config.recipe import ATTENDING
-from sentifuse.features.batches import Batch, Needs, Parts, States
+from sentifuse.features.batches import Batch, Needs, States
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import EncoderMeta
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble

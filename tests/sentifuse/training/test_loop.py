@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sentifuse.config.recipe import ImageViews, Loss, Stage1, StageRecipe
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 from sentifuse.metrics.scores import headline
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.inference import predict

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, StageRecipe
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier
 from sentifuse.training import history

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, StageRecipe
-from sentifuse.features.batches import Dataset, Parts
+from sentifuse.features.batches import Dataset
+from sentifuse.features.parts import Parts
 from sentifuse.metrics import calibration
 from sentifuse.metrics.scores import headline
 from sentifuse.models.inference import predict

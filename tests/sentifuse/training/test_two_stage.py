@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, Stage1, Stage2, StageRecipe
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Parts
+from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Meta
 from sentifuse.metrics.scores import headline
 from sentifuse.models.classifier import Classifier
