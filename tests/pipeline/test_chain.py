@@ -506,8 +506,10 @@ def test_two_text_encoders_go_through_the_chain(
     shown = report(plain)
     for key, layers in (("text_minilm-l6", 1), ("text_bert", 2)):
         name = features[key]["name"]
-        assert f"{name} (last {layers} layer{'s' if layers > 1 else ''} finetuned)" in shown
+        assert (
+            f"{name} for texts (last {layers} layer{'s' if layers > 1 else ''} finetuned)" in shown
+        )
         assert f"Texts, as {name} reads them: {features[key]['texts']}." in shown
-    assert f"encoders {features['image_clip']['name']} (frozen)" in shown
+    assert f"encoders {features['image_clip']['name']} for images (frozen)" in shown
     card = (plain.folder / "models" / "bundle" / "README.md").read_text(encoding="utf-8")
     assert f"`minilm-l6` for texts, `{bert}` for texts" in card

@@ -76,9 +76,9 @@ def findings() -> Findings:
             "model": {
                 "fusion": "film_concat", "input_mode": "multimodal",
                 "encoders": [
-                    {"key": "image_some-net", "tail": None},
-                    {"key": "text_one", "tail": {"layers": 3}},
-                    {"key": "text_two", "tail": {"layers": 12}},
+                    {"key": "image_some-net", "modality": "image", "tail": None},
+                    {"key": "text_one", "modality": "text", "tail": {"layers": 3}},
+                    {"key": "text_two", "modality": "text", "tail": {"layers": 12}},
                 ],
             },
             "members": 1,
@@ -139,8 +139,8 @@ def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
     assert "text only 5 .700 ± .020 .700 ± .020 −5.0 −7.0 to −3.0, p .040" in shown
     assert "Test: some test." in shown
     assert (
-        "fusion film concat, multimodal; encoders some/net (frozen), one (last 3 layers finetuned), "
-        "two (last 12 layers finetuned)."
+        "fusion film concat, multimodal; encoders some/net for images (frozen), one for texts (last 3 layers "
+        "finetuned), two for texts (last 12 layers finetuned)."
     ) in shown
     assert "Texts, as one reads them: lower case. Texts, as two reads them: links are" in shown
     assert "as some/net reads" not in shown
