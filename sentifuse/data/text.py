@@ -177,8 +177,8 @@ def clean(text: str, spec: TextSpec = _PLAIN, unknown: Collection[str] = frozens
     Args:
         text: Any text.
         spec: How the encoder wants its texts.
-        unknown: The emoji that its tokenizer does not know, as `emoji_names.unknown` finds them. Nothing looks
-            at them unless `spec.emoji` is `words`.
+        unknown: The emoji that its tokenizer does not know, as `emoji_names.unknown` finds them; they matter
+            only if `spec.emoji` is `words`.
     """
     text = _ENTITY.sub(_character, text)
     if spec.emoji == "words" and unknown:
