@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse.config import params, recipe
+from sentifuse.runtime.devices import Device
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.process import run_stage
 
@@ -38,6 +39,7 @@ class Params:
     """What this stage reads of `params.yaml`."""
 
     numerics: Numerics
+    device: Device
     seed: params.Seed
     split: recipe.Split
     labels: params.ClassNames
@@ -58,11 +60,13 @@ def main(p: Params) -> None:
     """Trains every variant `ablate.repeats` times; writes means, deviations and paired differences."""
     from sentifuse.data import splits
     from sentifuse.evaluation import ablation, plots, variants
+    from sentifuse.runtime import devices
 
     stage2 = p.stage2 if p.ablate.finetune else None
     how = recipe.Recipe(p.fusion, "multimodal", p.head, p.loss, p.image_views, p.stage1, stage2)
     resplit = (p.split.val_size, p.split.test_size) if p.ablate.resplit else None
-    setting = variants.RunSetting(FEATURES, SPLITS, p.labels, how, resplit)
+    device = devices.choose(p.device, p.numerics)
+    setting = variants.RunSetting(FEATURES, SPLITS, p.labels, how, resplit, device)
     seeds = [p.seed + repeat for repeat in range(p.ablate.repeats)]
     wanted = ablation.variants(p.fusion, p.ablate.modes, p.ablate.fusions)
     tested = (splits.read(SPLITS)["split"] == "test").any()

@@ -58,9 +58,9 @@ def main(p: Params) -> None:
     scale = evaluation.Scale(p.interval, p.evaluate.bins, p.seed)
     others = baselines.read(BASELINES, len(parts.test))
     found = evaluation.evaluate(loaded, parts, others, scale)
-    # What the model was trained in: with `auto` that depends on the machine.
-    precision = loaded.info["training"][0]["precision"]
-    files.write_json(METRICS, {"precision": precision, **found.metrics})
+    # How the model was trained: with `auto` that depends on the machine.
+    trained = {name: loaded.info["training"][0][name] for name in ("device", "precision")}
+    files.write_json(METRICS, {**trained, **found.metrics})
     files.write_csv(SAMPLES, found.samples)
     for name in ("confusion", "reliability", "risk_coverage"):
         files.write_csv(PLOTS / f"{name}.csv", getattr(found, name))

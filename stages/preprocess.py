@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sentifuse.config import backbone, params
+from sentifuse.runtime.devices import Device
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.process import run_stage
 
@@ -56,6 +57,7 @@ class Params:
     """What this stage reads of `params.yaml`."""
 
     numerics: Numerics
+    device: Device
     labels: params.ClassNames
     unfreeze_text_layers: backbone.Layers
     unfreeze_vision_layers: backbone.Layers
@@ -90,7 +92,7 @@ def main(p: Params) -> None:
     own = p.backbone
     libraries = encoding_record.versions(own.ocr)
     with registry.opened(own.engine, p.ray.address) as engine:
-        device, chosen = engine.place(own.precision, p.numerics)
+        device, chosen = engine.place(own.precision, p.numerics, p.device)
         setting = Setting(
             hidden_dtype=own.hidden_dtype,
             image_batch=own.image_batch,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse.config import params, recipe
+from sentifuse.runtime.devices import Device
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.process import run_stage
 
@@ -32,6 +33,7 @@ class Params:
     """What this stage reads of `params.yaml`."""
 
     numerics: Numerics
+    device: Device
     seed: params.Seed
     labels: params.ClassNames
     image_views: recipe.ImageViews
@@ -51,13 +53,15 @@ def main(p: Params) -> None:
     from sentifuse.evaluation import baselines, variants
     from sentifuse.features import schema
     from sentifuse.features.parts import load_parts
+    from sentifuse.runtime import devices
 
     parts = load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
     # A model of one modality has nothing to fuse: the plainest fusion does.
     jobs = [(variants.of_mode("concat", mode), p.seed) for mode in baselines.UNIMODAL]
     stage2 = p.stage2 if p.baselines.finetune else None
     how = recipe.Recipe("concat", "multimodal", p.head, p.loss, p.image_views, p.stage1, stage2)
-    setting = variants.RunSetting(FEATURES, SPLITS, p.labels, how, resplit=None)
+    device = devices.choose(p.device, p.numerics)
+    setting = variants.RunSetting(FEATURES, SPLITS, p.labels, how, None, device)
     found = {}
     if len(parts.test):
         runs = variants.train_all("baselines", setting, jobs)

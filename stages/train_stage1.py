@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse.config import params, recipe
+from sentifuse.runtime.devices import Device
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.process import run_stage
 
@@ -24,6 +25,7 @@ class Params:
     """What this stage reads of `params.yaml`."""
 
     numerics: Numerics
+    device: Device
     seed: params.Seed
     labels: params.ClassNames
     fusion: recipe.Fusion
@@ -44,20 +46,22 @@ def main(p: Params) -> None:
     from sentifuse.features import schema
     from sentifuse.features.parts import load_parts
     from sentifuse.models import checkpoint
-    from sentifuse.runtime import precision, scratch
+    from sentifuse.runtime import devices, precision, scratch
     from sentifuse.training import history
     from sentifuse.training.loop import Hooks
     from sentifuse.training.resume import Resume
     from sentifuse.training.two_stage import train_stage1
 
-    precision.warn_if_slow("stage1.precision", p.stage1.precision)
+    device = devices.ready(p.device, p.numerics)
+    precision.warn_if_slow("stage1.precision", p.stage1.precision, device)
     parts = load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
     how = recipe.Recipe(
         p.fusion, p.input_mode, p.head, p.loss, p.image_views, p.stage1, stage2=None
     )
     resume = Resume(scratch.folder("resume"))
     with history.shown("stage 1", p.stage1.epochs) as on_epoch:
-        model, fitted = train_stage1(how, parts, seed=p.seed, hooks=Hooks(on_epoch, resume))
+        hooks = Hooks(on_epoch, resume)
+        model, fitted = train_stage1(how, parts, seed=p.seed, device=device, hooks=hooks)
     history.write(fitted, HISTORY)
     checkpoint.save(OUT, model, history.info([fitted], p.image_views.predict))
     resume.clear()

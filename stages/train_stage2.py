@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentifuse.config import params, recipe
+from sentifuse.runtime.devices import Device
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.process import run_stage
 
@@ -26,6 +27,7 @@ class Params:
     """What this stage reads of `params.yaml`."""
 
     numerics: Numerics
+    device: Device
     seed: params.Seed
     image_views: recipe.ImageViews
     loss: recipe.Loss
@@ -42,15 +44,16 @@ def main(p: Params) -> None:
     from sentifuse.features.parts import load_parts
     from sentifuse.metrics import calibration
     from sentifuse.models import checkpoint, inference
-    from sentifuse.runtime import precision, scratch
+    from sentifuse.runtime import devices, precision, scratch
     from sentifuse.training import history
     from sentifuse.training.loop import Hooks
     from sentifuse.training.resume import Resume
     from sentifuse.training.two_stage import tail_weights, train_stage2
 
-    precision.warn_if_slow("stage2.precision", p.stage2.precision)
+    device = devices.ready(p.device, p.numerics)
+    precision.warn_if_slow("stage2.precision", p.stage2.precision, device)
     data = schema.read(FEATURES)
-    start = checkpoint.load(STAGE1).single()
+    start = checkpoint.load(STAGE1).single().to(device)
     parts = load_parts(data, splits.read(SPLITS), start.config.labels)
     weights = tail_weights(FEATURES, data.meta)
     how = recipe.StageRecipe(p.loss, p.image_views, p.stage2)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from sentifuse.config.recipe import ATTENDING, Fusion, InputMode, Recipe
@@ -13,7 +14,7 @@ from sentifuse.data import splits
 from sentifuse.errors import UserError
 from sentifuse.features import schema as features
 from sentifuse.features.parts import load_parts
-from sentifuse.runtime import threads, worker
+from sentifuse.runtime import devices, threads, worker
 from sentifuse.runtime.progress import progress
 from sentifuse.training.trial import Trial, run_trial
 from sentifuse.training.two_stage import tail_weights
@@ -42,6 +43,7 @@ class RunSetting:
         recipe: how to train; each variant replaces `fusion` and `input_mode`, and has one member.
         resplit: shares for validation and test if every run draws a split of its own; None for the split
             at hand.
+        device: where to train, `cpu` or `cuda`.
     """
 
     features: Path
@@ -49,6 +51,7 @@ class RunSetting:
     labels: Sequence[str]
     recipe: Recipe
     resplit: tuple[float, float] | None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def of_mode(fusion: Fusion, mode: InputMode) -> Variant:
 
 
 def train_all(what: str, setting: RunSetting, jobs: Sequence[tuple[Variant, int]]) -> list[Run]:
-    """Trains every variant with its seed, side by side on the cores.
+    """Trains every variant with its seed, side by side on the cores, or on the GPUs.
 
     Args:
         what: stands before the progress.
@@ -91,10 +94,14 @@ def train_all(what: str, setting: RunSetting, jobs: Sequence[tuple[Variant, int]
     if not jobs:
         return []
     # Two runs side by side are faster than one after the other on two threads.
+    places = devices.of_workers(setting.device, min(threads.cores(), len(jobs)))
+    # CUDA does not survive a fork.
+    context = multiprocessing.get_context(_START if setting.device == "cpu" else "spawn")
+    free = context.SimpleQueue()
+    for place in places:
+        free.put(place)
     with ProcessPoolExecutor(
-        min(threads.cores(), len(jobs)),
-        mp_context=multiprocessing.get_context(_START),
-        initializer=worker.start,
+        len(places), mp_context=context, initializer=_start_worker, initargs=(free,)
     ) as pool:
         # The first `submit` starts the processes: before there is a thread that draws the progress.
         futures = [pool.submit(train, setting, *job) for job in jobs]
@@ -113,6 +120,11 @@ def train_all(what: str, setting: RunSetting, jobs: Sequence[tuple[Variant, int]
         return [future.result() for future in futures]
 
 
+def _start_worker(free: "SimpleQueue[str]") -> None:
+    worker.start()
+    devices.prepare(free.get())
+
+
 def train(setting: RunSetting, variant: Variant, seed: int) -> Run:
     """Trains `variant` and applies it to the test part."""
     data = features.read(setting.features)
@@ -125,5 +137,7 @@ def train(setting: RunSetting, variant: Variant, seed: int) -> Run:
     if recipe.stage2 is not None:
         recipe = replace(recipe, stage2=replace(recipe.stage2, members=1))
         weights = tail_weights(setting.features, data.meta)
-    trial = run_trial(recipe, load_parts(data, table, setting.labels), weights, seed=seed)
+    trial = run_trial(
+        recipe, load_parts(data, table, setting.labels), weights, seed=seed, device=setting.device
+    )
     return Run(variant, seed, None if setting.resplit is None else seed, trial)

@@ -1,5 +1,6 @@
 """Store -> the arrays of `data/features/`, in the manifest's order; one shard is in memory at a time."""
 
+import hashlib
 import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,7 +41,7 @@ def write(folder: Path, meta: Meta, guids: Iterable[str], stored: Mapping[str, S
 
     Args:
         folder: `data/features`.
-        meta: the contents of `meta.json`.
+        meta: what was encoded.
         guids: N, in row order.
         stored: the rows by the key of their encoder: of texts N of them, of images N * V, all views of a
             sample side by side.
@@ -60,8 +61,18 @@ def write(folder: Path, meta: Meta, guids: Iterable[str], stored: Mapping[str, S
             _write_images(own, stored[encoder.key], meta.views)
         else:
             _write_texts(own, stored[encoder.key])
+    digests = {encoder.key: _digests(folder / encoder.key) for encoder in meta.encoders}
     # Written last: a folder that has it is complete, and `schema.read` refuses one that lacks it.
-    write_json(folder / "meta.json", asdict(meta))
+    write_json(folder / "meta.json", {**asdict(meta), "digests": digests})
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each array, by name: what reads them tells them apart without reading gigabytes."""
+    out = {}
+    for path in sorted(folder.glob("*.npy")):
+        with path.open("rb") as file:
+            out[path.stem] = hashlib.file_digest(file, "sha256").hexdigest()
+    return out
 
 
 class _Arrays:

@@ -2,7 +2,7 @@
 
 | file | shape, dtype | what |
 | --- | --- | --- |
-| `meta.json` | | the encoders, their widths, the configs of their tails |
+| `meta.json` | | the encoders, their widths, the configs of their tails; the SHA-256 of each array |
 | `encoding.json` | | how the rows were encoded: `encoding_record.EncodingRecord` |
 | `guids.txt` | N lines | the manifest's order, which is that of all rows |
 | `prompts.safetensors` | (C, D) float32 | the labels in words, for encoders of a joint space: `prompts` |
@@ -26,7 +26,7 @@ on. Files of states that were not asked for are absent. Arrays are memory-mapped
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class EncoderMeta:
 
 @dataclass(frozen=True)
 class Meta:
-    """What `meta.json` holds: V, the views of an image, the plain one included, and the encoders."""
+    """What was encoded: V, the views of an image, the plain one included, and the encoders."""
 
     views: int
     encoders: tuple[EncoderMeta, ...]
@@ -90,11 +90,14 @@ class Features:
         meta: the encoders.
         guids: of the samples, in the order of all rows.
         arrays: by the key of the encoder.
+        digests: by the same key, the SHA-256 of the file of each array, which `preprocess` has noted; none
+            of arrays that come from no file.
     """
 
     meta: Meta
     guids: list[str]
     arrays: Mapping[str, Arrays]
+    digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def rows(self, guids: Iterable[str]) -> NDArray[np.int64]:
         """The row of each guid.
@@ -147,13 +150,15 @@ def read(folder: Path) -> Features:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         meta = Meta(document["views"], encoder_metas(document["encoders"]))
+        noted = document["digests"]
+        digests = {each.key: dict(noted[each.key]) for each in meta.encoders}
     except FileNotFoundError:
         raise _absent(folder) from None
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path, error) from None
     guids = (folder / "guids.txt").read_text(encoding="utf-8").splitlines()
     arrays = {each.key: _arrays(folder / each.key) for each in meta.encoders}
-    return Features(meta, guids, arrays)
+    return Features(meta, guids, arrays, digests)
 
 
 def read_described(folder: Path) -> Described | None:

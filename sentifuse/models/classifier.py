@@ -103,6 +103,11 @@ class Classifier(nn.Module):
         self.head = _head(self.fusion.out_dim, config)
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
     def needs_tokens(self) -> bool:
         """Whether the fusion reads token states."""
         return self.config.fusion in ATTENDING

@@ -21,6 +21,11 @@ class Ensemble(nn.Module):
         self.config = members[0].config
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return cast(Classifier, self.members[0]).device
+
+    @property
     def needs(self) -> Needs:
         """What a batch has to hold, beside the embeddings: the members have one architecture."""
         return cast(Classifier, self.members[0]).needs

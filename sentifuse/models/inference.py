@@ -13,8 +13,11 @@ from sentifuse.models.ensemble import Ensemble
 from sentifuse.runtime import finite
 from sentifuse.runtime.threads import cores
 
-# The states of more samples do not fit the processor's cache: batches of 256 take three times as long.
-_BATCH = 32
+# The states of more samples do not fit the processor's cache: batches of 256 take three times as long. A GPU
+# wants more work at a time.
+_BATCH = {"cpu": 32, "cuda": 256}
+
+_MOST_CHECKED = 32  # samples, to explain a logit that is not a number
 
 
 def predict(model: Classifier | Ensemble, data: Dataset, views: ViewChoice) -> Tensor:
@@ -32,34 +35,35 @@ def predict_without(
 ) -> Tensor:
     """What `predict` gives when modalities are absent.
 
-    Where encoder layers run, one thread per core works on batches of its own. The logits are the same to
-    the bit, however many cores there are.
+    Where encoder layers run on the CPU, one thread per core works on batches of its own. The logits are the
+    same to the bit, however many cores there are.
 
     Args:
-        model: the classifier, or several that vote.
+        model: the classifier, or several that vote; it computes where its weights are.
         data: N samples; each is gathered once.
         views: which views of an image the model sees.
         absences: A sets of modalities to do without, each of `image` and `text`.
         dtype: of the weights of `model`.
 
     Returns:
-        Logits (A, N, C) in `dtype`.
+        Logits (A, N, C) in `dtype`, on the CPU.
 
     Raises:
         UserError: a logit is NaN or infinite.
     """
     model.eval()
-    needs = model.needs
+    needs, device = model.needs, model.device
     out = torch.empty(len(absences), len(data), len(model.config.labels), dtype=dtype)
 
     def answer(index: RowIndices) -> None:
         with torch.inference_mode():  # each thread has a mode of its own
             gathered = data.batch(index, needs, views)
-            batch = {key: states.to(dtype) for key, states in gathered.items()}
-            out[:, index] = model.without(batch, absences).to(dtype)
+            batch = {key: states.to(dtype).on(device) for key, states in gathered.items()}
+            out[:, index] = model.without(batch, absences).to("cpu", dtype)
 
-    batches = data.in_order(_BATCH, by_length=needs.states)
-    _call_on_each(answer, batches, threads=cores() if needs.hidden else 1)
+    batches = data.in_order(_BATCH[device.type], by_length=needs.states)
+    threads = cores() if needs.hidden and device.type == "cpu" else 1
+    _call_on_each(answer, batches, threads)
     _check(out, data)
     return out
 
@@ -80,7 +84,7 @@ def _check(logits: Tensor, data: Dataset) -> None:
     values = logits.transpose(0, 1).numpy()
     bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))
     if len(bad):
-        data.check_features(bad[:_BATCH])
+        data.check_features(bad[:_MOST_CHECKED])
         finite.check(
             values,
             [f"guid {guid}" for guid in data.guids],

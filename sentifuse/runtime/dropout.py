@@ -20,7 +20,7 @@ _generator: ContextVar[torch.Generator | None] = ContextVar("generator", default
 
 @contextmanager
 def drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Within the block the masks of this thread come from `generator`, on the CPU."""
+    """Within the block the masks of this thread come from `generator`, which is on the device of the data."""
     before = _generator.set(generator)
     try:
         yield
@@ -44,7 +44,7 @@ class Dropout(nn.Module):
         """Drops elements of `x`, of any shape."""
         if not self.training or not self._dropped:
             return x
-        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64)
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
         draws.random_(-(2**63), None, generator=_generator.get())
         bits = draws.view(torch.int16)[: x.numel()].view(x.shape)
         kept = bits >= self._dropped - _DRAWS // 2

@@ -28,6 +28,15 @@ def resolve(precision: Precision, device: str = "cpu") -> str:
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
+def of_training(precision: Precision, device: str) -> str:
+    """As `resolve`, of a forward pass that gradients go back through: `fp32` or `bf16`.
+
+    Gradients in float16 would need a scaled loss, so where `auto` would be that, training is in float32.
+    """
+    found = resolve(precision, device)
+    return "fp32" if found == "fp16" else found
+
+
 def warn_if_slow(key: str, precision: str, device: str = "cpu") -> None:
     """Says on stderr if the processor has no instructions for what the `key` of `params.yaml` asks for."""
     if device == "cpu" and precision not in ("auto", "fp32") and not _processor_has(precision):

@@ -1,14 +1,13 @@
-"""The gradient of a batch whose shards are computed side by side, each by one thread.
+"""The gradient of a batch whose shards are computed side by side, each by one thread of the processor.
 
 This is data parallelism within one process: `benchmarks/results.md` has what it gains. Each matrix product
 should have one thread, as in the stages: threads that share a product wait for each other hundreds of
 times a step.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Self
 
 import numpy as np
 import torch
@@ -16,12 +15,12 @@ from torch import Tensor
 
 from sentifuse.features.batches import Dataset, RowIndices, ViewChoice
 from sentifuse.models.classifier import Classifier
-from sentifuse.runtime import dropout
 from sentifuse.training.losses import Criterion
+from sentifuse.training.step import Step
 
 
 class DataParallel:
-    """Computes gradients; a context manager, which ends its threads."""
+    """Computes gradients on the processor."""
 
     def __init__(
         self,
@@ -33,7 +32,7 @@ class DataParallel:
         precision: str,
         threads: int,
     ) -> None:
-        """Starts the threads, if there is to be more than one.
+        """Remembers what to differentiate.
 
         Args:
             model: on the CPU; no output depends on other samples of its batch.
@@ -43,38 +42,43 @@ class DataParallel:
             precision: of the forward pass, `fp32` or `bf16`.
             threads: how many shards a batch has at most.
         """
-        self._model, self._data, self._criterion, self._views = model, data, criterion, views
-        self._half, self._threads = precision == "bf16", threads
-        self._parameters = list(model.parameters())
-        self._pool = None if threads == 1 else ThreadPoolExecutor(threads)
+        self._step = Step(model, criterion, precision=precision)
+        self._needs, self._data, self._criterion = model.needs, data, criterion
+        self._views, self._threads = views, threads
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def backward(self, index: RowIndices, rng: np.random.Generator) -> float:
-        """Sets `grad` of each parameter to the gradient of the batch's loss.
+    def each(
+        self, batches: Iterable[RowIndices], rng: np.random.Generator
+    ) -> Iterator[tuple[RowIndices, float]]:
+        """Sets `grad` of each parameter to the gradient of the loss of one batch after the other.
 
         Drawn views and dropout of a shard come from seeds that `rng` gives, so that neither the order in
         which threads run nor the number of cores changes a bit. The number of shards does.
 
         Args:
-            index: (B,) positions in the data set, B > 0.
+            batches: of each, (B,) positions in the data set, B > 0.
             rng: the source of all chance.
 
-        Returns:
-            The loss.
+        Yields:
+            Each batch, and its loss.
         """
-        shards = self._data.shards(index, self._threads, self._model.needs)
+        if self._threads == 1:
+            for index in batches:
+                yield index, self._backward(index, rng, None)
+            return
+        with ThreadPoolExecutor(self._threads) as pool:
+            for index in batches:
+                yield index, self._backward(index, rng, pool)
+
+    def _backward(
+        self, index: RowIndices, rng: np.random.Generator, pool: ThreadPoolExecutor | None
+    ) -> float:
+        shards = self._data.shards(index, self._threads, self._needs)
         seeds = [rng.integers(2**63, size=2) for _ in shards]
-        each = map if self._pool is None else self._pool.map
+        each = map if pool is None else pool.map
         losses, gradients = zip(
             *each(self._shard, shards, self._shares(shards), seeds), strict=True
         )
-        for parameter, *parts in zip(self._parameters, *gradients, strict=True):
+        for parameter, *parts in zip(self._step.parameters, *gradients, strict=True):
             parameter.grad = _sum(parts)
         return float(sum(losses))
 
@@ -91,16 +95,8 @@ class DataParallel:
     ) -> tuple[float, Sequence[Tensor | None]]:
         """The shard's part of the loss and of the gradient of each parameter."""
         views, masks = seeds.tolist()
-        rng = np.random.default_rng(views)
-        batch = self._data.batch(index, self._model.needs, self._views, rng)
-        # No cache of weights in bfloat16: it is one for all threads, and each weight is used once.
-        with (
-            dropout.drawing_from(torch.Generator().manual_seed(masks)),
-            torch.autocast("cpu", torch.bfloat16, self._half, cache_enabled=False),
-        ):
-            logits = self._model(batch)
-        loss = self._criterion(logits.float(), self._data.targets[index]) * share
-        return loss.item(), torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        batch = self._data.batch(index, self._needs, self._views, np.random.default_rng(views))
+        return self._step(batch, self._data.targets[index], masks, share)
 
 
 def _sum(parts: Iterable[Tensor | None]) -> Tensor | None:

@@ -47,6 +47,7 @@ def info(members: Sequence[Fitted], predict_views: str, temperature: float = 1.0
                 "epochs": len(fitted.history),
                 "val": fitted.val,
                 "precision": fitted.precision,
+                "device": fitted.device,
             }
             for fitted in members
         ],

@@ -22,6 +22,7 @@ from sentifuse.training.data_parallel import DataParallel
 from sentifuse.training.learning_rates import parameter_groups, scheduler
 from sentifuse.training.losses import Criterion
 from sentifuse.training.optimizer import AdamW
+from sentifuse.training.prefetch import Prefetch
 from sentifuse.training.resume import Loop, Resume
 
 # The columns of the training history.
@@ -55,12 +56,14 @@ class Fitted:
         best_epoch: the epoch whose weights the model has; 0 if none was better than the start.
         val: `accuracy` and `macro_f1` on validation at that epoch; empty without a validation part.
         precision: of the forward passes, `fp32` or `bf16`.
+        device: where it was trained, `cpu` or `cuda`.
     """
 
     history: list[dict[str, float]]
     best_epoch: int
     val: dict[str, float]
     precision: str
+    device: str = "cpu"
 
 
 def fit(
@@ -78,7 +81,7 @@ def fit(
     validation part training runs for all epochs and the last weights are kept.
 
     Args:
-        model: on the CPU.
+        model: on the device to train on.
         parts: the data; `train` is not empty, `val` may be.
         recipe: how to train.
         seed: of shuffling, dropout and drawn views.
@@ -89,7 +92,8 @@ def fit(
         UserError: a loss, a gradient or a logit is NaN or infinite, or the loss does not fit the data.
     """
     schedule, views = recipe.schedule, recipe.image_views
-    computes_in = precision.resolve(schedule.precision)
+    device = model.device.type
+    computes_in = precision.of_training(schedule.precision, device)
     criterion = Criterion.of(recipe.loss, parts)
     groups = parameter_groups(model, schedule)
     # Fused: one pass over the weights in each step instead of ten.
@@ -103,25 +107,37 @@ def fit(
             hooks.on_epoch(row)
     elif start is not None and len(parts.val):
         _begin_with(loop, start, validate)
-    with DataParallel(
-        model, parts.train, criterion, views.train, precision=computes_in, threads=schedule.threads
-    ) as gradients:
-        while not _finished(loop, schedule):
-            lr = optimizer.param_groups[0]["lr"]
-            loss = _epoch(loop, parts.train, gradients, schedule.batch_size, schedule.max_grad_norm)
-            scores = validate()
-            if isinstance(rates, ReduceLROnPlateau) and scores:
-                rates.step(scores["macro_f1"])
-            _record(loop, loss, scores, lr)
-            if kept is not None:
-                kept.save(loop)
-            hooks.on_epoch(loop.history[-1])
+    gradients = _gradients(model, parts.train, criterion, recipe, computes_in)
+    while not _finished(loop, schedule):
+        lr = optimizer.param_groups[0]["lr"]
+        loss = _epoch(loop, parts.train, gradients, schedule.batch_size, schedule.max_grad_norm)
+        scores = validate()
+        if isinstance(rates, ReduceLROnPlateau) and scores:
+            rates.step(scores["macro_f1"])
+        _record(loop, loss, scores, lr)
+        if kept is not None:
+            kept.save(loop)
+        hooks.on_epoch(loop.history[-1])
     if loop.best is not None:
         model.load_state_dict(loop.best)
     model.eval()
     best_epoch = len(loop.history) if loop.best is None else loop.best_epoch
     val = {name: score for name, score in loop.best_val.items() if name != "loss"}
-    return Fitted(loop.history, best_epoch, val, computes_in)
+    return Fitted(loop.history, best_epoch, val, computes_in, device)
+
+
+def _gradients(
+    model: Classifier,
+    train: Dataset,
+    criterion: Criterion,
+    recipe: StageRecipe[Stage1 | Stage2],
+    computes_in: str,
+) -> DataParallel | Prefetch:
+    views = recipe.image_views.train
+    if model.device.type == "cpu":
+        threads = recipe.schedule.threads
+        return DataParallel(model, train, criterion, views, precision=computes_in, threads=threads)
+    return Prefetch(model, train, criterion, views, precision=computes_in)
 
 
 def _begin_with(
@@ -141,15 +157,18 @@ def _finished(loop: Loop, schedule: Schedule) -> bool:
 
 
 def _epoch(
-    loop: Loop, train: Dataset, gradients: DataParallel, batch_size: int, max_grad_norm: float
+    loop: Loop,
+    train: Dataset,
+    gradients: DataParallel | Prefetch,
+    batch_size: int,
+    max_grad_norm: float,
 ) -> float:
     """Trains on every sample once; returns their mean loss."""
     loop.model.train()
     parameters = list(loop.model.parameters())
     total = 0.0
     batches = train.epoch(batch_size, loop.rng, by_length=loop.model.needs.hidden)
-    for step, index in enumerate(batches, start=1):
-        loss = gradients.backward(index, loop.rng)
+    for step, (index, loss) in enumerate(gradients.each(batches, loop.rng), start=1):
         norm = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
         if not math.isfinite(loss) or not math.isfinite(norm):
             train.check_features(index)

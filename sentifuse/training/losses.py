@@ -1,7 +1,7 @@
 """Cross-entropy with class weights, label smoothing and logit adjustment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -46,6 +46,11 @@ class Criterion:
             prior = section.logit_adjustment * (counts / counts.sum()).log()
         weights = class_weights(section, counts.tolist(), parts.labels)
         return cls(weights, section.label_smoothing, prior)
+
+    def to(self, device: torch.device) -> Self:
+        """The same loss on `device`."""
+        prior = None if self.log_prior is None else self.log_prior.to(device)
+        return replace(self, weights=self.weights.to(device), log_prior=prior)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The weighted mean of the cross-entropies of (B, C) logits and (B,) targets, a scalar."""

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LRScheduler
 import sentifuse
 from sentifuse.config.recipe import Stage1, Stage2, StageRecipe
 from sentifuse.features.parts import Parts
-from sentifuse.features.schema import Arrays, Features
+from sentifuse.features.schema import Features
 from sentifuse.models.classifier import Classifier
 from sentifuse.runtime import numerics, precision, scratch
 from sentifuse.runtime.files import sha256, write_bytes
@@ -83,7 +83,7 @@ class Resume:
     def __init__(self, root: Path) -> None:
         """Keeps states in `root`, and deletes those that nobody has taken up for two weeks."""
         self._root = root
-        self._used: list[Path] = []
+        self.folders: list[Path] = []  # of the runs so far, each has the state of one
         scratch.prune("*", root, _DAYS_KEPT)
 
     def enter(
@@ -98,13 +98,15 @@ class Resume:
         _feed(
             digest,
             {
-                "machine": _machine(),
+                "machine": _machine(loop.model.device),
                 "config": loop.model.config,
                 "weights": loop.model.state_dict(),
                 "start": start,
                 "rng": loop.rng.bit_generator.state,
                 "recipe": recipe,
-                "precision": precision.resolve(recipe.schedule.precision),
+                "precision": precision.of_training(
+                    recipe.schedule.precision, loop.model.device.type
+                ),
                 "labels": parts.labels,
                 "features": _read_by(loop.model, parts.train.features),
                 "train": {"rows": parts.train.rows, "targets": parts.train.targets},
@@ -112,12 +114,12 @@ class Resume:
             },
         )
         folder = self._root / digest.hexdigest()[:32]
-        self._used.append(folder)
+        self.folders.append(folder)
         return Kept(folder)
 
     def clear(self) -> None:
         """Deletes the states of this stage's runs, which has finished."""
-        for folder in self._used:
+        for folder in self.folders:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -157,22 +159,23 @@ class Kept:
         return True
 
 
-def _read_by(model: Classifier, features: Features) -> Features:
-    """`features` without the states, which may be large, that `model` does not read."""
+def _read_by(model: Classifier, features: Features) -> dict[str, Any]:
+    """What tells the features that `model` reads from others: digests of the files, else the arrays."""
     needs = model.needs
-    arrays = {
-        key: Arrays(
-            each.embeddings,
-            tokens=each.tokens if key in needs.tokens - needs.hidden else None,
-            hidden=each.hidden if key in needs.hidden else None,
-            offsets=each.offsets if key in needs.states else None,
-        )
-        for key, each in features.arrays.items()
-    }
-    return replace(features, arrays=arrays)
+    found: dict[str, Any] = {}
+    for key, arrays in features.arrays.items():
+        read = {
+            "embeddings": True,
+            "tokens": key in needs.tokens - needs.hidden,
+            "hidden": key in needs.hidden,
+            "offsets": key in needs.states,
+        }
+        noted = features.digests.get(key) or vars(arrays)
+        found[key] = {name: noted.get(name) for name, wanted in read.items() if wanted}
+    return {"meta": features.meta, "arrays": found}
 
 
-def _machine() -> dict[str, Any]:
+def _machine(device: torch.device) -> dict[str, Any]:
     """What the bits of a result depend on beside the run's own inputs."""
     return {
         "code": {
@@ -181,7 +184,9 @@ def _machine() -> dict[str, Any]:
         },
         "torch": str(torch.__version__),
         "numpy": np.__version__,
-        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "numerics": numerics.settings(),
     }
@@ -192,7 +197,7 @@ def _feed(digest: "hashlib._Hash", value: Any) -> None:
     if is_dataclass(value):
         value = vars(value)
     if isinstance(value, Tensor):
-        value = value.detach().numpy()
+        value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
         digest.update(f"array {value.dtype.str} {value.shape}".encode())
         digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)

@@ -59,7 +59,13 @@ class Trial:
 
 
 def run_trial(
-    recipe: Recipe, parts: Parts, weights: TailWeights, *, seed: int, hooks: Hooks = NO_HOOKS
+    recipe: Recipe,
+    parts: Parts,
+    weights: TailWeights,
+    *,
+    seed: int,
+    device: str = "cpu",
+    hooks: Hooks = NO_HOOKS,
 ) -> Trial:
     """Trains by `recipe` and applies the model to validation and test.
 
@@ -68,12 +74,13 @@ def run_trial(
         parts: the split, with features.
         weights: as of `tail_weights`; read only if the recipe has a stage 2.
         seed: of all chance.
+        device: where to train and to predict, `cpu` or `cuda`.
         hooks: what goes on beside training.
 
     Raises:
         UserError: nothing to train on, or a recipe that does not fit the features.
     """
-    start, fitted = train_stage1(recipe, parts, seed=seed, hooks=hooks)
+    start, fitted = train_stage1(recipe, parts, seed=seed, device=device, hooks=hooks)
     model: Classifier | Ensemble = start
     members = [fitted]
     if recipe.stage2 is not None:

@@ -23,9 +23,16 @@ TailWeights = Mapping[str, Mapping[str, Tensor]]
 
 
 def train_stage1(
-    recipe: Recipe, parts: Parts, *, seed: int, hooks: Hooks = NO_HOOKS
+    recipe: Recipe, parts: Parts, *, seed: int, device: str = "cpu", hooks: Hooks = NO_HOOKS
 ) -> tuple[Classifier, Fitted]:
     """Trains fusion and head on the cached embeddings of frozen encoders.
+
+    Args:
+        recipe: how to train.
+        parts: the data.
+        seed: of all chance.
+        device: where to train, `cpu` or `cuda`; the model stays there.
+        hooks: what goes on beside.
 
     Raises:
         UserError: nothing to train on, or a recipe that does not fit the features.
@@ -42,7 +49,7 @@ def train_stage1(
         dropout=recipe.head.dropout,
         encoders=[replace(each, tail=None) for each in meta.encoders],
     )
-    model = Classifier(config)
+    model = Classifier(config).to(device)
     first = StageRecipe(recipe.loss, recipe.image_views, recipe.stage1)
     return model, fit(model, parts, first, seed=seed, hooks=hooks)
 
@@ -62,7 +69,7 @@ def train_stage2(
     `restart_head` training itself starts from a new head.
 
     Args:
-        start: stage 1's model.
+        start: stage 1's model, on the device to train on.
         weights: as of `tail_weights`.
         parts: the data, with the hidden states that enter the tails.
         recipe: how to train.
@@ -95,7 +102,7 @@ def _with_tails(
         encoders=meta.encoders,
         tail_dropout=schedule.encoder_dropout,
     )
-    model = Classifier(config)
+    model = Classifier(config).to(start.device)
     pretrained: dict[str, Tensor] = {}
     for key, tail in model.tails.items():
         own = weights.get(key, {})

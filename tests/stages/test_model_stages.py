@@ -31,7 +31,8 @@ def write_features(folder: Path, count: int) -> None:
     features = make_features([index % 3 for index in range(count)], noise=0.02)
     folder.mkdir(parents=True)
     write_text(folder / "guids.txt", "".join(f"{guid}\n" for guid in features.guids))
-    write_json(folder / "meta.json", asdict(features.meta))
+    digests: dict[str, dict[str, str]] = {each.key: {} for each in features.meta.encoders}
+    write_json(folder / "meta.json", {**asdict(features.meta), "digests": digests})
     for encoder in features.meta.encoders:
         own = folder / encoder.key
         own.mkdir()

@@ -21,6 +21,7 @@ from sentifuse.features.encoding import Item, Setting, encode_shard
 from sentifuse.features.reading import AnyRecord, ReaderRecord, read_shard
 from sentifuse.features.store.space import EncodedRow, Space
 from sentifuse.runtime import devices, precision, scratch, threads, worker
+from sentifuse.runtime.devices import Device
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.progress import progress
 
@@ -55,13 +56,14 @@ def encode(record: AnyRecord, setting: Setting, items: Iterable[Item], space: Sp
             run(pool, record, missing, count, space)
 
 
-def place(wanted: Precision, numerics: Numerics) -> tuple[str, str]:
-    """The device of this machine, and what the precision `wanted` means on it.
+def place(wanted: Precision, numerics: Numerics, device: Device) -> tuple[str, str]:
+    """Where this machine encodes, `cpu` or `cuda`, and what the precision `wanted` means there.
 
-    What is to be the same bytes everywhere is encoded on the processor, also where there is a GPU.
+    Raises:
+        UserError: `device` asks for a GPU that is not there.
     """
-    device = "cpu" if numerics == "portable" else devices.kind()
-    return device, precision.resolve(wanted, device)
+    chosen = devices.choose(device, numerics)
+    return chosen, precision.resolve(wanted, chosen)
 
 
 def lacking(items: Iterable[Item], space: Space) -> tuple[int, Iterator[Item]]:

@@ -18,29 +18,32 @@ from sentifuse.features.engines.cluster import Cluster
 from sentifuse.features.reading import AnyRecord, ReaderRecord
 from sentifuse.features.store.space import Space
 from sentifuse.runtime import devices, worker
+from sentifuse.runtime.devices import Device
 from sentifuse.runtime.numerics import Numerics
 from sentifuse.runtime.progress import progress
 
 
-def place(cluster: Cluster, wanted: Precision, numerics: Numerics) -> tuple[str, str]:
+def place(
+    cluster: Cluster, wanted: Precision, numerics: Numerics, device: Device
+) -> tuple[str, str]:
     """The device of the cluster's nodes, and what a precision means on it; see `local.place`."""
     if cluster.here:
-        return local.place(wanted, numerics)
-    asked = {"wanted": wanted, "numerics": numerics}
+        return local.place(wanted, numerics, device)
+    asked = {"wanted": wanted, "numerics": numerics, "device": device}
     [(_, answer)] = cluster.run(Placer, asked, [""])
-    device, chosen = json.loads(answer)
-    return device, chosen
+    found, chosen = json.loads(answer)
+    return found, chosen
 
 
 class Placer:
     """Asks a node for its device."""
 
-    def __init__(self, wanted: Precision, numerics: Numerics) -> None:
-        self._wanted, self._numerics = wanted, numerics
+    def __init__(self, wanted: Precision, numerics: Numerics, device: Device) -> None:
+        self._asked = wanted, numerics, device
 
     def __call__(self, task: str) -> str:
         """Device and precision as a JSON list."""
-        return json.dumps(local.place(self._wanted, self._numerics))
+        return json.dumps(local.place(*self._asked))
 
 
 def encode(

@@ -10,6 +10,7 @@ from sentifuse.config.backbone import Precision
 from sentifuse.features.encoding import Item, Setting
 from sentifuse.features.reading import AnyRecord
 from sentifuse.features.store.space import Space
+from sentifuse.runtime.devices import Device
 from sentifuse.runtime.numerics import Numerics
 
 
@@ -27,12 +28,12 @@ class Engine:
     """Who encodes. Whichever it is, the rows of a key are the same.
 
     Attributes:
-        place: `backbone.precision` and `numerics` -> the device, `cpu` or `cuda`, and the precision, `fp32`,
-            `bf16` or `fp16`, that encoders which have a choice encode in there.
+        place: `backbone.precision`, `numerics` and `device` -> where it encodes, `cpu` or `cuda`, and the
+            precision, `fp32`, `bf16` or `fp16`, that encoders which have a choice encode in there.
         encode: what encodes.
     """
 
-    place: Callable[[Precision, Numerics], tuple[str, str]]
+    place: Callable[[Precision, Numerics, Device], tuple[str, str]]
     encode: Encode
 
 

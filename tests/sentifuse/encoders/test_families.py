@@ -351,4 +351,5 @@ def test_half_of_a_model_that_was_saved_alone_is_the_same_encoder(
         side = both[0].spec.crop
         given = torch.linspace(-1, 1, 3 * side * side).reshape(1, 3, side, side)
     found, expected = (each.encode(given, 1, tokens=False).embedding for each in both)
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    # Not to the bit: where its weights happen to lie in memory decides on a product's last digits in MKL.
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

@@ -144,7 +144,7 @@ def test_there_are_no_more_workers_than_cores_or_jobs(
 ) -> None:
     asked: list[int] = []
 
-    def pool(workers: int, mp_context: object, initializer: object) -> SerialPool:
+    def pool(workers: int, mp_context: Any, initializer: Any, initargs: Any) -> SerialPool:
         asked.append(workers)
         return SerialPool(workers, mp_context=mp_context)
 

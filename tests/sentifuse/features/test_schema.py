@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,18 @@ def test_states_that_were_not_asked_for_have_no_file(
     assert {path.name for path in out.iterdir()} == {"meta.json", "guids.txt", IMAGE, TEXT}
 
 
+def test_the_digest_of_each_array_is_noted(images: Space, texts: Space, out: Path) -> None:
+    assemble_one(images, texts, out, tokens=True, hidden=False)
+    noted = schema.read(out).digests
+    assert {key: set(own) for key, own in noted.items()} == {
+        IMAGE: {"embeddings", "tokens"},
+        TEXT: {"embeddings", "offsets", "tokens"},
+    }
+    for key, own in noted.items():
+        for name, digest in own.items():
+            assert sha256((out / key / f"{name}.npy").read_bytes()).hexdigest() == digest
+
+
 def test_states_of_an_earlier_run_do_not_stay(images: Space, texts: Space, out: Path) -> None:
     assemble_one(images, texts, out, tokens=True, hidden=True)
     assemble_one(images, texts, out, tokens=False, hidden=False)
@@ -423,6 +436,7 @@ def test_a_folder_whose_writing_was_cut_off_holds_no_features(
         {"views": 1, "encoders": [{"key": IMAGE}]},
         {"views": 1, "encoders": [{"new": 1}]},
         {"views": 1, "encoders": None},
+        {"views": 1, "encoders": []},
         {"image_dim": 4, "text_dim": 3, "views": 1},
         [],
     ],

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Batch, Dataset, ViewChoice
+from sentifuse.models import inference
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.inference import predict, predict_without
 from tests.synthetic import IMAGE, TEXT, encoders, make_parts, model_config
@@ -38,7 +39,7 @@ def test_predictions_are_in_order_and_do_not_depend_on_batches() -> None:
 def test_predictions_in_the_order_of_text_lengths_are_those_of_each_sample(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentifuse.models.inference._BATCH", 7)
+    monkeypatch.setitem(inference._BATCH, "cpu", 7)
     data = make_parts(train=40, val=0, noise=1.0, views=2).train
     data = replace(data, rows=np.random.default_rng(0).permutation(40))
     offsets = data.features.arrays[TEXT].offsets

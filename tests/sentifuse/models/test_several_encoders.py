@@ -15,6 +15,7 @@ from sentifuse.config.recipe import ATTENDING
 from sentifuse.features.batches import Batch, Needs, States
 from sentifuse.features.parts import Parts
 from sentifuse.features.schema import EncoderMeta
+from sentifuse.models import inference
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.fusion import FUSIONS
@@ -270,7 +271,7 @@ def test_predictions_are_in_order_and_do_not_depend_on_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = classifier(*trainable, fusion=fusion)
-    monkeypatch.setattr("sentifuse.models.inference._BATCH", 4)
+    monkeypatch.setitem(inference._BATCH, "cpu", 4)
     logits = predict(model, parts.train, "mean")
     for index in range(9):
         one = replace(parts.train, rows=parts.train.rows[index : index + 1])

@@ -49,5 +49,38 @@ def test_a_gpu_computes_float32_as_float32(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(cudnn, "deterministic", False)
     devices.prepare("cpu")
     assert (cudnn.allow_tf32, cudnn.deterministic) == (True, False)
-    devices.prepare("cuda:0")
+    chosen: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    devices.prepare("cuda:1")
     assert (cudnn.allow_tf32, cudnn.deterministic) == (False, True)
+    devices.prepare("cuda")
+    assert chosen == ["cuda:1"]
+
+
+def test_auto_takes_a_gpu_unless_the_bytes_are_to_be_the_same_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, 80)
+    assert devices.choose("auto", "native") == "cuda"
+    assert devices.choose("cuda", "native") == "cuda"
+    assert devices.choose("cpu", "native") == "cpu"
+    assert devices.choose("auto", "portable") == "cpu"
+    pretend(monkeypatch)
+    assert devices.choose("auto", "native") == "cpu"
+
+
+def test_a_gpu_that_cannot_be_had_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    with pytest.raises(UserError, match=r"^device: cuda: torch finds no GPU here: set device=auto"):
+        devices.choose("cuda", "native")
+    pretend(monkeypatch, 80)
+    with pytest.raises(UserError, match=r"^device: cuda: no GPU gives the bytes .*numerics=native"):
+        devices.choose("cuda", "portable")
+
+
+def test_a_process_is_made_ready_for_what_it_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[str] = []
+    monkeypatch.setattr(devices, "prepare", prepared.append)
+    pretend(monkeypatch, 80)
+    assert devices.ready("auto", "native") == "cuda"
+    assert prepared == ["cuda"]

@@ -60,6 +60,15 @@ def test_auto_on_a_gpu_is_bf16_or_else_fp16(
     assert precision.resolve("auto", "cuda") == expected
 
 
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, "bf16"), (False, "fp32")])
+def test_gradients_are_never_in_float16(
+    has_bf16: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert precision.of_training("auto", "cuda") == expected
+    assert precision.of_training("bf16", "cuda") == "bf16"
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_what_is_named_is_taken(device: str, processor: Callable[..., None]) -> None:
     processor("avx512_bf16")

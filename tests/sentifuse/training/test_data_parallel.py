@@ -39,8 +39,8 @@ class Backward:
         precision: Any = "fp32", index: Any = INDEX, data: Dataset = PARTS.train,
     ) -> None:  # fmt: skip
         arguments: Any = {"precision": precision, "threads": threads}
-        with DataParallel(model, data, WEIGHTED, views, **arguments) as parallel:
-            self.loss = parallel.backward(index, np.random.default_rng(seed))
+        parallel = DataParallel(model, data, WEIGHTED, views, **arguments)
+        [(_, self.loss)] = parallel.each([index], np.random.default_rng(seed))
         self.gradients = {name: p.grad for name, p in model.named_parameters()}
 
 
@@ -136,12 +136,12 @@ def test_the_forward_pass_runs_in_the_precision_asked_for() -> None:
 def test_a_step_between_two_batches_is_seen_in_bfloat16_too() -> None:
     model = classifier()
     arguments: Any = {"precision": "bf16", "threads": 2}
-    with DataParallel(model, PARTS.train, WEIGHTED, "mean", **arguments) as parallel:
-        before = parallel.backward(INDEX, np.random.default_rng(0))
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.mul_(2)
-        after = parallel.backward(INDEX, np.random.default_rng(0))
+    parallel = DataParallel(model, PARTS.train, WEIGHTED, "mean", **arguments)
+    [(_, before)] = parallel.each([INDEX], np.random.default_rng(0))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    [(_, after)] = parallel.each([INDEX], np.random.default_rng(0))
     fresh = classifier()
     with torch.no_grad():
         for parameter in fresh.parameters():

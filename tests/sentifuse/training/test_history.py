@@ -43,8 +43,8 @@ def test_a_checkpoint_notes_the_best_epoch_and_how_answers_come_about() -> None:
     members = [Fitted([ROW, ROW, ROW], 2, val, "fp32"), Fitted([ROW], 1, {}, "fp32")]
     assert history.info(members, "mean", 1.5) == {
         "training": [
-            {"best_epoch": 2, "epochs": 3, "val": val, "precision": "fp32"},
-            {"best_epoch": 1, "epochs": 1, "val": {}, "precision": "fp32"},
+            {"best_epoch": 2, "epochs": 3, "val": val, "precision": "fp32", "device": "cpu"},
+            {"best_epoch": 1, "epochs": 1, "val": {}, "precision": "fp32", "device": "cpu"},
         ],
         "predict_views": "mean",
         "temperature": 1.5,

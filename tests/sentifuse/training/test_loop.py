@@ -16,9 +16,9 @@ from sentifuse.features.parts import Parts
 from sentifuse.metrics.scores import headline
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.inference import predict
-from sentifuse.training.data_parallel import DataParallel
 from sentifuse.training.loop import HISTORY, Fitted, Hooks, fit
 from sentifuse.training.losses import Criterion
+from sentifuse.training.step import Step
 from tests.synthetic import IMAGE, TEXT, make_parts, model_config
 
 SCHEDULE = Stage1(
@@ -268,21 +268,20 @@ def test_a_run_that_goes_astray_stops_and_names_the_step() -> None:
 def test_each_of_loss_and_gradient_is_looked_at(
     what: str, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = DataParallel.backward
+    plain = Step.__call__
     steps = iter(range(1, 100))
 
-    def backward(self: DataParallel, *arguments: Any) -> float:
-        found = plain(self, *arguments)
+    def step(self: Step, *arguments: Any) -> Any:
+        loss, gradients = plain(self, *arguments)
         if next(steps) < 6:  # four steps an epoch
-            return found
+            return loss, gradients
         if what == "gradient":
-            gradient = self._parameters[-1].grad
-            assert gradient is not None
-            gradient[0] = value
-            return found
-        return value
+            assert gradients[-1] is not None
+            gradients[-1][0] = value
+            return loss, gradients
+        return value, gradients
 
-    monkeypatch.setattr(DataParallel, "backward", backward)
+    monkeypatch.setattr(Step, "__call__", step)
     with pytest.raises(UserError, match=r"^epoch 2, step 2: the loss is") as caught:
         Run(make_parts(), epochs=3)
     assert f"{value:g}" in str(caught.value)

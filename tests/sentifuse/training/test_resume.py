@@ -220,6 +220,48 @@ def test_a_run_starts_from_what_its_model_reads_of_each_encoder_and_from_nothing
                 shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("fusion", ["concat", "cross_attn"])
+def test_of_arrays_whose_digest_was_noted_no_byte_is_read(fusion: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Classifier(model_config(fusion=fusion))
+    read = {"embeddings"} | ({"tokens", "offsets"} if fusion == "cross_attn" else set())
+
+    def state(digests: dict[str, dict[str, str]], shift: float = 0.0) -> Path:
+        parts = make_parts(6, 3)
+        features = replace(parts.train.features, digests=digests)
+        features.arrays[TEXT].embeddings[0] += shift
+        parts = replace(parts, train=replace(parts.train, features=features))
+        optimizer = torch.optim.AdamW(model.parameters())
+        rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        loop = Loop(model, optimizer, rates, np.random.default_rng(0))
+        resume = Resume(tmp_path)
+        resume.enter(loop, parts, StageRecipe(LOSS, ImageViews("plain", "plain"), STAGE1), None)
+        return resume.folders[-1]
+
+    names = ("embeddings", "tokens", "hidden", "offsets")
+    noted = {key: {name: f"{key} {name}" for name in names} for key in (IMAGE, TEXT)}
+    own = state(noted)
+    assert state(noted, shift=1.0) == own
+    for name in names:
+        other = state({**noted, TEXT: {**noted[TEXT], name: "other"}})
+        assert (other != own) == (name in read), name
+    assert state({}) != own
+
+
+def test_a_state_is_taken_up_on_another_number_of_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = Stage(tmp_path / "alone", 2, **CASES["stage-2-threads"]).run()
+    stage = Stage(tmp_path / "killed", 2, **CASES["stage-2-threads"])
+    with pytest.raises(KilledError):
+        stage.run(until=3)
+    monkeypatch.setattr("sentifuse.models.inference.cores", lambda: 1)
+    taken_up = Stage(tmp_path / "killed", 2, **CASES["stage-2-threads"])
+    assert taken_up.run() == undisturbed
+    assert taken_up.seen == [1, 2, 3, 4, 5]
+    assert taken_up.kept() == []
+
+
 def test_where_no_state_can_be_written_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -150,4 +150,5 @@ def test_what_is_to_be_the_same_everywhere_is_encoded_on_the_processor(
 ) -> None:
     monkeypatch.setattr(devices, "kind", lambda: "cuda")
     device = "cpu" if numerics == "portable" else "cuda"
-    assert local.place("fp16", numerics) == (device, "fp16")
+    assert local.place("fp16", numerics, "auto") == (device, "fp16")
+    assert local.place("fp16", numerics, "cpu") == ("cpu", "fp16")

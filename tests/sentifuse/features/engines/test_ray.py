@@ -299,9 +299,9 @@ def test_a_process_takes_a_core_or_a_part_of_a_gpu(
 
 @pytest.mark.parametrize("numerics", ["portable", "native"])
 def test_the_nodes_choose_device_and_precision(numerics: Numerics, cluster: Cluster) -> None:
-    here = local.place("auto", numerics)
-    assert ray.place(cluster, "auto", numerics) == here
-    assert ray.place(Cluster(None), "auto", numerics) == here
+    here = local.place("auto", numerics, "auto")
+    assert ray.place(cluster, "auto", numerics, "auto") == here
+    assert ray.place(Cluster(None), "auto", numerics, "auto") == here
 
 
 def test_no_cluster_at_the_address_is_told_in_seconds(tmp_path: Path) -> None:

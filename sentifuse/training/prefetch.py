@@ -1,0 +1,79 @@
+"""The gradient of a batch on a GPU, while a thread gathers the batch that comes next."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from sentifuse.features.batches import Batch, Dataset, RowIndices, ViewChoice
+from sentifuse.models.classifier import Classifier
+from sentifuse.training.losses import Criterion
+from sentifuse.training.step import Step
+
+T = TypeVar("T")
+
+
+class Prefetch:
+    """Computes gradients where the model is; on the CPU the same ones as `DataParallel` with one thread."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        data: Dataset,
+        criterion: Criterion,
+        views: ViewChoice,
+        *,
+        precision: str,
+    ) -> None:
+        """Remembers what to differentiate.
+
+        Args:
+            model: on its device.
+            data: the training part.
+            criterion: the loss; it may be on another device.
+            views: which views of an image a batch has.
+            precision: of the forward pass, `fp32` or `bf16`.
+        """
+        self._device = model.device
+        self._step = Step(model, criterion.to(self._device), precision=precision)
+        self._needs, self._data, self._views = model.needs, data, views
+
+    def each(
+        self, batches: Iterable[RowIndices], rng: np.random.Generator
+    ) -> Iterator[tuple[RowIndices, float]]:
+        """Sets `grad` of each parameter to the gradient of the loss of one batch after the other.
+
+        Args:
+            batches: of each, (B,) positions in the data set, B > 0.
+            rng: the source of all chance.
+
+        Yields:
+            Each batch, and its loss.
+        """
+        gathered = (self._gather(index, rng) for index in batches)
+        for index, batch, targets, masks in ahead(gathered):
+            loss, gradients = self._step(batch, targets, masks)
+            for parameter, gradient in zip(self._step.parameters, gradients, strict=True):
+                parameter.grad = gradient
+            yield index, loss
+
+    def _gather(
+        self, index: RowIndices, rng: np.random.Generator
+    ) -> tuple[RowIndices, Batch, Tensor, int]:
+        """A batch on the device, its targets, and the seed of its dropout."""
+        views, masks = rng.integers(2**63, size=2).tolist()
+        found = self._data.batch(index, self._needs, self._views, np.random.default_rng(views))
+        batch = {key: states.on(self._device) for key, states in found.items()}
+        return index, batch, self._data.targets[index].to(self._device), masks
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items in order; a thread makes each one while the caller works on the one before."""
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, source, end)
+            yield item  # type: ignore[misc]
