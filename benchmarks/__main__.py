@@ -2,6 +2,7 @@
 
     python -m benchmarks                       # some twenty minutes on two cores, which it wants for itself
     python -m benchmarks --only extraction     # one topic
+    python -m benchmarks --only gpu            # on a machine with a GPU
     python -m benchmarks --short --out /tmp/b  # every line of it once, on a handful of samples: no figures
 
 Writes `results.json`, `results.md` (the table) and `results.png` to `benchmarks/`, or to the folder that
@@ -34,7 +35,10 @@ TOPICS = {
     "scaling": "benchmarks.scaling",
     "ray": "benchmarks.ray_engine",
     "pipeline": "benchmarks.pipeline",
+    "gpu": "benchmarks.gpu",
 }
+# What a plain run measures: the last one wants a GPU.
+USUAL = [topic for topic in TOPICS if topic != "gpu"]
 OUT = Path(__file__).parent
 
 
@@ -43,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=str(__doc__).split("\n")[0]
     )
-    parser.add_argument("--only", nargs="+", choices=list(TOPICS), default=list(TOPICS))
+    parser.add_argument("--only", nargs="+", choices=list(TOPICS), default=USUAL)
     parser.add_argument("--short", action="store_true", help="see that it works; no figures")
     parser.add_argument("--out", type=Path, help="folder of the results")
     args = parser.parse_args(arguments)
-    if args.out is None and (args.short or set(args.only) != set(TOPICS)):
+    if args.out is None and (args.short or args.only != USUAL):
         # The committed results hold all topics of one full run.
         args.out = Path(tempfile.mkdtemp(prefix="benchmarks-"))
     process.one_thread()  # as stages have it; the references take all threads
@@ -124,4 +128,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    process.run(main)

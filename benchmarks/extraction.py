@@ -51,7 +51,7 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     folder = make_clip_folder(work / "clip", full_size=not short)
     rng = np.random.default_rng(0)
     items: dict[Modality, list[Item]] = {
-        "image": [_picture(work / f"{n}.jpg", rng) for n in range(8 if short else 512)],
+        "image": [picture(work / f"{n}.jpg", rng) for n in range(8 if short else 512)],
         "text": [_tweet(work / f"{n}.txt", rng) for n in range(16 if short else 2048)],
     }
     low = precision.resolve("auto")
@@ -67,9 +67,9 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     image, text = selection.records(encoders, wanted, tokens=False, precision=low)
     cores = len(os.sched_getaffinity(0))
     with local.start(image, setting, cores) as pool:
-        images = _seconds_a_sample(
+        images = seconds_per_sample(
             {
-                "ours": (partial(_encode, pool, image, work=work), items["image"]),
+                "ours": (partial(encode, pool, image, work=work), items["image"]),
                 **{
                     each: (
                         partial(reference.images, autocast=each != "fp32"),
@@ -82,9 +82,9 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
             warm,
         )
     with local.start(text, setting, cores) as pool:
-        texts = _seconds_a_sample(
+        texts = seconds_per_sample(
             {
-                "ours": (partial(_encode, pool, text, work=work), items["text"]),
+                "ours": (partial(encode, pool, text, work=work), items["text"]),
                 low: (partial(reference.texts, autocast=low != "fp32"), items["text"][:256]),
             },
             rounds,
@@ -109,14 +109,15 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
 
 
 class Reference:
-    """What one writes first: a loop over batches of files, with a thread a core."""
+    """What one writes first: a loop over batches of files, with a thread per core or on a GPU."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
         """Loads model, image processor and tokenizer."""
         from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-        self._model: Any = CLIPModel.from_pretrained(folder).eval()
+        self._device = device
+        self._model: Any = CLIPModel.from_pretrained(folder).eval().to(device)
         self._processor: Any = CLIPImageProcessorPil.from_pretrained(folder)
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
 
@@ -124,43 +125,41 @@ class Reference:
     def images(self, items: list[Item], autocast: bool) -> Any:
         """(N, D) float32."""
         found = []
-        with _context(autocast):
+        with self._context(autocast):
             for first in range(0, len(items), _BATCH):
                 paths = [item.path for item in items[first : first + _BATCH]]
                 pictures = [Image.open(path).convert("RGB") for path in paths]
                 pixels = self._processor(images=pictures, return_tensors="pt")
+                pixels = pixels.to(self._device)
                 found.append(self._model.get_image_features(**pixels).pooler_output.float())
-        return torch.cat(found).numpy()
+        return torch.cat(found).cpu().numpy()
 
     @torch.inference_mode()
     def texts(self, items: list[Item], autocast: bool) -> Any:
         """(N, D) float32."""
         found = []
-        with _context(autocast):
+        with self._context(autocast):
             for first in range(0, len(items), _BATCH):
                 paths = [item.path for item in items[first : first + _BATCH]]
                 texts = [Path(path).read_text(encoding="utf-8") for path in paths]
                 ids = self._tokenizer(
                     texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-                )
+                ).to(self._device)
                 found.append(self._model.get_text_features(**ids).pooler_output.float())
-        return torch.cat(found).numpy()
+        return torch.cat(found).cpu().numpy()
+
+    def _context(self, autocast: bool) -> AbstractContextManager[Any]:
+        # Around the whole loop: so it casts each weight once.
+        return torch.autocast(self._device, torch.bfloat16) if autocast else nullcontext()
 
 
-def _context(autocast: bool) -> AbstractContextManager[Any]:
-    # Around the whole loop: so it casts each weight once.
-    return torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext()
-
-
-def _encode(
-    pool: ProcessPoolExecutor, record: EncoderRecord, items: list[Item], work: Path
-) -> None:
+def encode(pool: ProcessPoolExecutor, record: EncoderRecord, items: list[Item], work: Path) -> None:
     """Files to rows on the disk."""
     with TemporaryDirectory(dir=work) as store:
         local.run(pool, record, items, len(items), Space(Path(store), "space"))
 
 
-def _seconds_a_sample(
+def seconds_per_sample(
     contestants: dict[str, tuple[Callable[[list[Item]], object], list[Item]]],
     rounds: int,
     warm: int,
@@ -232,7 +231,7 @@ def _first(folder: Path, item: Item) -> None:
     Reference(folder).texts([item], autocast=False)
 
 
-def _picture(path: Path, rng: np.random.Generator) -> Item:
+def picture(path: Path, rng: np.random.Generator) -> Item:
     """Noise of all scales, coarse the strongest, as photographs have it."""
     layers = [  # (480, 640, 3) each
         Image.fromarray(rng.integers(256, size=(3 * 2**n, 4 * 2**n, 3), dtype=np.uint8)).resize(

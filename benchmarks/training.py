@@ -71,9 +71,9 @@ def _stage2(
     encoder: AnyEncoder, whole: Any, computes_in: str, rounds: int, short: bool
 ) -> Measurement:
     steps = {"ours": 2 if short else 40, "whole model": 1 if short else 2}
-    ours, head = _ours(encoder, 1, computes_in, cores(), steps["ours"])
-    theirs = _whole_model(whole, head, computes_in, steps["whole model"])
-    seconds = side_by_side({"ours": ours, "whole model": theirs}, rounds=rounds)
+    our_steps, head = ours(encoder, 1, computes_in, cores(), steps["ours"])
+    theirs = whole_model(whole, head, computes_in, steps["whole model"])
+    seconds = side_by_side({"ours": our_steps, "whole model": theirs}, rounds=rounds)
     ours_step = [each / steps["ours"] for each in seconds["ours"]]
     whole_step = [each / steps["whole model"] for each in seconds["whole model"]]
     return Measurement(
@@ -90,8 +90,8 @@ def _stage2(
 
 def _threads(encoder: AnyEncoder, computes_in: str, rounds: int, short: bool) -> Measurement:
     layers, steps = (1, 2) if short else (3, 40)
-    two, _ = _ours(encoder, layers, computes_in, 2, steps)
-    one, _ = _ours(encoder, layers, computes_in, 1, steps)
+    two, _ = ours(encoder, layers, computes_in, 2, steps)
+    one, _ = ours(encoder, layers, computes_in, 1, steps)
     seconds = side_by_side({"two": two, "one": one}, rounds=rounds)
     step = {name: [each / steps for each in times] for name, times in seconds.items()}
     return Measurement(
@@ -106,12 +106,17 @@ def _threads(encoder: AnyEncoder, computes_in: str, rounds: int, short: bool) ->
     )
 
 
-def _ours(
-    encoder: AnyEncoder, layers: int, computes_in: Any, threads: int, steps: int
+def ours(
+    encoder: AnyEncoder,
+    layers: int,
+    computes_in: Any,
+    threads: int,
+    steps: int,
+    device: str = "cpu",
 ) -> tuple[Callable[[], None], Classifier]:
     """Some steps of stage 2 with the last text layers, and a model of its kind without them."""
     tail = encoder.tail(layers)
-    parts = _parts(steps * BATCH, encoder.embedding_dim, encoder.token_dim, dict(tail.config))
+    parts = make_parts(steps * BATCH, encoder.embedding_dim, encoder.token_dim, dict(tail.config))
     config = _config(encoder.embedding_dim, encoder.token_dim)
     schedule = Stage2(
         **_COMMON, epochs=1, batch_size=BATCH, restart_head=True, members=1, lr_clip=1e-4,
@@ -122,23 +127,28 @@ def _ours(
     def run() -> None:
         torch.set_num_threads(1)
         how = StageRecipe(_LOSS, _VIEWS, schedule)
-        train_stage2(Classifier(config), weights, parts, how, seed=0)
+        train_stage2(Classifier(config).to(device), weights, parts, how, seed=0)
 
-    return run, Classifier(config)
+    return run, Classifier(config).to(device)
 
 
-def _whole_model(clip: Any, head: Classifier, computes_in: str, steps: int) -> Callable[[], None]:
+def whole_model(
+    clip: Any, head: Classifier, computes_in: str, steps: int, layers: int = 1
+) -> Callable[[], None]:
+    """Some steps of the whole CLIP, where `head` is, with the last text layers and that head trained."""
     vision, vocabulary = clip.config.vision_config, clip.config.text_config.vocab_size
     generator = torch.Generator().manual_seed(0)
     side = vision.image_size
-    pixels = torch.randn(BATCH, 3, side, side, generator=generator)
+    device = head.device
+    pixels = torch.randn(BATCH, 3, side, side, generator=generator).to(device)
     ids = torch.randint(vocabulary - 1, (BATCH, PADDED), generator=generator)
     # CLIP pools the state at the end-of-text token.
     ids[:, -1] = clip.config.text_config.eos_token_id
-    targets = torch.randint(len(LABELS), (BATCH,), generator=generator)
+    ids = ids.to(device)
+    targets = torch.randint(len(LABELS), (BATCH,), generator=generator).to(device)
     clip.requires_grad_(False)
     trained = [
-        clip.text_model.encoder.layers[-1],
+        *clip.text_model.encoder.layers[-layers:],
         clip.text_model.final_layer_norm,
         clip.text_projection,
     ]
@@ -152,7 +162,7 @@ def _whole_model(clip: Any, head: Classifier, computes_in: str, steps: int) -> C
         clip.train()
         head.train()
         for _ in range(steps):
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=computes_in == "bf16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=computes_in == "bf16"):
                 image = clip.get_image_features(pixel_values=pixels).pooler_output
                 text = clip.get_text_features(input_ids=ids).pooler_output
                 logits = head(_batch(image, text))
@@ -167,7 +177,7 @@ def _whole_model(clip: Any, head: Classifier, computes_in: str, steps: int) -> C
 
 def _stage1(computes_in: Any, rounds: int, short: bool) -> list[Measurement]:
     samples, epochs, dim = (128 if short else 3200), (1 if short else 5), 512
-    parts = _parts(samples, dim, 1, None)
+    parts = make_parts(samples, dim, 1, None)
     schedule = Stage1(**_COMMON, precision=computes_in, epochs=epochs, batch_size=64)
     recipe = Recipe("concat", "multimodal", _HEAD, _LOSS, _VIEWS, schedule, stage2=None)
 
@@ -241,7 +251,7 @@ def _config(dim: int, width: int) -> ModelConfig:
     )
 
 
-def _parts(count: int, dim: int, width: int, tail: dict[str, Any] | None) -> Parts:
+def make_parts(count: int, dim: int, width: int, tail: dict[str, Any] | None) -> Parts:
     """Random samples to train on, none to validate on."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(*TOKENS, size=count)

@@ -32,7 +32,7 @@ def test_the_short_form_measures_what_the_processor_is_fast_in(
 
 def test_inputs_are_as_large_as_is_said(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    picture = Path(extraction._picture(tmp_path / "a.jpg", rng).path)
+    picture = Path(extraction.picture(tmp_path / "a.jpg", rng).path)
     with Image.open(picture) as image:
         assert image.size == (640, 480)
     assert 35_000 < picture.stat().st_size < 55_000
