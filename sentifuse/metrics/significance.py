@@ -123,10 +123,11 @@ def over_samples(
 def holm(family: Mapping[Key, Difference]) -> dict[Key, Difference]:
     """Corrects the p-values of `family` for the number of its comparisons.
 
-    If nothing differs, the chance that any `p_holm` is below 0.05 is at most 5 %, however the comparisons
-    depend on each other. The i-th smallest of m p-values is multiplied by m - i + 1; the product is at
-    most 1, and no smaller than that of a smaller p-value (Holm 1979, "A simple sequentially rejective
-    multiple test procedure"). Intervals stay as they are: each holds for its comparison alone.
+    The chance that `p_holm` is below 0.05 for any comparison without a difference is at most 5 %, whatever
+    the others are, and however all depend on each other. The i-th smallest of m p-values is multiplied by
+    m - i + 1; the product is at most 1, and no smaller than that of a smaller p-value (Holm 1979, "A simple
+    sequentially rejective multiple test procedure"). Intervals stay as they are: each holds for its
+    comparison alone.
     """
     raw = {key: each.p_value for key, each in family.items() if each.p_value is not None}
     out, least = dict(family), 0.0
