@@ -53,7 +53,7 @@ def test_the_order_of_the_runs_does_not_matter() -> None:
     pd.testing.assert_frame_equal(*found)
 
 
-def test_runs_of_other_seeds_are_an_error_of_the_caller() -> None:
+def test_guids_that_do_not_fit_the_predictions_are_an_error() -> None:
     short = replace(RUNS[0].trial, guids=["9"])
     with pytest.raises(ValueError, match="zip"):
         rescued.table([replace(RUNS[0], trial=short)], LABELS)
