@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -242,6 +242,7 @@ def test_over_samples_runs_do_not_differ_from_themselves() -> None:
 
 # Several comparisons
 
+repeatable = settings(derandomize=True, deadline=None, database=None)
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=6)
 
 
@@ -261,6 +262,7 @@ def test_the_correction_by_hand() -> None:
     assert corrected([0.6, 0.7]) == [1.0, 1.0]
 
 
+@repeatable
 @given(P_VALUES)
 def test_the_correction_is_monotone_never_below_raw_and_bonferronis_for_the_smallest(
     p_values: list[float],
@@ -272,6 +274,7 @@ def test_the_correction_is_monotone_never_below_raw_and_bonferronis_for_the_smal
     assert min(found) == min(1.0, len(p_values) * min(p_values))
 
 
+@repeatable
 @given(P_VALUES)
 def test_the_correction_is_bonferronis_over_every_family_that_has_the_comparison(
     p_values: list[float],
