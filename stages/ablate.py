@@ -3,7 +3,8 @@
     python -m stages.ablate
 
 Reads `data/features/` and `data/splits.csv`; writes `metrics/ablate.json`, `plots/ablate.csv` (the
-means, for bars), `plots/ablate_runs.csv` (every run) and `plots/ablate.png`.
+means, for bars), `plots/ablate_runs.csv` (every run), `plots/ablate.png`, `data/ablation/classes.csv`
+(F1 and recall of each class) and `data/ablation/samples.csv` (how often each sample was predicted right).
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ METRICS = Path("metrics/ablate.json")
 BARS = Path("plots/ablate.csv")
 RUNS = Path("plots/ablate_runs.csv")
 PICTURE = Path("plots/ablate.png")
+CLASSES = Path("data/ablation/classes.csv")
+SAMPLES = Path("data/ablation/samples.csv")
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class Params:
 def main(p: Params) -> None:
     """Trains every variant `ablate.repeats` times; writes means, deviations and paired differences."""
     from sentifuse.data import splits
-    from sentifuse.evaluation import ablation, plots, variants
-    from sentifuse.runtime import devices
+    from sentifuse.evaluation import ablation, plots, rescued, variants
+    from sentifuse.runtime import devices, files
 
     stage2 = p.stage2 if p.ablate.finetune else None
     how = recipe.Recipe(p.fusion, "multimodal", p.head, p.loss, p.image_views, p.stage1, stage2)
@@ -72,9 +75,16 @@ def main(p: Params) -> None:
     tested = (splits.read(SPLITS)["split"] == "test").any()
     jobs = [(variant, seed) for variant in wanted for seed in seeds] if tested else []
     runs = variants.train_all("ablate", setting, jobs)
-    found = ablation.summary(runs, p.interval, resplit=p.ablate.resplit, seed=p.seed)
-    ablation.write(runs, found, METRICS, BARS, RUNS)
+    found = ablation.differences(runs, p.labels, p.interval, seed=p.seed)
+    samples = rescued.table(runs, p.labels)
+    summary = ablation.summary(runs, found, samples, p.interval.level)
+    files.write_json(METRICS, summary or {"note": ablation.NOTE})
+    files.write_csv(BARS, ablation.means(summary))
+    files.write_csv(RUNS, ablation.table(runs))
+    files.write_csv(CLASSES, ablation.classes(runs, p.labels, found))
+    files.write_csv(SAMPLES, samples)
     plots.save(plots.ablation(ablation.scores(runs, "macro_f1"), "macro-F1"), PICTURE)
+    print(ablation.told(summary))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ TEMPLATE = "report.html.j2"
 # Shares of the test part for which the page gives the risk as a number.
 COVERAGES = (0.25, 0.5, 0.75, 1.0)
 # Columns that hold names, even where all of the names look like numbers.
-_TEXT_COLUMNS = ["actual", "predicted", "variant", "temperature"]
+_TEXT_COLUMNS = ["actual", "predicted", "variant", "label", "temperature"]
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 
 
@@ -36,14 +36,16 @@ class Findings:
     evaluate: Mapping[str, Any]
     ablate: Mapping[str, Any]
     runs: pd.DataFrame
+    classes: pd.DataFrame
     histories: tuple[pd.DataFrame, pd.DataFrame]
     confusion: pd.DataFrame
     reliability: pd.DataFrame
     risk_coverage: pd.DataFrame
 
 
-def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path) -> Findings:
-    """Reads `config.json` of a checkpoint, and the folders of the JSON and of the CSV files."""
+def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path, classes: Path) -> Findings:
+    """Reads `config.json` of a checkpoint, the folders of the JSON and of the CSV files, and the table of
+    classes that `ablate` wrote."""
 
     def table(name: str) -> pd.DataFrame:
         return read_csv(plots / f"{name}.csv", text=_TEXT_COLUMNS)
@@ -56,6 +58,7 @@ def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path) -> Find
         evaluate=read_json(metrics / "evaluate.json"),
         ablate=read_json(metrics / "ablate.json"),
         runs=table("ablate_runs"),
+        classes=read_csv(classes, text=_TEXT_COLUMNS),
         histories=(table("stage1"), table("stage2")),
         confusion=table("confusion"),
         reliability=table("reliability"),
@@ -77,12 +80,14 @@ def render(
     environment.filters |= {
         "share": _share,
         "points": _points,
+        "p": _p,
         "words": lambda name: str(name).replace("_", " "),
     }
     return environment.get_template(TEMPLATE).render(
         found=found,
         titles=TITLES,
         variants={name: row for name, row in found.ablate.items() if name != "note"},
+        classes=_classes(found.classes),
         kept=_kept(found.risk_coverage),
         figures={
             name: data_uri("image/svg+xml", plots.svg(figure).encode())
@@ -152,6 +157,15 @@ def _differences(ablate: Mapping[str, Any]) -> dict[str, dict[str, plots.Interva
     return out
 
 
+def _classes(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """Variant and class -> score -> its row of `ablation.classes`, less what is not known."""
+    out: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in table.to_dict("records"):
+        known = {str(name): value for name, value in row.items() if pd.notna(value)}
+        out.setdefault((row["variant"], row["label"]), {})[row["score"]] = known
+    return out
+
+
 def _interval(value: float, ends: Mapping[str, float], unit: float = 1) -> plots.Interval:
     return unit * value, unit * ends["low"], unit * ends["high"]
 
@@ -173,3 +187,8 @@ def _share(value: float) -> str:
     """0.6875 -> `.688`, which is the usual way to print shares."""
     text = f"{value:.3f}"
     return text.removeprefix("0") if 0 <= value < 1 else text
+
+
+def _p(value: float) -> str:
+    """0.012 -> `p .012`, 0.0001 -> `p < .001`."""
+    return "p < .001" if value < 0.001 else f"p {_share(value)}"

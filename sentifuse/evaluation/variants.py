@@ -40,7 +40,7 @@ class RunSetting:
         features: the folder of the features.
         splits: the split table.
         labels: class names.
-        recipe: how to train; each variant replaces `fusion` and `input_mode`, and has one member.
+        recipe: how to train; each variant replaces `fusion` and `input_mode`.
         resplit: shares for validation and test if every run draws a split of its own; None for the split
             at hand.
         device: where to train, `cpu` or `cuda`.
@@ -135,7 +135,6 @@ def train(setting: RunSetting, variant: Variant, seed: int) -> Run:
     recipe = replace(setting.recipe, fusion=variant.fusion, input_mode=variant.input_mode)
     weights = {}
     if recipe.stage2 is not None:
-        recipe = replace(recipe, stage2=replace(recipe.stage2, members=1))
         weights = tail_weights(setting.features, data.meta)
     trial = run_trial(
         recipe, load_parts(data, table, setting.labels), weights, seed=seed, device=setting.device

@@ -3,19 +3,27 @@
 Runs over different splits still share most of their training data. Their differences are not independent,
 and the plain t-test finds differences that are not there; `corrected_t_test` corrects for it (Nadeau and
 Bengio 2003, "Inference for the generalization error"). Runs on one split share their test part, too;
-there `over_samples` resamples that part.
+there `over_samples` resamples that part. Of many comparisons some look like a difference by chance;
+`holm` corrects for their number.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentifuse.config.recipe import IntervalOptions
 from sentifuse.metrics import bootstrap
-from sentifuse.metrics.scores import ClassIndices, Floats, confusion, summary
+from sentifuse.metrics.scores import ClassIndices, Floats, confusion
 
 CORRECTED_T = "corrected resampled t-test over splits (Nadeau and Bengio 2003)"
 BOOTSTRAP = "paired stratified bootstrap over test samples (Efron and Tibshirani 1993)"
+
+Key = TypeVar("Key", bound=Hashable)
+# Confusion matrices (..., C, C) -> the scores of each, (...,).
+Measure = Callable[[NDArray[Any]], Mapping[Key, Floats]]
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Difference:
         low: lower end of the interval.
         high: upper end of the interval.
         p_value: two-sided, of no difference.
+        p_holm: the same, corrected for the number of comparisons (`holm`); None where it is not.
         wins: pairs in which the first run is better.
         pairs: how many there are.
     """
@@ -37,6 +46,7 @@ class Difference:
     low: float | None
     high: float | None
     p_value: float | None
+    p_holm: float | None = field(default=None, kw_only=True)
     wins: int
     pairs: int
 
@@ -68,30 +78,31 @@ def corrected_t_test(differences: Floats, test_train_ratio: float, level: float)
 
 def over_samples(
     targets: ClassIndices,
-    first: ClassIndices,
-    second: ClassIndices,
+    runs: ClassIndices,
     classes: int,
+    measure: Measure[Key],
     *,
     interval: IntervalOptions,
     seed: int,
-) -> dict[str, Difference]:
+) -> dict[Key, Difference]:
     """Tests the mean difference of J pairs of runs on one test part by resampling its samples.
 
     Args:
         targets: (N,) class indices.
-        first: (J, N) predictions, one row per run.
-        second: (J, N), the other run of each pair.
+        runs: (2, J, N) predictions: the first run of each pair, and the second.
         classes: C.
+        measure: what to score.
         interval: level of the intervals, resamples of the bootstrap.
         seed: of the bootstrap.
 
     Returns:
-        Score -> the difference first - second, for each score of `metrics.scores.HEADLINE`.
+        Score -> the difference first - second.
     """
-    pairs = len(first)
-    both = np.concatenate([first, second])
-    drawn = bootstrap.scores(targets, both, classes, interval, seed)  # (B, 2 J) each
-    plain = summary(np.stack([confusion(targets, run, classes) for run in both]))  # (2 J,) each
+    pairs = runs.shape[1]
+    both = np.concatenate(runs)
+    counts = bootstrap.resample(targets, both, classes, resamples=interval.resamples, seed=seed)
+    drawn = measure(counts)  # (B, 2 J) each
+    plain = measure(np.stack([confusion(targets, run, classes) for run in both]))  # (2 J,) each
     out = {}
     for name, values in drawn.items():
         means = (values[:, :pairs] - values[:, pairs:]).mean(axis=1)  # (B,)
@@ -106,4 +117,21 @@ def over_samples(
             wins=int((own > 0).sum()),
             pairs=pairs,
         )
+    return out
+
+
+def holm(family: Mapping[Key, Difference]) -> dict[Key, Difference]:
+    """Corrects the p-values of `family` for the number of its comparisons.
+
+    The chance that `p_holm` is below 0.05 for any comparison without a difference is at most 5 %, whatever
+    the others are, and however all depend on each other. The i-th smallest of m p-values is multiplied by
+    m - i + 1; the product is at most 1, and no smaller than that of a smaller p-value (Holm 1979, "A simple
+    sequentially rejective multiple test procedure"). Intervals stay as they are: each holds for its
+    comparison alone.
+    """
+    raw = {key: each.p_value for key, each in family.items() if each.p_value is not None}
+    out, least = dict(family), 0.0
+    for place, key in enumerate(sorted(raw, key=raw.__getitem__)):
+        least = max(least, min(1.0, (len(raw) - place) * raw[key]))
+        out[key] = replace(family[key], p_holm=least)
     return out

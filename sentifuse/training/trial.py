@@ -1,5 +1,6 @@
 """One trial: a recipe is trained on a split, and scored on the parts that it was not trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ class Trial:
         members: how each member of the model was trained in the last stage: its epochs, the best of them.
         train_samples: how many it was trained on.
         val: `accuracy` and `macro_f1` on validation, 0..1; empty without a validation part.
+        guids: N, of the test part.
         targets: (N,) class indices of the test part.
         logits: (N, C), of the test part.
         temperature: fitted on validation; 1 without a validation part.
@@ -32,6 +34,7 @@ class Trial:
     members: list[Fitted]
     train_samples: int
     val: dict[str, float]
+    guids: Sequence[str]
     targets: ClassIndices
     logits: NDArray[np.float32]
     temperature: float
@@ -94,6 +97,7 @@ def run_trial(
         members=members,
         train_samples=len(parts.train),
         val=_scores(val_targets, val),
+        guids=parts.test.guids,
         targets=parts.test.targets.numpy(),
         logits=test,
         temperature=calibration.fit_temperature(val, val_targets),

@@ -329,6 +329,7 @@ def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
     for name in ("confusion", "reliability", "risk_coverage", "ablate", "ablate_runs"):
         assert table(plain.folder / "plots" / f"{name}.csv") == [], name
     assert table(plain.folder / "data" / "evaluation" / "test.csv") == []
+    assert table(plain.folder / "data" / "ablation" / "samples.csv") == []
     assert {row["split"] for row in table(plain.folder / "data" / "splits.csv")} == {
         "train", "predict"
     }  # fmt: skip

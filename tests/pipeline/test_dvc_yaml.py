@@ -138,11 +138,12 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
         {"data/features", "data/splits.csv", "models/stage2", "metrics/evaluate.json"},
         {"models/bundle"},
     ),
-    "ablate": ({"data/features", "data/splits.csv"}, set()),
+    "ablate": ({"data/features", "data/splits.csv"}, {"data/ablation"}),
     "report": (
         {
             "data/manifest.csv",
             "data/evaluation",
+            "data/ablation",
             "models/stage2",
             "metrics/data.json",
             "metrics/features.json",

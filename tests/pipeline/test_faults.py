@@ -39,7 +39,8 @@ OUTPUTS_OF = {
     "train_baselines": ("data/baselines",),
     "evaluate": ("data/evaluation", "metrics/evaluate.json", "plots/confusion.csv", "plots/confusion.png"),
     "package": ("models/bundle",),
-    "ablate": ("metrics/ablate.json", "plots/ablate.csv", "plots/ablate_runs.csv", "plots/ablate.png"),
+    "ablate": ("data/ablation", "metrics/ablate.json", "plots/ablate.csv", "plots/ablate_runs.csv",
+        "plots/ablate.png"),
     "report": ("reports",),
     "infer": ("data/predictions",),
 }  # fmt: skip

@@ -30,16 +30,44 @@ def sentifuse(project: Path, *arguments: str) -> str:
     return search.call(project, sys.executable, "-m", "sentifuse", *arguments)
 
 
-@pytest.mark.parametrize("first", ["HEAD", "gated", "main", "workspace"])
+@pytest.mark.parametrize("first", ["gated", "workspace"])
 def test_revisions_are_compared(deep: Path, first: str) -> None:
-    assert sentifuse(deep, "compare", first, "HEAD").startswith("accuracy: +0.00 points")
+    told = sentifuse(deep, "compare", first, "HEAD").splitlines()
+    assert [line.split(" points")[0] for line in told] == [
+        f"{score}, {first} - HEAD: +0.00" for score in ("accuracy", "macro_f1")
+    ]
+
+
+def test_of_several_the_p_values_are_corrected(deep: Path) -> None:
+    *told, note = sentifuse(deep, "compare", "gated", "HEAD", "workspace").splitlines()
+    assert [line.split(" points")[0] for line in told] == [
+        f"{score}, gated - {other}: +0.00"
+        for score in ("accuracy", "macro_f1")
+        for other in ("HEAD", "workspace")
+    ]
+    assert all("p 1.000, Holm p 1.000), better on 0 of" in line for line in told)
+    assert note == "Holm p: corrected for 2 comparisons; intervals are not"
+
+
+def test_one_revision_under_two_names_is_not_compared(deep: Path) -> None:
+    done = search.run(deep, sys.executable, "-m", "sentifuse", "compare", "HEAD", "main")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: main: the same revision as HEAD: name each one once\n"
+
+
+def test_one_revision_alone_is_not_compared(deep: Path) -> None:
+    done = search.run(deep, sys.executable, "-m", "sentifuse", "compare", "HEAD")
+    assert done.returncode == 2
+    assert "the following arguments are required: other" in done.stderr
 
 
 def test_what_is_compared_is_the_revision_and_not_the_workspace(deep: Path) -> None:
     path = deep / "plots" / "ablate_runs.csv"
     path.write_text(_RUNS.replace("0.5", "0.6").replace("0.7", "0.8"), encoding="utf-8")
     try:
-        assert sentifuse(deep, "compare", "workspace", "HEAD").startswith("accuracy: +10.00 points")
+        assert sentifuse(deep, "compare", "workspace", "HEAD").startswith(
+            "accuracy, workspace - HEAD: +10.00 points"
+        )
     finally:
         path.write_text(_RUNS, encoding="utf-8")
 

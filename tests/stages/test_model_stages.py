@@ -351,11 +351,17 @@ def test_variants_are_compared_over_splits_or_over_samples(
         assert difference["method"].startswith(method)
         assert difference["accuracy"]["pairs"] == 2
         assert set(difference["macro_f1"]) == {
-            "mean", "standard_error", "low", "high", "p_value", "wins", "pairs"
+            "mean", "standard_error", "low", "high", "p_value", "p_holm", "wins", "pairs"
         }  # fmt: skip
     runs = rows("plots/ablate_runs.csv")
     assert [row["seed"] for row in runs] == ["42", "43"] * 3
     assert [row["split_seed"] for row in runs] == split_seeds * 3
+    classes = rows("data/ablation/classes.csv")
+    assert [row["label"] for row in classes] == [label for label in LABELS for _ in range(2)] * 3
+    samples = rows("data/ablation/samples.csv")
+    tested = sum(int(row["tested"]) for row in samples)
+    assert tested == sum(int(row["test_samples"]) for row in runs[:2])
+    assert found["text_only"]["left_out"]["samples"] == len(samples)
     assert Path("plots/ablate.png").stat().st_size > 0
 
 

@@ -50,7 +50,7 @@ HISTORY = pd.DataFrame(
 def difference(mean: float) -> dict[str, Any]:
     return {
         "mean": mean, "standard_error": 0.01, "low": mean - 0.02, "high": mean + 0.02,
-        "p_value": 0.04, "wins": 1, "pairs": 5,
+        "p_value": 0.04, "p_holm": 0.08, "wins": 1, "pairs": 5,
     }  # fmt: skip
 
 
@@ -58,7 +58,27 @@ def ablation() -> dict[str, Any]:
     score = {"mean": 0.7, "sd": 0.02}
     row = {"runs": 5, "accuracy": score, "macro_f1": score}
     minus = {"method": "some test", "accuracy": difference(-0.05), "macro_f1": difference(-0.01)}
-    return {"multimodal": row, "text_only": {**row, "minus_multimodal": minus}}
+    left_out = {
+        "modality": "image",
+        "samples": 86,
+        "rescued": {"count": 12, "low": 7.2, "high": 18.7},
+        "broken": {"count": 5, "low": 2.3, "high": 10.9},
+    }
+    return {
+        "multimodal": row,
+        "text_only": {**row, "minus_multimodal": minus, "left_out": left_out},
+    }
+
+
+def classes() -> pd.DataFrame:
+    minus = {"minus_multimodal": -0.03, "low": -0.06, "high": 0.01, "p_value": 0.1, "p_holm": 0.3}
+    rows = [
+        {"variant": name, "label": label, "score": score, "mean": 0.6, "sd": 0.05, **known}
+        for name, known in (("multimodal", {}), ("text_only", minus))
+        for label in LABELS
+        for score in ("f1", "recall")
+    ]
+    return pd.DataFrame(rows)
 
 
 def findings() -> Findings:
@@ -103,6 +123,7 @@ def findings() -> Findings:
             [(name, seed, 0.7, 0.6) for name in ("multimodal", "text_only") for seed in range(5)],
             columns=["variant", "seed", "accuracy", "macro_f1"],
         ),
+        classes=classes(),
         histories=(HISTORY, HISTORY),
         confusion=pd.DataFrame(
             {
@@ -136,8 +157,11 @@ def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
             value, own = f"{row[name]:.3f}"[1:], row["interval"][name]
             assert f"{value} {own['low']:.3f}"[:4] in shown
             assert f"{own['low']:.3f}"[1:] + " – " + f"{own['high']:.3f}"[1:] in shown
-    assert "text only 5 .700 ± .020 .700 ± .020 −5.0 −7.0 to −3.0, p .040" in shown
-    assert "Test: some test." in shown
+    assert "text only 5 .700 ± .020 .700 ± .020 −5.0 −7.0 to −3.0, p .080" in shown
+    assert "Test: some test. Each p is corrected for the number of variants" in shown
+    assert "multimodal neutral .600 ± .050 .600 ± .050 multimodal positive" in shown
+    assert "text only neutral .600 ± .050 .600 ± .050 −3.0 −6.0 to +1.0, p .300 −3.0" in shown
+    assert "rescued broken samples tested image 12 7 – 19 5 2 – 11 86 Rescued:" in shown
     assert (
         "fusion film concat, multimodal; encoders some/net for images (frozen), one for texts (last 3 layers "
         "finetuned), two for texts (last 12 layers finetuned)."
@@ -146,6 +170,17 @@ def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
     assert "as some/net reads" not in shown
     assert "15 labelled samples stand in 7 groups" in shown
     assert "would leave 5 test samples with a twin in train; this one leaves 0." in shown
+
+
+@pytest.mark.parametrize(
+    ("p", "told"), [(0.0004, "p &lt; .001"), (0.001, "p .001"), (0.25, "p .250"), (1.0, "p 1.000")]
+)
+def test_a_p_value_is_never_told_as_zero(p: float, told: str) -> None:
+    found = findings()
+    ablate = copy.deepcopy(dict(found.ablate))
+    ablate["text_only"]["minus_multimodal"]["accuracy"]["p_holm"] = p
+    html = plain(report.render(replace(found, ablate=ablate), [], []))
+    assert f"−5.0 −7.0 to −3.0, {told} −1.0" in html
 
 
 def test_the_same_findings_give_the_same_bytes() -> None:
@@ -195,6 +230,7 @@ def test_without_a_test_part_the_page_says_so() -> None:
                 evaluate={"val": found.evaluate["val"]},
                 ablate={"note": "test_size is 0: there is nothing to compare on"},
                 runs=found.runs[:0],
+                classes=found.classes[:0],
                 confusion=found.confusion[:0],
                 reliability=found.reliability[:0],
                 risk_coverage=found.risk_coverage[:0],
@@ -227,6 +263,16 @@ def test_a_single_run_has_no_interval_of_its_difference() -> None:
     html = report.render(replace(found, ablate=ablate), [], [])
     assert "Paired difference to the multimodal model" not in html
     assert ".700 ± .020 −5.0 −5.0" in plain(html)
+
+
+def test_variants_without_the_multimodal_one_are_not_compared() -> None:
+    found = findings()
+    ablate = {"text_only": found.ablate["multimodal"]}
+    alone = found.classes[found.classes["variant"] == "multimodal"]
+    shown = plain(report.render(replace(found, ablate=ablate, classes=alone), [], []))
+    assert "By class" in shown
+    assert "Holm" not in shown
+    assert "rescues or breaks" not in shown
 
 
 @pytest.mark.parametrize("labels", [("no", "yes"), ("a", "b", "c", "d", "e")])
@@ -265,7 +311,10 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     }  # fmt: skip
     for name, table in tables.items():
         write_csv(tmp_path / f"{name}.csv", table)
-    read = report.read(LABELS, tmp_path / "config.json", tmp_path, tmp_path)
+    write_csv(tmp_path / "classes.csv", found.classes)
+    read = report.read(
+        LABELS, tmp_path / "config.json", tmp_path, tmp_path, tmp_path / "classes.csv"
+    )
     assert read.evaluate == found.evaluate
     assert read.model == found.model
     assert read.features == found.features

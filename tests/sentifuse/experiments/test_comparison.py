@@ -1,4 +1,5 @@
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -6,6 +7,7 @@ import pytest
 
 from sentifuse.errors import UserError
 from sentifuse.experiments import comparison
+from sentifuse.metrics.significance import Difference
 
 HEADER = "variant,seed,split_seed,train_samples,test_samples,accuracy,macro_f1"
 COLUMNS = ["variant", "split_seed", "train_samples", "test_samples", "accuracy", "macro_f1"]
@@ -18,10 +20,17 @@ def runs(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def compare(
+    first: pd.DataFrame, second: pd.DataFrame, variant: str = "multimodal", level: float = 0.95
+) -> dict[str, Difference]:
+    found = comparison.compare({"one": first, "two": second}, variant, level)
+    return {score: differences["two"] for score, differences in found.items()}
+
+
 def test_the_difference_is_paired_by_split_and_told_in_points() -> None:
     first = runs({1: 0.50, 2: 0.60, 3: 0.90})
     second = runs({3: 0.80, 1: 0.50, 2: 0.61, 9: 0.0})
-    found = comparison.compare(first, second, "multimodal")
+    found = compare(first, second)
     accuracy = found["accuracy"]
     # Differences 0, -1 and +10 points: mean 3, sample variance (9 + 16 + 49) / 2 = 37.
     assert accuracy.mean == pytest.approx(3.0)
@@ -32,10 +41,7 @@ def test_the_difference_is_paired_by_split_and_told_in_points() -> None:
 
 def test_the_interval_has_the_level_asked_for() -> None:
     first, second = runs({1: 0.50, 2: 0.60, 3: 0.90}), runs({1: 0.5, 2: 0.5, 3: 0.5})
-    wide, narrow = (
-        comparison.compare(first, second, "multimodal", level=level)["accuracy"]
-        for level in (0.95, 0.5)
-    )
+    wide, narrow = (compare(first, second, level=level)["accuracy"] for level in (0.95, 0.5))
     # Quantiles of Student's t with two degrees of freedom: .975 and .75.
     for found, quantile in ((wide, 4.30265), (narrow, 0.816497)):
         assert found.high - found.mean == pytest.approx(quantile * found.standard_error, rel=1e-5)
@@ -44,32 +50,56 @@ def test_the_interval_has_the_level_asked_for() -> None:
 
 def test_only_the_asked_variant_counts() -> None:
     both = pd.concat([runs({1: 0.5, 2: 0.6}), runs({1: 0.1, 2: 0.1}, "text_only")])
-    found = comparison.compare(both, runs({1: 0.0, 2: 0.0}, "text_only"), "text_only")
+    found = compare(both, runs({1: 0.0, 2: 0.0}, "text_only"), "text_only")
     assert found["accuracy"].mean == pytest.approx(10.0)
 
 
 def test_an_experiment_does_not_differ_from_itself() -> None:
     some = runs({1: 0.5, 2: 0.6})
-    found = comparison.compare(some, some, "multimodal")["accuracy"]
+    found = compare(some, some)["accuracy"]
     assert (found.mean, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
+def test_each_of_several_is_compared_with_the_first_and_p_is_corrected_by_score() -> None:
+    first, near, far = (
+        runs({1: 0.50, 2: 0.60, 3: 0.90}),
+        runs({1: 0.50, 2: 0.61, 3: 0.80}),
+        runs({1: 0.40, 2: 0.51, 3: 0.79}),
+    )
+    found = comparison.compare({"a": first, "b": near, "c": far}, "multimodal")
+    for score, differences in found.items():
+        assert list(differences) == ["b", "c"]
+        for other, table in (("b", near), ("c", far)):
+            alone = compare(first, table)[score]
+            assert alone.p_holm == alone.p_value
+            assert replace(differences[other], p_holm=alone.p_holm) == alone
+        # The smaller of two p-values counts twice, the larger once.
+        assert differences["c"].p_holm == 2 * differences["c"].p_value < 0.05
+        assert differences["b"].p_holm == differences["b"].p_value > 0.05
+
+
+def test_of_several_the_pair_that_cannot_be_compared_is_named() -> None:
+    some = runs({1: 0.5, 2: 0.5})
+    with pytest.raises(UserError, match=r"^a - c, multimodal: 0 splits in common"):
+        comparison.compare({"a": some, "b": some, "c": runs({3: 0.5, 4: 0.5})}, "multimodal")
+
+
 def test_too_few_common_splits_are_an_error() -> None:
-    with pytest.raises(UserError, match=r"^multimodal: 1 splits in common: at least 2"):
-        comparison.compare(runs({1: 0.5, 2: 0.5}), runs({2: 0.5, 3: 0.5}), "multimodal")
+    with pytest.raises(UserError, match=r"^one - two, multimodal: 1 splits in common: at least 2"):
+        compare(runs({1: 0.5, 2: 0.5}), runs({2: 0.5, 3: 0.5}))
 
 
 def test_a_variant_that_one_of_them_lacks_is_an_error() -> None:
     some = runs({1: 0.5, 2: 0.5})
-    with pytest.raises(UserError, match=r"^film: 0 splits in common"):
-        comparison.compare(some, some, "film")
+    with pytest.raises(UserError, match=r"^one - two, film: 0 splits in common"):
+        compare(some, some, "film")
 
 
 @pytest.mark.parametrize("swap", [False, True])
 def test_runs_on_one_split_are_refused(swap: bool) -> None:
     pair = runs({1: 0.5, 2: 0.5}), runs({None: 0.5})
     with pytest.raises(UserError, match=r"set ablate\.resplit=true$"):
-        comparison.compare(*(reversed(pair) if swap else pair), "multimodal")
+        compare(*(reversed(pair) if swap else pair))
 
 
 @pytest.mark.parametrize(
@@ -77,8 +107,8 @@ def test_runs_on_one_split_are_refused(swap: bool) -> None:
 )
 def test_splits_of_other_sizes_are_refused(sizes: tuple[int, int], which: str) -> None:
     first, second = runs({1: 0.5, 2: 0.5}), runs({1: 0.5, 2: 0.5}, sizes=sizes)
-    with pytest.raises(UserError, match=f"^multimodal: {which} differ"):
-        comparison.compare(first, second, "multimodal")
+    with pytest.raises(UserError, match=f"^one - two, multimodal: {which} differ"):
+        compare(first, second)
 
 
 def test_runs_are_read_from_a_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,12 +127,18 @@ def test_runs_are_read_from_a_revision(tmp_path: Path, monkeypatch: pytest.Monke
     call("git", "tag", "one")
     path.write_text(f"{HEADER}\nmultimodal,1,,80,10,0.75,0.25\n")
     monkeypatch.chdir(tmp_path)
-    assert comparison.read_runs("one")["accuracy"].tolist() == [0.5]
-    assert comparison.read_runs("one")["split_seed"].tolist() == [1]
-    assert comparison.read_runs("workspace")["accuracy"].tolist() == [0.75]
-    assert comparison.read_runs("workspace")["split_seed"].isna().all()
+    found = comparison.read_runs(["one", "workspace"])
+    assert list(found) == ["one", "workspace"]
+    assert found["one"]["accuracy"].tolist() == [0.5]
+    assert found["one"]["split_seed"].tolist() == [1]
+    assert found["workspace"]["accuracy"].tolist() == [0.75]
+    assert found["workspace"]["split_seed"].isna().all()
     with pytest.raises(UserError, match="none-such"):
-        comparison.read_runs("none-such")
+        comparison.read_runs(["one", "none-such"])
+    for twice in (["one", "workspace", "one"], ["one", "HEAD"], ["workspace", "workspace"]):
+        told = f"^{twice[-1]}: the same revision as {twice[0]}: name each one once$"
+        with pytest.raises(UserError, match=told):
+            comparison.read_runs(twice)
 
 
 def test_runs_of_a_version_that_knew_no_splits_are_refused(
@@ -117,4 +153,4 @@ def test_runs_of_a_version_that_knew_no_splits_are_refused(
         UserError,
         match=r"^workspace: plots/ablate_runs\.csv has no column split_seed: .*`dvc repro ablate`",
     ):
-        comparison.read_runs("workspace")
+        comparison.read_runs(["workspace"])

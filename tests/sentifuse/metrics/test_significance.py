@@ -1,15 +1,18 @@
 """Tests of the paired tests: on simulated learning, they find what is there and nothing else."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sentifuse.config.recipe import IntervalOptions
-from sentifuse.metrics.scores import HEADLINE, headline
-from sentifuse.metrics.significance import Difference, corrected_t_test, over_samples
+from sentifuse.metrics.scores import HEADLINE, headline, summary
+from sentifuse.metrics.significance import Difference, corrected_t_test, holm, over_samples
 
 SPLITS = 10
 # A simulated rate of .05 over 300 data sets has a standard deviation of .0126.
@@ -182,8 +185,10 @@ def over_one_split(distances: tuple[float, float], data_sets: int) -> list[Diffe
     )
     targets = data.targets[LARGE:]
     return [
-        over_samples(targets, *pair, 2, interval=IntervalOptions(0.95, 300), seed=seed)["accuracy"]
-        for seed, pair in enumerate(zip(first, second, strict=True))
+        over_samples(targets, pair, 2, summary, interval=IntervalOptions(0.95, 300), seed=seed)[
+            "accuracy"
+        ]
+        for seed, pair in enumerate(np.stack([first, second], axis=1))
     ]
 
 
@@ -208,13 +213,13 @@ def test_over_samples_a_planted_difference_is_found() -> None:
 def test_over_samples_the_mean_is_that_of_the_runs_as_they_are() -> None:
     rng = np.random.default_rng(1)
     targets = rng.integers(3, size=40)
-    first, second = rng.integers(3, size=(2, 4, 40))
-    found = over_samples(targets, first, second, 3, interval=IntervalOptions(0.9, 200), seed=0)
+    pairs = rng.integers(3, size=(2, 4, 40))
+    found = over_samples(targets, pairs, 3, summary, interval=IntervalOptions(0.9, 200), seed=0)
     assert tuple(found) == HEADLINE
     for score in ("accuracy", "macro_f1"):
         gaps = [
             headline(targets, one, 3)[score] - headline(targets, other, 3)[score]
-            for one, other in zip(first, second, strict=True)
+            for one, other in zip(*pairs, strict=True)
         ]
         own = found[score]
         assert own.mean == pytest.approx(np.mean(gaps))
@@ -230,5 +235,76 @@ def test_over_samples_the_mean_is_that_of_the_runs_as_they_are() -> None:
 def test_over_samples_runs_do_not_differ_from_themselves() -> None:
     rng = np.random.default_rng(1)
     targets, runs = rng.integers(3, size=30), rng.integers(3, size=(2, 30))
-    found = over_samples(targets, runs, runs, 3, interval=IntervalOptions(0.95, 100), seed=0)
+    same, options = np.stack([runs, runs]), IntervalOptions(0.95, 100)
+    found = over_samples(targets, same, 3, summary, interval=options, seed=0)
     assert set(found.values()) == {Difference(0.0, 0.0, 0.0, 0.0, 1.0, wins=0, pairs=2)}
+
+
+# Several comparisons
+
+repeatable = settings(derandomize=True, deadline=None, database=None)
+P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=6)
+
+
+def corrected(p_values: list[float]) -> list[float]:
+    family = {
+        index: Difference(0.1, 0.1, 0.0, 0.2, p, wins=3, pairs=5)
+        for index, p in enumerate(p_values)
+    }
+    found = holm(family)
+    assert list(found) == list(family)
+    return [each.p_holm for each in found.values() if each.p_holm is not None]
+
+
+def test_the_correction_by_hand() -> None:
+    assert corrected([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert corrected([0.04]) == [0.04]
+    assert corrected([0.6, 0.7]) == [1.0, 1.0]
+
+
+@repeatable
+@given(P_VALUES)
+def test_the_correction_is_monotone_never_below_raw_and_bonferronis_for_the_smallest(
+    p_values: list[float],
+) -> None:
+    found = corrected(p_values)
+    assert all(raw <= own <= 1 for raw, own in zip(p_values, found, strict=True))
+    ordered = [own for _, own in sorted(zip(p_values, found, strict=True))]
+    assert ordered == sorted(ordered)
+    assert min(found) == min(1.0, len(p_values) * min(p_values))
+
+
+@repeatable
+@given(P_VALUES)
+def test_the_correction_is_bonferronis_over_every_family_that_has_the_comparison(
+    p_values: list[float],
+) -> None:
+    # The closure principle (Marcus, Peritz and Gabriel 1976): another way to the same numbers.
+    places = range(len(p_values))
+    families = [
+        family for size in places for family in itertools.combinations(places, size + 1)
+    ]  # every subset but the empty one
+    for place, own in enumerate(corrected(p_values)):
+        worst = max(
+            len(family) * min(p_values[each] for each in family)
+            for family in families
+            if place in family
+        )
+        assert own == pytest.approx(min(1.0, worst))
+
+
+def test_of_many_comparisons_without_a_difference_none_is_found_in_most_data_sets() -> None:
+    draws = np.random.default_rng(3).random((2000, 8))
+    raw = (draws.min(axis=1) < 0.05).mean()
+    held = np.mean([min(corrected(list(each))) < 0.05 for each in draws])
+    # 1 - .95 ** 8 is .34; a simulated rate of .05 has a standard deviation of .005.
+    assert raw > 0.3
+    assert 0.03 < held < 0.07
+
+
+def test_one_pair_has_no_p_value_to_correct() -> None:
+    one = Difference(0.1, None, None, None, None, wins=1, pairs=1)
+    two = Difference(0.1, 0.1, 0.0, 0.2, 0.04, wins=3, pairs=5)
+    found = holm({"one": one, "two": two})
+    assert found["one"] == one
+    assert found["two"].p_holm == 0.04

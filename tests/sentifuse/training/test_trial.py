@@ -54,6 +54,7 @@ def test_a_trial_has_the_scores_and_outputs_of_the_model_that_its_recipe_trains(
     assert found.members == [fitted]
     assert (found.precision, found.train_samples) == (fitted.precision, 40)
     assert found.val == fitted.val
+    assert list(found.guids) == list(parts.test.guids) == [str(index) for index in range(52, 64)]
     logits = predict(model, parts.test, "mean").numpy()
     assert np.array_equal(found.logits, logits)
     assert np.array_equal(found.predicted, logits.argmax(axis=1))
