@@ -12,7 +12,7 @@ const state = {
 };
 const EDGE = 0.04; // how far a brush may reach beyond the outermost places
 
-const SVG = new Set(["svg", "g", "path", "circle", "rect", "line", "text", "tspan", "title"]);
+const SVG = new Set(["svg", "g", "path", "circle", "rect", "line", "text", "title"]);
 function make(tag, attributes = {}, ...children) {
   const made = SVG.has(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -24,6 +24,8 @@ function make(tag, attributes = {}, ...children) {
 }
 // `stage2.lr_clip` as `stage2.` and `lr_clip`.
 const halves = (name) => [name.slice(0, name.lastIndexOf(".") + 1), name.slice(name.lastIndexOf(".") + 1)];
+// Pixels to the left of an axis for the texts of its ticks.
+const room = (ticks) => Math.max(76, 22 + 6.6 * Math.max(...ticks.map(([, text]) => text.length)));
 const toned = (place) => place === null ? { "data-tone": "none" } : { "data-tone": "", style: `--place: ${place}` };
 const tone = (run) => toned(columns[state.colour].places[run]);
 const isKept = (run) => [...state.brushes].every(([column, [low, high]]) => {
@@ -83,7 +85,7 @@ function brushByKey(event, column) {
 
 function drawLines() {
   const drawn = axes();
-  const left = 84, right = 64, top = 52, bottom = 320;
+  const left = room(columns[drawn[0] ?? 0].ticks), right = 76, top = 52, bottom = 320;
   const width = Math.max(at("lines").clientWidth, left + right + 126 * (drawn.length - 1));
   const x = (rank) => drawn.length > 1 ? left + rank * (width - left - right) / (drawn.length - 1) : width / 2;
   const y = (place) => bottom - place * (bottom - top);
@@ -124,7 +126,7 @@ function drawLines() {
 let pixels; // of places in the scatter plot: two functions
 function drawScatter() {
   const across = columns[state.x], up = columns[state.y];
-  const width = at("scatter").clientWidth, left = 76, right = width - 22, top = 34, bottom = 320;
+  const width = at("scatter").clientWidth, left = room(up.ticks), right = width - 22, top = 34, bottom = 320;
   const x = (place) => left + place * (right - left);
   const y = (place) => bottom - place * (bottom - top);
   const svg = make("svg", { width, height: bottom + 62, role: "group", "aria-label": "scatter plot" });

@@ -160,20 +160,22 @@ def _of_numbers(
         return (number - low) / (high - low) if high > low else 0.5
 
     marked = numbers if len(numbers) <= _TICKS else _round_numbers(numbers[0], numbers[-1], log)
-    ticks = _spaced((place(value), _short(value)) for value in marked)
+    inside = [
+        value for value in marked if -1e-9 <= place(value) <= 1 + 1e-9
+    ]  # sums of 0.1 are not exact
+    ticks = _spaced((place(value), _short(value)) for value in inside)
     places = [None if value is None else place(value) for value in values]
     return Column(key, texts, places, ticks, numeric=True, shown=shown)
 
 
 def _round_numbers(low: float, high: float, log: bool) -> list[float]:
+    """From `low` or a little below to `high` or a little above."""
     from matplotlib.ticker import MaxNLocator
 
     if log:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        found = [float(f"{digit}e{power}") for power in powers for digit in (1, 3)]
-    else:
-        found = [float(tick) for tick in MaxNLocator(_TICKS).tick_values(low, high)]
-    return [tick for tick in found if low <= tick <= high]
+        return [float(f"{digit}e{power}") for power in powers for digit in (1, 3)]
+    return [float(tick) for tick in MaxNLocator(_TICKS).tick_values(low, high)]
 
 
 def _short(value: float) -> str:

@@ -123,6 +123,8 @@ def test_numbers_without_a_place_on_a_scale_are_names(odd: float) -> None:
 def test_many_numbers_get_a_few_round_ticks_that_leave_room() -> None:
     level = param(*[0.63 + 0.001 * step for step in range(76)])
     assert [text for _, text in level.ticks] == ["0.63", "0.645", "0.66", "0.675", "0.69", "0.705"]
+    ends = param(*[0.7 - step / 50 for step in range(7)])
+    assert [text for _, text in ends.ticks][::6] == ["0.58", "0.7"]
     rates = param(*[10 ** (-5 + 0.1 * step) for step in range(21)])
     assert [text for _, text in rates.ticks] == ["1e-05", "3e-05", "0.0001", "0.0003", "0.001"]
     names = param(*[f"{'x' * 30}{step}" for step in range(100)])
