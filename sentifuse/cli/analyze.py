@@ -28,11 +28,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--allow-test", action="store_true", help="rank by a metric of the test part")
     add("--out", type=Path, default=OUT, help="folder of experiments.csv (default: %(default)s)")
     add("--latex", type=Path, metavar="FILE", help="the table, or the groups, in LaTeX")
-    add("--plot", type=Path, metavar="FILE", help="a figure, .png or .svg")
+    add("--html", type=Path, metavar="FILE", help="a page of plots that filter each other")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints the best experiments, groups and correlations; writes the CSV, the table, the figure."""
+    """Prints the best experiments, groups and correlations; writes the CSV, the table, the page."""
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top}: expected 1 or more")
     where = _pairs(arguments.where)
@@ -43,20 +43,24 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"no experiments with metrics{note}: {_HOW_TO_RUN}")
     metric = arguments.metric
     chosen = _choose(found, where, arguments)
-    _check_test(metric, arguments.allow_test)
     ranked = statistics.rank([one for one in chosen if not one.same_as], metric)
+    warnings = _warnings(ranked, arguments)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    summary = report.summary(chosen, ranked, skipped, metric)
+    on_choosing = report.on_choosing(len(ranked), metric)
     table = report.top_table(ranked, metric, arguments.top, arguments.params)
     groups = report.group_table(ranked, metric, arguments.group_by) if arguments.group_by else None
-    _warn_of_other_data(ranked)
-    if arguments.plot:
-        _draw(ranked, arguments)
     files.write_text(written["--out"], report.as_csv(chosen, metric))
     if arguments.latex:
         files.write_text(arguments.latex, (groups or table).latex())
+    if arguments.html:
+        notes = [summary, on_choosing, *warnings]
+        files.write_text(arguments.html, _page(chosen, ranked, notes, arguments))
     said = [
-        report.summary(chosen, ranked, skipped, metric),
+        summary,
         table.text(),
-        report.on_choosing(len(ranked), metric),
+        on_choosing,
         *([groups.text()] if groups else []),
         report.correlations(ranked, metric),
         "\n".join(f"wrote {path}" for path in written.values()),
@@ -74,10 +78,8 @@ def _pairs(where: Sequence[str]) -> dict[str, str]:
 
 def _outputs(arguments: argparse.Namespace) -> dict[str, Path]:
     """Option -> the file that it names, after a check that no two are one and none is an input."""
-    out, latex, plot = arguments.out / "experiments.csv", arguments.latex, arguments.plot
-    if plot and plot.suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"--plot {plot}: expected a name that ends in .png or .svg")
-    named = {"--out": out, "--latex": latex, "--plot": plot}
+    out = arguments.out / "experiments.csv"
+    named = {"--out": out, "--latex": arguments.latex, "--html": arguments.html}
     written = {option: path for option, path in named.items() if path}
     inputs = [Path(name) for name in ("params.yaml", "dvc.yaml", "dvc.lock")]
     for option, path in written.items():
@@ -102,41 +104,45 @@ def _choose(
     return chosen
 
 
-def _check_test(metric: str, allowed: bool) -> None:
-    if not statistics.is_test(metric):
-        return
-    if not allowed:
-        raise UserError(
-            f"--metric {metric}: it is of the test part, which is not for choosing: rank by "
-            f"{METRIC}, or add --allow-test"
+def _warnings(ranked: Sequence[Experiment], arguments: argparse.Namespace) -> list[str]:
+    """What the figures are not good for; a metric of the test part is an error unless it is allowed."""
+    metric, said = arguments.metric, []
+    if statistics.is_test(metric):
+        if not arguments.allow_test:
+            raise UserError(
+                f"--metric {metric}: it is of the test part, which is not for choosing: rank by "
+                f"{METRIC}, or add --allow-test"
+            )
+        said.append(
+            f"{metric} is of the test part: the best of many figures is high by luck too, so once it "
+            "has chosen an experiment it is no longer an estimate for new data"
         )
-    _warn(
-        f"{metric} is of the test part: the best of many figures is high by luck too, so once it "
-        "has chosen an experiment it is no longer an estimate for new data"
-    )
-
-
-def _warn_of_other_data(ranked: Sequence[Experiment]) -> None:
     if keys := statistics.of_other_data(statistics.varying(ranked)):
-        _warn(
-            f"the experiments differ in {', '.join(keys)}: figures of different samples, not to be ranked "
-            f"against each other; --where {keys[0]}=VALUE keeps those of one"
+        said.append(
+            f"the experiments differ in {', '.join(keys)}: figures of different samples, not to be "
+            f"ranked against each other; --where {keys[0]}=VALUE keeps those of one"
         )
+    return said
 
 
-def _draw(ranked: Sequence[Experiment], arguments: argparse.Namespace) -> None:
-    from sentifuse.experiments.search_figure import MOST, draw
+def _page(
+    chosen: Sequence[Experiment],
+    ranked: Sequence[Experiment],
+    notes: Sequence[str],
+    arguments: argparse.Namespace,
+) -> str:
+    from sentifuse.experiments import analysis_page, run_reports
 
-    keys = arguments.params or statistics.varying(ranked)
-    if not 1 <= len(keys) <= MOST:
-        raise UserError(
-            f"--plot {arguments.plot}: {len(keys)} params differ: expected 1 to {MOST}; choose with --params"
-        )
-    # A text for what an experiment lacks, since None is a value.
-    columns = {key: [one.params.get(key, "-") for one in ranked] for key in keys}
-    scores = [one.metrics[arguments.metric] for one in ranked]
-    draw(columns, scores, [one.name for one in ranked], arguments.metric, arguments.plot)
+    columns = analysis_page.columns(
+        ranked, arguments.metric, arguments.params, arguments.allow_test
+    )
+    reports = run_reports.locate(ranked, arguments.html, arguments.out / "reports")
+    return analysis_page.render(ranked, columns, reports, _repeats(chosen), notes)
 
 
-def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def _repeats(chosen: Sequence[Experiment]) -> dict[str, list[str]]:
+    """The name of an experiment -> the names of those that repeat it."""
+    found: dict[str, list[str]] = {}
+    for one in chosen:
+        found.setdefault(one.same_as, []).append(one.name)
+    return found

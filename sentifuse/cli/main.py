@@ -3,7 +3,7 @@
 python -m sentifuse check data/mine               # what is wrong with a data set, before any run
 python -m sentifuse recipe recipes/course.yaml    # the -S options for `dvc exp run`
 python -m sentifuse compare EXP_A EXP_B ...       # paired difference over splits
-python -m sentifuse analyze                       # rank all experiments, table and figure
+python -m sentifuse analyze                       # rank all experiments, table and page
 python -m sentifuse offline-plots                 # `dvc plots` pages that need no network
 python -m sentifuse predict --image a.jpg --text "what a day"
 python -m sentifuse serve                         # a page to try the model

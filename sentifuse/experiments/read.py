@@ -22,6 +22,7 @@ from sentifuse.experiments import lockfile
 
 # Where DVC keeps an experiment in Git: below the commit that the experiment derives from.
 _REF = re.compile("refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/")
+REPORTS = "reports"  # the output of the stage `report`, beside `dvc.yaml`
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Experiment:
             file follow its name: `val.macro_f1`, `ablate.multimodal.macro_f1.mean`.
         stale: files of metrics that were made with other params, and were left out.
         same_as: name of the first experiment with the same params and metrics, if it is another one.
+        report: DVC's hash of the folder `REPORTS`; empty if there is none that was made with these params.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Experiment:
     metrics: Mapping[str, float]
     stale: tuple[str, ...] = ()
     same_as: str = ""
+    report: str = ""
 
 
 def read() -> tuple[tuple[Experiment, ...], dict[str, int]]:
@@ -59,7 +62,7 @@ def read() -> tuple[tuple[Experiment, ...], dict[str, int]]:
     Raises:
         UserError: not in a DVC repository, or in one without Git, or what DVC complains of.
     """
-    root, project = _folders()
+    root, project = folders()
     skipped: Counter[str] = Counter()
     places: list[Experiment] = []
     runs: list[Experiment] = []
@@ -91,8 +94,12 @@ def mark_repeats(experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:
     return tuple(marked)
 
 
-def _folders() -> tuple[Path, Path]:
-    """The root of DVC's repository, and the folder of `dvc.yaml`, which may lie deeper."""
+def folders() -> tuple[Path, Path]:
+    """The root of DVC's repository, and the folder of `dvc.yaml`, which may lie deeper.
+
+    Raises:
+        UserError: not in a DVC repository.
+    """
     above = [Path.cwd(), *Path.cwd().parents]
     root = next((folder for folder in above if (folder / ".dvc").is_dir()), None)
     if root is None:
@@ -126,7 +133,8 @@ def _experiment(state: Any, baseline: str, root: Path, project: Path) -> Experim
         return "unreadable"
     inside = project.relative_to(root)
     documents, files = (dict(_readable(data[kind], inside)) for kind in ("params", "metrics"))
-    stale = set(files) & lockfile.stale_outputs(lockfile.read(_lock(project, rev)), documents)
+    old = lockfile.stale_outputs(lockfile.read(_lock(project, rev)), documents)
+    stale = set(files) & old
     metrics = _numbers({path: files[path] for path in files if path not in stale})
     if not metrics:
         return "stale" if stale else "without metrics"
@@ -142,7 +150,12 @@ def _experiment(state: Any, baseline: str, root: Path, project: Path) -> Experim
         },
         metrics=metrics,
         stale=tuple(sorted(stale)),
+        report="" if REPORTS in old else _hash(data["outs"], inside / REPORTS),
     )
+
+
+def _hash(outs: Mapping[str, Any], path: PurePath) -> str:
+    return outs.get(path.as_posix(), {}).get("hash") or ""
 
 
 def _numbers(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

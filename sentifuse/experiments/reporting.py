@@ -49,11 +49,11 @@ def top_table(ranked: Sequence[Experiment], metric: str, top: int, params: Seque
     columns = {
         "rank": [str(number) for number in range(1, len(shown) + 1)],
         "experiment": [one.name for one in shown],
-        metric: [_figure(one.metrics[metric]) for one in shown],
+        metric: [figure(one.metrics[metric]) for one in shown],
     }
     ends = [statistics.interval(one, metric) for one in shown]
     if any(ends):
-        columns["interval"] = [" to ".join(map(_figure, end)) if end else "" for end in ends]
+        columns["interval"] = [" to ".join(map(figure, end)) if end else "" for end in ends]
     for key in keys:
         columns[key] = [statistics.param_text(one, key) for one in shown]
     numbers = {
@@ -68,8 +68,8 @@ def group_table(ranked: Sequence[Experiment], metric: str, keys: Sequence[str]) 
     figures = ("mean", "sd", "best", "count")
     rows = []
     for values, found in statistics.group(ranked, metric, keys).items():
-        sd = _figure(stdev(found)) if len(found) > 1 else ""
-        rows.append([*values, _figure(fmean(found)), sd, _figure(max(found)), str(len(found))])
+        sd = figure(stdev(found)) if len(found) > 1 else ""
+        rows.append([*values, figure(fmean(found)), sd, figure(max(found)), str(len(found))])
     return Table([*keys, *figures], rows, frozenset(figures))
 
 
@@ -126,5 +126,6 @@ def _p(p: float) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
 
 
-def _figure(number: float) -> str:
+def figure(number: float) -> str:
+    """A metric as text: four digits, or a whole number as it is."""
     return str(number) if isinstance(number, int) else f"{number:.4f}"

@@ -32,7 +32,7 @@ RUN = (
     "dvc metrics diff HEAD gated",
     "dvc plots diff HEAD gated",
     "python -m sentifuse analyze --group-by fusion",
-    "python -m sentifuse analyze --latex data/best.tex --plot data/search.png",
+    "python -m sentifuse analyze --latex data/best.tex --html data/search.html",
     'python -m sentifuse predict --image data/demo/data/398.jpg --text "what a day"',
     "dvc exp run $(python -m sentifuse recipe recipes/course.yaml)",
     "dvc exp run -n a -S ablate.finetune=true",

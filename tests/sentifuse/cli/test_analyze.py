@@ -35,7 +35,7 @@ def rows(printed: str, first: str) -> list[list[str]]:
 
 
 def test_real_experiments_are_ranked_grouped_and_written(searched: Path) -> None:
-    options = ["--top=3", "--group-by=fusion", "--latex=t/groups.tex", "--plot=t/runs.SVG"]
+    options = ["--top=3", "--group-by=fusion", "--latex=t/groups.tex", "--html=t/runs.html"]
     done = analyze(searched, *options)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -58,15 +58,20 @@ def test_real_experiments_are_ranked_grouped_and_written(searched: Path) -> None
     assert table["slow"]["ablate.multimodal.macro_f1.mean"] == "0.5"
     assert "seed" not in table["slow"]
     assert (searched / "t" / "groups.tex").read_text().startswith("% needs")
-    assert (searched / "t" / "runs.SVG").read_text().startswith("<?xml")
+    page = (searched / "t" / "runs.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert '"name": "fast"' in page
+    assert "not counted again, same params and metrics: " in page
+    assert "test.macro_f1" not in page
 
 
 def test_the_test_part_ranks_only_with_leave_and_a_warning(searched: Path) -> None:
     assert "--allow-test" in refused(searched, "--metric", "test.macro_f1")
-    done = analyze(
-        searched, "--metric", "test.macro_f1", "--allow-test", "--where", "fusion=concat"
-    )
+    options = ("--allow-test", "--where", "fusion=concat", "--html", "data/page.html")
+    done = analyze(searched, "--metric", "test.macro_f1", *options)
     assert done.returncode == 0
+    page = (searched / "data" / "page.html").read_text(encoding="utf-8")
+    assert "test.macro_f1 is of the test part" in page
     assert rows(done.stdout, "rank")[0][1] == "slow"
     assert done.stderr.startswith("warning: test.macro_f1 is of the test part")
     assert "gated" not in done.stdout
@@ -81,20 +86,18 @@ def test_the_test_part_ranks_only_with_leave_and_a_warning(searched: Path) -> No
         (("--params", "lr_clip"), "there is stage2.lr_clip"),
         (("--where", "fusion=none"), "no experiment has these params"),
         (("--where", "fusion"), "expected KEY=VALUE"),
-        (("--plot", "runs.gif"), ".png or .svg"),
-        (("--where", "fusion=gated", "--plot", "x.png"), "0 params differ"),
         (("--top", "0"), "expected 1 or more"),
         (("--latex", "params.yaml"), "--latex params.yaml: the output is the input params.yaml"),
-        (("--plot", "folder.png"), "--plot folder.png: a folder"),
+        (("--html", "folder.html"), "--html folder.html: a folder"),
         (("--out", "params.yaml"), "--out params.yaml/experiments.csv: no file can be made there"),
-        (("--latex", "x.png", "--plot", "./x.png"), "two of these name one file"),
+        (("--latex", "x.html", "--html", "./x.html"), "two of these name one file"),
     ],
 )
 def test_a_mistake_is_an_error_and_writes_nothing(
     options: tuple[str, ...], said: str, searched_once: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(searched_once)
-    (searched_once / "folder.png").mkdir(exist_ok=True)
+    (searched_once / "folder.html").mkdir(exist_ok=True)
     parser = argparse.ArgumentParser()
     analyze_command.add_options(parser)
     with pytest.raises(UserError, match=re.escape(said)):
