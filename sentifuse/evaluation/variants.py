@@ -1,7 +1,6 @@
 """Variants of the model, without one modality or with another fusion, trained side by side."""
 
 import multiprocessing
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,8 +17,7 @@ from sentifuse.runtime.progress import progress
 from sentifuse.training.trial import Trial, run_trial
 from sentifuse.training.two_stage import tail_weights
 
-# A fork need not import torch again, and ends at once. Elsewhere than on Linux it is not safe.
-_START = "fork" if sys.platform == "linux" else "spawn"
+_START = worker.START
 
 
 @dataclass(frozen=True)

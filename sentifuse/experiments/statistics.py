@@ -142,6 +142,25 @@ def spans_decade(numbers: Sequence[float]) -> bool:
     return low > 0 and math.log10(high) - math.log10(low) >= 1 - 1e-9
 
 
+def luck(count: int, noise: float) -> float:
+    """How far the best of `count` figures is above their mean by chance alone.
+
+    It is the expected maximum of as many independent normal variables (David and Nagaraja 2003, "Order
+    Statistics", section 4.5), as if all that was tried were equally good.
+
+    Args:
+        count: 1 or more.
+        noise: standard deviation of the chance in one figure.
+    """
+    from scipy import integrate, stats
+
+    def density(x: float) -> float:
+        return float(x * count * stats.norm.pdf(x) * stats.norm.cdf(x) ** (count - 1))
+
+    expected, _ = integrate.quad(density, -10, 10)
+    return noise * float(expected)
+
+
 def _pearson(name: str, numbers: Sequence[float], scores: Sequence[float]) -> Correlation:
     from scipy.stats import pearsonr
 
