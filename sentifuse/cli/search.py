@@ -57,5 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = outcome.of(space, done)
     written = outcome.write(found, done, arguments.out)
     pins.warn_if_other()
+    if len(found.trials) < trials:
+        print(f"stopped after {len(found.trials)} of {trials} trials: the same command goes on")
     print(outcome.told(found, arguments.out / "best.yaml"))
     print("\n" + "\n".join(f"wrote {path}" for path in written))

@@ -48,8 +48,9 @@ def importance(shares: Mapping[str, float]) -> Figure:
     ordered = sorted(shares.items(), key=lambda one: one[1])
     bars = axes.barh([key for key, _ in ordered], [share for _, share in ordered], color=_BLUE)
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-    axes.set(xlabel="importance: share of the variance of the score (PED-ANOVA)", xlim=(0, None))
-    axes.margins(x=0.1)
+    axes.set(
+        xlabel="importance (PED-ANOVA), of 1 in all", xlim=(0, 1.1 * max(*shares.values(), 1e-9))
+    )
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -181,7 +181,7 @@ class Space:
     @property
     def default_drawn(self) -> dict[str, Any] | None:
         """What had to be drawn for the default; None if it is not in the space."""
-        own = flat(self.params)
+        own = _given(self.params, _kinds(SearchParams))
         drawn = {key: each.drawn(own[key]) for key, each in self.dimensions.items()}
         outside = None in drawn.values() or any(own[key] != self.fixed[key] for key in self.fixed)
         return None if outside else drawn

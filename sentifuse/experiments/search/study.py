@@ -93,10 +93,9 @@ def run(search: Search, trials: int, jobs: int) -> Study:
     Raises:
         UserError: the default cannot be trained, a worker was killed, or another search runs in the folder.
     """
+    # What is wrong with the data is told here. Forked workers have them then.
     for seed in search.seeds:
-        parts(
-            search.data, seed
-        )  # forked workers have them then, and what is wrong with them is told
+        parts(search.data, seed)
     with _alone(search.folder), _pool(jobs) as pool:
         # The processes start here: before there is a connection that they would share, or a thread.
         pool.submit(int).result()
@@ -282,9 +281,8 @@ class _Report:
     def __init__(self, trial: Trial, recipe: Recipe, before: Sequence[float], splits: int) -> None:
         self._trial, self._before, self._splits = trial, before, splits
         self._best = 0.0
-        self._runs = (
-            -1 if recipe.stage2 is None else -2
-        )  # of `fit` that began, from 0 for the first reported
+        # The runs of `fit` that began: 0 is the first one that is reported.
+        self._runs = -1 if recipe.stage2 is None else -2
 
     def on_epoch(self, row: dict[str, float]) -> None:
         epoch = int(row["epoch"])

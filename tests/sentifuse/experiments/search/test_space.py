@@ -88,6 +88,15 @@ def test_it_is_known_whether_the_default_is_in_the_space(
     assert read(tmp_path, text).default_drawn == drawn
 
 
+def test_a_default_that_is_a_mapping_is_in_no_list(tmp_path: Path) -> None:
+    own = tmp_path / "params.yaml"
+    weights = "{negative: 1.0, neutral: 2.0, positive: 1.0}"
+    text = PARAMS.read_text(encoding="utf-8")
+    own.write_text(text.replace("class_weights: sqrt", f"class_weights: {weights}"))
+    (tmp_path / "space.yaml").write_text("loss.class_weights: [none, sqrt]\n")
+    assert spaces.read(tmp_path / "space.yaml", own).default_drawn is None
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
