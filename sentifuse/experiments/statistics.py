@@ -145,20 +145,17 @@ def spans_decade(numbers: Sequence[float]) -> bool:
 def luck(count: int, noise: float) -> float:
     """How far the best of `count` figures is above their mean by chance alone.
 
-    It is the expected maximum of as many independent normal variables (David and Nagaraja 2003, "Order
-    Statistics", section 4.5), as if all that was tried were equally good.
+    It is the expected maximum of as many independent normal variables (David and Nagaraja 2003,
+    "Order Statistics"), as if all that was tried were equally good.
 
     Args:
         count: 1 or more.
         noise: standard deviation of the chance in one figure.
     """
-    from scipy import integrate, stats
+    from scipy import stats
 
-    def density(x: float) -> float:
-        return float(x * count * stats.norm.pdf(x) * stats.norm.cdf(x) ** (count - 1))
-
-    expected, _ = integrate.quad(density, -10, 10)
-    return noise * float(expected)
+    largest = stats.order_statistic(stats.Normal(), r=count, n=count)
+    return noise * float(largest.mean())
 
 
 def _pearson(name: str, numbers: Sequence[float], scores: Sequence[float]) -> Correlation:

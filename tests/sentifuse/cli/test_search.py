@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("optuna", reason="optuna is not installed (requirements-search.txt)")
+
 from sentifuse.cli import main
 from sentifuse.errors import UserError
 from tests import toy_search
@@ -17,7 +19,6 @@ SPACE = "fusion: [concat, gated]\nstage1.lr_head: {low: 1.0e-4, high: 0.1, log: 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    pytest.importorskip("optuna", reason="optuna is not installed (requirements-search.txt)")
     toy_search.make_project(tmp_path)
     (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
