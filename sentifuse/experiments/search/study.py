@@ -6,9 +6,11 @@ on after a kill.
 """
 
 import hashlib
+import itertools
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -16,12 +18,14 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import sqlalchemy
 from filelock import FileLock, Timeout
 from optuna import Study, Trial, TrialPruned, create_study, create_trial, load_study
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import MedianPruner
-from optuna.samplers import TPESampler
+from optuna.samplers import PartialFixedSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -113,11 +117,11 @@ def _run_all(search: Search, study: Study, trials: int, pool: ProcessPoolExecuto
         if DEFAULT not in study.user_attrs:
             scores = list(pool.map(partial(_score, search, search.space.default), search.seeds))
             _note_default(study, search.space, scores)
-        done = len(finished(study))
-        shown.update(done)
-        for future in as_completed(
-            [pool.submit(_trial, search, number) for number in range(done, trials)]
-        ):
+        numbers = range(len(finished(study)), trials)
+        again = itertools.chain(_interrupted(study, search.space), itertools.repeat({}))
+        shown.update(numbers.start)
+        jobs = zip(numbers, again, strict=False)
+        for future in as_completed([pool.submit(_trial, search, *job) for job in jobs]):
             future.result()
             best = max((trial.value or 0.0 for trial in complete(study)), default=0.0)
             shown.advance(1, f"best {best:.4f}, default {fmean(study.user_attrs[DEFAULT]):.4f}")
@@ -187,7 +191,7 @@ def _start_worker() -> None:
 
 
 def _open(search: Search) -> Study:
-    """The study, in which the trials that a killed search has left begin anew."""
+    """The study, in which the trials that a killed search has left have failed."""
     study = create_study(
         study_name=search.name,
         storage=_storage(search.folder),
@@ -196,8 +200,18 @@ def _open(search: Search) -> Study:
     )
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
     return study
+
+
+def _interrupted(study: Study, space: Space) -> list[dict[str, Any]]:
+    """What was drawn for trials that a kill ended, and that have not begun anew yet.
+
+    Optuna's own queue is no help: two processes may take one trial out of it.
+    """
+    done = [trial.params for trial in finished(study)]
+    failed = study.get_trials(deepcopy=False, states=[TrialState.FAIL])
+    drawn = [trial.params for trial in failed if trial.params.keys() == space.dimensions.keys()]
+    return [params for params in drawn if params not in done]
 
 
 def _storage(folder: Path) -> RDBStorage:
@@ -241,11 +255,21 @@ def _study(folder: Path, name: str) -> Study:
     return load_study(study_name=name, storage=_storage(folder), pruner=pruner)
 
 
-def _trial(search: Search, number: int) -> None:
-    """Draws a recipe and trains it on all splits, unless it is stopped; `number` is its own."""
+def _trial(search: Search, number: int, drawn: Mapping[str, Any]) -> None:
+    """Trains a recipe on all splits, unless it is stopped.
+
+    Args:
+        search: what is searched.
+        number: its own.
+        drawn: the values of one that a kill ended; empty to draw new ones.
+    """
     study = _study(search.folder, search.name)
     # One job alone draws the same trials each time, killed in between or not.
     study.sampler = TPESampler(seed=search.seed + number)
+    if drawn:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # optuna is pinned
+            study.sampler = PartialFixedSampler(dict(drawn), study.sampler)
     trial = study.ask(search.space.distributions())
     recipe, scores = search.space.recipe(trial.params), list[float]()
     try:
