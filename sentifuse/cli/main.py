@@ -3,6 +3,7 @@
 python -m sentifuse check data/mine               # what is wrong with a data set, before any run
 python -m sentifuse recipe recipes/course.yaml    # the -S options for `dvc exp run`
 python -m sentifuse compare EXP_A EXP_B ...       # paired difference over splits
+python -m sentifuse search recipes/search-quick.yaml   # try many recipes on the cached features
 python -m sentifuse analyze                       # rank all experiments, table and page
 python -m sentifuse offline-plots                 # `dvc plots` pages that need no network
 python -m sentifuse predict --image a.jpg --text "what a day"
@@ -23,6 +24,7 @@ from sentifuse.cli import (
     predict,
     push_runs,
     recipe,
+    search,
     serve,
     store,
 )
@@ -33,6 +35,7 @@ COMMANDS = {
     "check": (check, "list the bad samples of a data set"),
     "recipe": (recipe, "print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)"),
     "compare": (compare, "the paired differences between experiments' ablation runs"),
+    "search": (search, "try many recipes on the cached features, and write the best one"),
     "analyze": (analyze, "rank, group and draw all experiments"),
     "predict": (predict, "predict a pair, or a CSV of pairs"),
     "serve": (serve, "a page to try a model"),

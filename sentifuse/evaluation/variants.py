@@ -1,12 +1,9 @@
 """Variants of the model, without one modality or with another fusion, trained side by side."""
 
-import multiprocessing
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from sentifuse.config.recipe import ATTENDING, Fusion, InputMode, Recipe
@@ -14,13 +11,10 @@ from sentifuse.data import splits
 from sentifuse.errors import UserError
 from sentifuse.features import schema as features
 from sentifuse.features.parts import load_parts
-from sentifuse.runtime import devices, threads, worker
+from sentifuse.runtime import threads, worker
 from sentifuse.runtime.progress import progress
 from sentifuse.training.trial import Trial, run_trial
 from sentifuse.training.two_stage import tail_weights
-
-# A fork need not import torch again, and ends at once. Elsewhere than on Linux it is not safe.
-_START = "fork" if sys.platform == "linux" else "spawn"
 
 
 @dataclass(frozen=True)
@@ -94,14 +88,10 @@ def train_all(what: str, setting: RunSetting, jobs: Sequence[tuple[Variant, int]
     if not jobs:
         return []
     # Two runs side by side are faster than one after the other on two threads.
-    places = devices.of_workers(setting.device, min(threads.cores(), len(jobs)))
-    # CUDA does not survive a fork.
-    context = multiprocessing.get_context(_START if setting.device == "cpu" else "spawn")
-    free = context.SimpleQueue()
-    for place in places:
-        free.put(place)
+    most = min(threads.cores(), len(jobs))
+    context, free, workers = worker.places(setting.device, most)
     with ProcessPoolExecutor(
-        len(places), mp_context=context, initializer=_start_worker, initargs=(free,)
+        workers, mp_context=context, initializer=worker.start_on, initargs=(free,)
     ) as pool:
         # The first `submit` starts the processes: before there is a thread that draws the progress.
         futures = [pool.submit(train, setting, *job) for job in jobs]
@@ -118,11 +108,6 @@ def train_all(what: str, setting: RunSetting, jobs: Sequence[tuple[Variant, int]
         finally:
             pool.shutdown(cancel_futures=True)
         return [future.result() for future in futures]
-
-
-def _start_worker(free: "SimpleQueue[str]") -> None:
-    worker.start()
-    devices.prepare(free.get())
 
 
 def train(setting: RunSetting, variant: Variant, seed: int) -> Run:

@@ -73,16 +73,23 @@ def group_table(ranked: Sequence[Experiment], metric: str, keys: Sequence[str]) 
     return Table([*keys, *figures], rows, frozenset(figures))
 
 
-def on_choosing(count: int, metric: str) -> str:
-    """What the best figure of a table is worth."""
+def on_choosing(count: int, metric: str, noise: float | None = None) -> str:
+    """What the best figure of a table is worth.
+
+    Args:
+        count: how many figures there are.
+        metric: its name.
+        noise: standard deviation of the chance in one figure, if it is known.
+    """
     if count == 1:
         return "One experiment: nothing to compare it with."
+    said = f"The best of {count} figures is high by luck too"
     if statistics.is_test(metric):
-        return f"The best of {count} figures is high by luck too, and no estimate for new data."
-    return (
-        f"The best of {count} figures is high by luck too: as an estimate, report the test part of the "
-        "one that you choose."
-    )
+        return f"{said}, and no estimate for new data."
+    if noise is not None:
+        points = 100 * statistics.luck(count, noise)
+        said += f" (by {points:.1f} points if all recipes are equally good)"
+    return f"{said}: as an estimate, report the test part of the one that you choose."
 
 
 def correlations(ranked: Sequence[Experiment], metric: str) -> str:

@@ -142,6 +142,22 @@ def spans_decade(numbers: Sequence[float]) -> bool:
     return low > 0 and math.log10(high) - math.log10(low) >= 1 - 1e-9
 
 
+def luck(count: int, noise: float) -> float:
+    """How far the best of `count` figures is above their mean by chance alone.
+
+    It is the expected maximum of as many independent normal variables (David and Nagaraja 2003,
+    "Order Statistics"), as if all that was tried were equally good.
+
+    Args:
+        count: 1 or more.
+        noise: standard deviation of the chance in one figure.
+    """
+    from scipy import stats
+
+    largest = stats.order_statistic(stats.Normal(), r=count, n=count)
+    return noise * float(largest.mean())
+
+
 def _pearson(name: str, numbers: Sequence[float], scores: Sequence[float]) -> Correlation:
     from scipy.stats import pearsonr
 

@@ -59,6 +59,9 @@ NOT_RUN = {
     "pip install -r requirements-serve.txt && python -m sentifuse serve":
         "serves until it is stopped; tests/sentifuse/deploy/serving",
     "dvc exp push origin gated": "test_remotes",
+    "pip install -r requirements-search.txt": "`make test` has it",
+    "python -m sentifuse search recipes/search-quick.yaml": "tests/sentifuse/cli/test_search.py",
+    "dvc exp run $(python -m sentifuse recipe data/search/best.yaml)": "the same, and the recipe above",
     "pip install .": "test_install",
     "python -m benchmarks": "takes ten minutes; tests/benchmarks runs the short form of each topic",
     "pip install -r requirements-ray.txt": "part of requirements-dev.txt",

@@ -208,7 +208,7 @@ def trained(ready: Project) -> Project:
 def test_figures_stand_beside_their_intervals_and_those_of_baselines(trained: Project) -> None:
     call(evaluate)
     metrics = read("metrics/evaluate.json")
-    assert list(metrics) == ["precision", "val", "test", "baselines"]
+    assert list(metrics) == ["device", "precision", "val", "test", "baselines"]
     figures = ["accuracy", "macro_f1", "weighted_f1", "precision_macro", "recall_macro"]
     for part in ("val", "test"):
         assert list(metrics[part]["interval"]) == figures

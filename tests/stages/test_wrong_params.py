@@ -58,6 +58,7 @@ WRONG: dict[str, list[Any]] = {
     "augment.scale_min": [0, -0.5, 1.1, "0.5"],
     "augment.flip": FLAG,
     "augment.jitter": FRACTION,
+    "device": ["gpu", "cuda:0", None],
     "image_views.train": ["all", None],
     "image_views.predict": ["draw", None],
     "head.hidden_dims": [[0], [64, -1], [1.5], 64, None],

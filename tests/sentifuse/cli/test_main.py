@@ -7,6 +7,7 @@ COMMANDS = {
     "check": "list the bad samples of a data set",
     "recipe": "print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)",
     "compare": "the paired differences between experiments' ablation runs",
+    "search": "try many recipes on the cached features, and write the best one",
     "analyze": "rank, group and draw all experiments",
     "predict": "predict a pair, or a CSV of pairs",
     "serve": "a page to try a model",

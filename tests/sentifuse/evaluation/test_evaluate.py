@@ -38,6 +38,7 @@ class Told(nn.Module):
     """Stands in for a classifier: answers with the class that the image embedding begins with."""
 
     needs = Needs()
+    device = torch.device("cpu")
     config = model_config()
 
     def without(self, batch: Batch, absences: Sequence[Collection[str]]) -> torch.Tensor:

@@ -91,6 +91,13 @@ def test_the_best_of_many_is_said_to_be_high_by_luck(count: int, metric: str, sa
     assert said in report.on_choosing(count, metric)
 
 
+def test_luck_is_told_where_the_noise_is_known() -> None:
+    said = report.on_choosing(100, "val.macro_f1", noise=0.004)
+    assert (
+        "high by luck too (by 1.0 points if all recipes are equally good): as an estimate" in said
+    )
+
+
 def test_the_csv_keeps_lists_nulls_and_what_is_not_there_apart() -> None:
     clash = Experiment("z,z", "r", "main", "", {"fusion": "null"}, {"fusion": 3, "seed": 2})
     runs = [experiment("none", None, fusion="x"), RUNS[2], clash, RUNS[0], RUNS[1]]

@@ -156,3 +156,9 @@ def test_the_interval_stands_beside_its_metric() -> None:
     one = Experiment("a", "", "", "", {}, metrics)
     assert statistics.interval(one, "val.f1") == (0.4, 0.6)
     assert statistics.interval(one, "val.x") is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 100])
+def test_luck_is_the_mean_of_the_largest_of_many_draws(count: int) -> None:
+    drawn = np.random.default_rng(0).normal(0, 0.5, size=(20_000, count))
+    assert statistics.luck(count, 0.5) == pytest.approx(drawn.max(axis=1).mean(), abs=0.01)
