@@ -55,7 +55,8 @@ def make_search(folder: Path, text: str, splits_drawn: int = 2) -> Search:
 
 def write_features(features: Features, folder: Path) -> None:
     """The files that a search reads."""
-    files.write_json(folder / "meta.json", asdict(features.meta))
+    digests: dict[str, dict[str, str]] = {each.key: {} for each in features.meta.encoders}
+    files.write_json(folder / "meta.json", {**asdict(features.meta), "digests": digests})
     files.write_json(folder / "encoding.json", {})
     files.write_text(folder / "guids.txt", "".join(f"{guid}\n" for guid in features.guids))
     for encoder in features.meta.encoders:
