@@ -224,11 +224,12 @@ def write_features(folder: Path, samples: int, dim: int) -> None:
             rows = array[start : start + _ROWS_A_WRITE]
             rows[:] = rng.standard_normal(rows.shape, dtype=np.float32)
     write_text(folder / "guids.txt", "".join(f"{number:07}\n" for number in range(samples)))
-    encoders = (
+    encoders = tuple(
         EncoderMeta(f"{modality}_net", modality, dim, dim, tail=None, fingerprint=modality)
         for modality in MODALITIES
     )
-    write_json(folder / "meta.json", asdict(Meta(1, tuple(encoders))))
+    digests: dict[str, dict[str, str]] = {each.key: {} for each in encoders}
+    write_json(folder / "meta.json", {**asdict(Meta(1, encoders)), "digests": digests})
 
 
 def _label(root: Path, pairs: int) -> None:

@@ -29,7 +29,7 @@ def test_its_blocks_are_those_of_the_english_one() -> None:
 
 
 def test_its_figures_are_those_of_the_english_one() -> None:
-    assert len(rows(CHINESE)) == 3
+    assert len(rows(CHINESE)) == 5
     assert rows(CHINESE) == rows(ENGLISH)
 
 

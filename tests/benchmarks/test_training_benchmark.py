@@ -14,7 +14,9 @@ def test_it_measures_both_stages_in_what_the_processor_is_fast_in(
 ) -> None:
     resolve = precision.resolve
     monkeypatch.setattr(
-        precision, "resolve", lambda wanted: fast_in if wanted == "auto" else resolve(wanted)
+        precision,
+        "resolve",
+        lambda wanted, device="cpu": fast_in if wanted == "auto" else resolve(wanted, device),
     )
     found = training.measure(tmp_path, short=True)
     stage2 = [("stage 2", 20.0)] * (2 if fast_in == "bf16" else 1)

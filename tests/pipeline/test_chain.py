@@ -323,7 +323,7 @@ def test_without_held_out_rows_there_is_nothing_to_evaluate_on(
     )
     assert "There is no test part" in report(plain)
     note = "val_size and test_size are 0: there is nothing to evaluate on"
-    assert metrics(plain) == {"precision": "fp32", "note": note}
+    assert metrics(plain) == {"device": "cpu", "precision": "fp32", "note": note}
     assert note in output
     assert metrics(plain, "ablate") == {"note": "test_size is 0: there is nothing to compare on"}
     for name in ("confusion", "reliability", "risk_coverage", "ablate", "ablate_runs"):
@@ -351,7 +351,7 @@ def test_validation_alone_is_evaluated(plain: Project, run_stages: RunStages) ->
         "ablate",
         "report",
     )
-    assert set(metrics(plain)) == {"precision", "val"}
+    assert set(metrics(plain)) == {"device", "precision", "val"}
     assert "On validation, which chose the epoch" in report(plain)
     assert "note" in metrics(plain, "ablate")
 

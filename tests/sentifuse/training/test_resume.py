@@ -251,12 +251,12 @@ def test_of_arrays_whose_digest_was_noted_no_byte_is_read(fusion: str, tmp_path:
 def test_a_state_is_taken_up_on_another_number_of_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed = Stage(tmp_path / "alone", 2, **CASES["stage-2-threads"]).run()
-    stage = Stage(tmp_path / "killed", 2, **CASES["stage-2-threads"])
+    undisturbed = Stage(tmp_path / "alone", **CASES["stage-2-threads"]).run()
+    stage = Stage(tmp_path / "killed", **CASES["stage-2-threads"])
     with pytest.raises(KilledError):
         stage.run(until=3)
     monkeypatch.setattr("sentifuse.models.inference.cores", lambda: 1)
-    taken_up = Stage(tmp_path / "killed", 2, **CASES["stage-2-threads"])
+    taken_up = Stage(tmp_path / "killed", **CASES["stage-2-threads"])
     assert taken_up.run() == undisturbed
     assert taken_up.seen == [1, 2, 3, 4, 5]
     assert taken_up.kept() == []
