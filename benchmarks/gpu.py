@@ -18,7 +18,7 @@ import torch
 
 from benchmarks import extraction, training
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
-from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, Stage1, Stage2
+from sentifuse.config.recipe import Recipe, Stage1, Stage2
 from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
 from sentifuse.encoders.interface import AnyEncoder
@@ -136,17 +136,8 @@ def _stage2(
     theirs = training.whole_model(whole, head, low, steps["whole model"], layers)
     runs: dict[str, Callable[[], None]] = {"ours": own, "whole model": theirs}
     seconds = side_by_side(runs, rounds=rounds)
-    step = {name: [each / steps[name] for each in times] for name, times in seconds.items()}
-    return Measurement(
-        part=_PART,
-        what=f"stage 2, text layers: {layers}, {low}",
-        reference="a step of the whole CLIP",
-        ours=1e3 * float(np.median(step["ours"])),
-        theirs=1e3 * float(np.median(step["whole model"])),
-        unit="ms a step",
-        ratio=times_as_fast(step["ours"], step["whole model"]),
-        target=target,
-    )
+    what = f"stage 2, text layers: {layers}, {low}"
+    return training.beside_whole_model(_PART, what, seconds, steps, target)
 
 
 def _experiment(encoder: AnyEncoder, device: str, low: Any, short: bool) -> Measurement:
@@ -155,26 +146,15 @@ def _experiment(encoder: AnyEncoder, device: str, low: Any, short: bool) -> Meas
     tail = encoder.tail(layers)
     made = training.make_parts(samples, encoder.embedding_dim, encoder.token_dim, dict(tail.config))
     parts = replace(made, val=made.train, test=made.train)
-    common: dict[str, Any] = {
-        "lr_head": 1e-3, "lr_attn": 1e-4, "weight_decay": 0.01, "max_grad_norm": 1.0,
-        "warmup": 0.0, "early_stop_patience": 0,
-    }  # fmt: skip
-    epochs = 1 if short else 10
-    recipe = Recipe(
-        fusion="concat",
-        input_mode="multimodal",
-        head=Head(hidden_dims=(256, 64), dropout=0.3),
-        loss=Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0),
-        image_views=ImageViews(train="plain", predict="plain"),
-        stage1=Stage1(
-            **common, epochs=epochs, batch_size=64, schedule="plateau", precision="fp32"
-        ),
-        stage2=Stage2(
-            **common, epochs=1 if short else 2, batch_size=32, schedule="cosine", precision="auto",
-            restart_head=True, members=1, lr_clip=1e-4, layer_decay=1.0, encoder_dropout=0.1,
-            threads=cores(),
-        ),
+    stage1 = Stage1(**training.COMMON, epochs=1 if short else 10, batch_size=64, precision="fp32")
+    stage2 = Stage2(
+        **training.COMMON, epochs=1 if short else 2, batch_size=32, precision="auto",
+        restart_head=True, members=1, lr_clip=1e-4, layer_decay=1.0, encoder_dropout=0.1,
+        threads=cores(),
     )  # fmt: skip
+    recipe = Recipe(
+        "concat", "multimodal", training.HEAD, training.LOSS, training.VIEWS, stage1, stage2
+    )
     weights = {training.TEXT: tail.weights}
     runs: dict[str, Callable[[], object]] = {
         name: partial(run_trial, recipe, parts, weights, seed=0, device=each)

@@ -6,7 +6,7 @@ runs both towers on pixels and on token ids padded to 77, with everything below 
 and trains the same head with the same optimizer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -36,10 +36,10 @@ LABELS = ["negative", "neutral", "positive"]
 BATCH, PADDED = 32, 77
 # Tokens of a tweet with its start and end; the demo data's texts and those of MVSA have about as many.
 TOKENS = (8, 32)
-_HEAD = Head(hidden_dims=(256, 64), dropout=0.3)
-_LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0)
-_VIEWS = ImageViews(train="plain", predict="plain")
-_COMMON: dict[str, Any] = {
+HEAD = Head(hidden_dims=(256, 64), dropout=0.3)
+LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0)
+VIEWS = ImageViews(train="plain", predict="plain")
+COMMON: dict[str, Any] = {
     "lr_head": 1e-3,
     "lr_attn": 1e-4,
     "weight_decay": 0.01,
@@ -74,17 +74,28 @@ def _stage2(
     our_steps, head = ours(encoder, 1, computes_in, cores(), steps["ours"])
     theirs = whole_model(whole, head, computes_in, steps["whole model"])
     seconds = side_by_side({"ours": our_steps, "whole model": theirs}, rounds=rounds)
-    ours_step = [each / steps["ours"] for each in seconds["ours"]]
-    whole_step = [each / steps["whole model"] for each in seconds["whole model"]]
+    what = f"stage 2, one text layer, {computes_in}"
+    return beside_whole_model("training", what, seconds, steps, target=20.0)
+
+
+def beside_whole_model(
+    part: str,
+    what: str,
+    seconds: Mapping[str, list[float]],
+    steps: Mapping[str, int],
+    target: float,
+) -> Measurement:
+    """Steps of `ours` beside those of the `whole model`: `seconds` has the rounds of each."""
+    step = {name: [each / steps[name] for each in times] for name, times in seconds.items()}
     return Measurement(
-        part="training",
-        what=f"stage 2, one text layer, {computes_in}",
+        part=part,
+        what=what,
         reference="a step of the whole CLIP",
-        ours=1e3 * float(np.median(ours_step)),
-        theirs=1e3 * float(np.median(whole_step)),
+        ours=1e3 * float(np.median(step["ours"])),
+        theirs=1e3 * float(np.median(step["whole model"])),
         unit="ms a step",
-        ratio=times_as_fast(ours_step, whole_step),
-        target=20.0,
+        ratio=times_as_fast(step["ours"], step["whole model"]),
+        target=target,
     )
 
 
@@ -119,14 +130,14 @@ def ours(
     parts = make_parts(steps * BATCH, encoder.embedding_dim, encoder.token_dim, dict(tail.config))
     config = _config(encoder.embedding_dim, encoder.token_dim)
     schedule = Stage2(
-        **_COMMON, epochs=1, batch_size=BATCH, restart_head=True, members=1, lr_clip=1e-4,
+        **COMMON, epochs=1, batch_size=BATCH, restart_head=True, members=1, lr_clip=1e-4,
         layer_decay=1.0, encoder_dropout=0.0, precision=computes_in, threads=threads,
     )  # fmt: skip
     weights = {TEXT: tail.weights}
 
     def run() -> None:
         torch.set_num_threads(1)
-        how = StageRecipe(_LOSS, _VIEWS, schedule)
+        how = StageRecipe(LOSS, VIEWS, schedule)
         train_stage2(Classifier(config).to(device), weights, parts, how, seed=0)
 
     return run, Classifier(config).to(device)
@@ -178,8 +189,8 @@ def whole_model(
 def _stage1(computes_in: Any, rounds: int, short: bool) -> list[Measurement]:
     samples, epochs, dim = (128 if short else 3200), (1 if short else 5), 512
     parts = make_parts(samples, dim, 1, None)
-    schedule = Stage1(**_COMMON, precision=computes_in, epochs=epochs, batch_size=64)
-    recipe = Recipe("concat", "multimodal", _HEAD, _LOSS, _VIEWS, schedule, stage2=None)
+    schedule = Stage1(**COMMON, precision=computes_in, epochs=epochs, batch_size=64)
+    recipe = Recipe("concat", "multimodal", HEAD, LOSS, VIEWS, schedule, stage2=None)
 
     def ours() -> None:
         torch.set_num_threads(1)
@@ -245,8 +256,8 @@ def _config(dim: int, width: int) -> ModelConfig:
         labels=LABELS,
         fusion="concat",
         input_mode="multimodal",
-        hidden_dims=list(_HEAD.hidden_dims),
-        dropout=_HEAD.dropout,
+        hidden_dims=list(HEAD.hidden_dims),
+        dropout=HEAD.dropout,
         encoders=_encoders(dim, width, tail=None),
     )
 

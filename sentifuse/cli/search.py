@@ -47,19 +47,19 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"search: {error.name} is not installed: run `pip install -r requirements-search.txt`"
         ) from None
-    from sentifuse.experiments.search import outcome, study
+    from sentifuse.experiments.search import outcome, study, trials
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     data = study.Data(_FEATURES, _SPLITS, p.labels, p.split.val_size, p.split.test_size)
     device = devices.choose(p.device, p.numerics)
     seeds = range(1, arguments.splits + 1)
     search = study.Search(space, data, seeds, p.seed, arguments.out, device)
-    trials = arguments.trials or space.trials or _TRIALS
-    done = study.run(search, trials, arguments.jobs or threads.cores())
+    count = arguments.trials or space.trials or _TRIALS
+    done = trials.run(search, count, arguments.jobs or threads.cores())
     found = outcome.of(space, done)
     written = outcome.write(found, done, arguments.out)
     pins.warn_if_other()
-    if len(found.trials) < trials:
-        print(f"stopped after {len(found.trials)} of {trials} trials: the same command goes on")
+    if len(found.trials) < count:
+        print(f"stopped after {len(found.trials)} of {count} trials: the same command goes on")
     print(outcome.told(found, arguments.out / "best.yaml"))
     print("\n" + "\n".join(f"wrote {path}" for path in written))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sentifuse.data.text import TextSpec
+from sentifuse.runtime import templates
 
 TEMPLATE = "model_card.md.j2"
 # The keys are those of `metrics/evaluate.json`, the values are the titles that people read.
@@ -30,7 +31,6 @@ def render(config: Mapping[str, Any], name: str, licence: str) -> str:
 
     `config` is what `bundle.save` writes, `licence` the short name on the hub.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     model, encoders = config["model"], config["encoding"]["encoders"]
     inputs = _INPUTS[model["input_mode"]]
@@ -43,14 +43,7 @@ def render(config: Mapping[str, Any], name: str, licence: str) -> str:
         for each in model["encoders"]
         if each["tail"] and each["modality"] != unread
     ]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return templates.load(Path(__file__).parent / TEMPLATE, html=False).render(
         **config,
         card_data=_metadata(config, name, licence),
         name=name,

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from sentifuse.evaluation import plots
 from sentifuse.evaluation.gallery import SampleCard, data_uri
 from sentifuse.metrics.scores import COMPARED, confusion_by_name
+from sentifuse.runtime import templates
 from sentifuse.runtime.files import read_csv, read_json
 
 TEMPLATE = "report.html.j2"
@@ -70,20 +70,13 @@ def render(
     found: Findings, mistakes: Sequence[SampleCard], disagreements: Sequence[SampleCard]
 ) -> str:
     """The page, in HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters = {
         "share": _share,
         "points": _points,
         "p": _p,
         "words": lambda name: str(name).replace("_", " "),
     }
-    return environment.get_template(TEMPLATE).render(
+    return templates.load(Path(__file__).parent / TEMPLATE, html=True, filters=filters).render(
         found=found,
         titles=TITLES,
         variants={name: row for name, row in found.ablate.items() if name != "note"},

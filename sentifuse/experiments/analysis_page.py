@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from sentifuse.experiments import reporting, statistics
 from sentifuse.experiments.read import Experiment
 from sentifuse.experiments.run_reports import Report
+from sentifuse.runtime import templates
 
 TEMPLATE = "analysis_page.html.j2"
 _SCRIPT = Path(__file__).with_name("analysis_page.js")
@@ -75,14 +74,7 @@ def render(
     ]
     script = _SCRIPT.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return templates.load(Path(__file__).parent / TEMPLATE, html=True).render(
         data={"runs": runs, "columns": [asdict(column) for column in columns]},
         metric=columns[0].name,
         notes=notes,

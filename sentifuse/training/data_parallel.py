@@ -14,37 +14,22 @@ import torch
 from torch import Tensor
 
 from sentifuse.features.batches import Dataset, RowIndices, ViewChoice
-from sentifuse.models.classifier import Classifier
-from sentifuse.training.losses import Criterion
 from sentifuse.training.step import Step
 
 
 class DataParallel:
     """Computes gradients on the processor."""
 
-    def __init__(
-        self,
-        model: Classifier,
-        data: Dataset,
-        criterion: Criterion,
-        views: ViewChoice,
-        *,
-        precision: str,
-        threads: int,
-    ) -> None:
+    def __init__(self, step: Step, data: Dataset, views: ViewChoice, threads: int) -> None:
         """Remembers what to differentiate.
 
         Args:
-            model: on the CPU; no output depends on other samples of its batch.
+            step: on the CPU; no output of its model depends on other samples of the batch.
             data: the training part.
-            criterion: the loss.
             views: which views of an image a batch has.
-            precision: of the forward pass, `fp32` or `bf16`.
             threads: how many shards a batch has at most.
         """
-        self._step = Step(model, criterion, precision=precision)
-        self._needs, self._data, self._criterion = model.needs, data, criterion
-        self._views, self._threads = views, threads
+        self._step, self._data, self._views, self._threads = step, data, views, threads
 
     def each(
         self, batches: Iterable[RowIndices], rng: np.random.Generator
@@ -72,7 +57,7 @@ class DataParallel:
     def _backward(
         self, index: RowIndices, rng: np.random.Generator, pool: ThreadPoolExecutor | None
     ) -> float:
-        shards = self._data.shards(index, self._threads, self._needs)
+        shards = self._data.shards(index, self._threads, self._step.needs)
         seeds = [rng.integers(2**63, size=2) for _ in shards]
         each = map if pool is None else pool.map
         losses, gradients = zip(
@@ -86,7 +71,8 @@ class DataParallel:
         """The weight of each shard's mean loss in that of the batch."""
         if len(shards) == 1:
             return [1.0]
-        weights = [self._criterion.total_weight(self._data.targets[shard]) for shard in shards]
+        criterion, targets = self._step.criterion, self._data.targets
+        weights = [criterion.total_weight(targets[shard]) for shard in shards]
         total = torch.stack(weights).sum()
         return [weight / total for weight in weights]
 
@@ -95,7 +81,8 @@ class DataParallel:
     ) -> tuple[float, Sequence[Tensor | None]]:
         """The shard's part of the loss and of the gradient of each parameter."""
         views, masks = seeds.tolist()
-        batch = self._data.batch(index, self._needs, self._views, np.random.default_rng(views))
+        rng = np.random.default_rng(views)
+        batch = self._data.batch(index, self._step.needs, self._views, rng)
         return self._step(batch, self._data.targets[index], masks, share)
 
 

@@ -24,6 +24,7 @@ from sentifuse.training.losses import Criterion
 from sentifuse.training.optimizer import AdamW
 from sentifuse.training.prefetch import Prefetch
 from sentifuse.training.resume import Loop, Resume
+from sentifuse.training.step import Step
 
 # The columns of the training history.
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "val_macro_f1", "lr_head")
@@ -107,7 +108,8 @@ def fit(
             hooks.on_epoch(row)
     elif start is not None and len(parts.val):
         _begin_with(loop, start, validate)
-    gradients = _gradients(model, parts.train, criterion, recipe, computes_in)
+    step = Step(model, criterion.to(model.device), precision=computes_in)
+    gradients = _gradients(step, parts.train, recipe)
     while not _finished(loop, schedule):
         lr = optimizer.param_groups[0]["lr"]
         loss = _epoch(loop, parts.train, gradients, schedule.batch_size, schedule.max_grad_norm)
@@ -127,17 +129,12 @@ def fit(
 
 
 def _gradients(
-    model: Classifier,
-    train: Dataset,
-    criterion: Criterion,
-    recipe: StageRecipe[Stage1 | Stage2],
-    computes_in: str,
+    step: Step, train: Dataset, recipe: StageRecipe[Stage1 | Stage2]
 ) -> DataParallel | Prefetch:
     views = recipe.image_views.train
-    if model.device.type == "cpu":
-        threads = recipe.schedule.threads
-        return DataParallel(model, train, criterion, views, precision=computes_in, threads=threads)
-    return Prefetch(model, train, criterion, views, precision=computes_in)
+    if step.device.type == "cpu":
+        return DataParallel(step, train, views, recipe.schedule.threads)
+    return Prefetch(step, train, views)
 
 
 def _begin_with(

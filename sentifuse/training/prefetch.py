@@ -8,8 +8,6 @@ import numpy as np
 from torch import Tensor
 
 from sentifuse.features.batches import Batch, Dataset, RowIndices, ViewChoice
-from sentifuse.models.classifier import Classifier
-from sentifuse.training.losses import Criterion
 from sentifuse.training.step import Step
 
 T = TypeVar("T")
@@ -18,27 +16,9 @@ T = TypeVar("T")
 class Prefetch:
     """Computes gradients where the model is; on the CPU the same ones as `DataParallel` with one thread."""
 
-    def __init__(
-        self,
-        model: Classifier,
-        data: Dataset,
-        criterion: Criterion,
-        views: ViewChoice,
-        *,
-        precision: str,
-    ) -> None:
-        """Remembers what to differentiate.
-
-        Args:
-            model: on its device.
-            data: the training part.
-            criterion: the loss; it may be on another device.
-            views: which views of an image a batch has.
-            precision: of the forward pass, `fp32` or `bf16`.
-        """
-        self._device = model.device
-        self._step = Step(model, criterion.to(self._device), precision=precision)
-        self._needs, self._data, self._views = model.needs, data, views
+    def __init__(self, step: Step, data: Dataset, views: ViewChoice) -> None:
+        """Remembers what to differentiate: `step`, on any device, on `views` of the training part `data`."""
+        self._step, self._data, self._views = step, data, views
 
     def each(
         self, batches: Iterable[RowIndices], rng: np.random.Generator
@@ -64,9 +44,11 @@ class Prefetch:
     ) -> tuple[RowIndices, Batch, Tensor, int]:
         """A batch on the device, its targets, and the seed of its dropout."""
         views, masks = rng.integers(2**63, size=2).tolist()
-        found = self._data.batch(index, self._needs, self._views, np.random.default_rng(views))
-        batch = {key: states.on(self._device) for key, states in found.items()}
-        return index, batch, self._data.targets[index].to(self._device), masks
+        drawing = np.random.default_rng(views)
+        found = self._data.batch(index, self._step.needs, self._views, drawing)
+        device = self._step.device
+        batch = {key: states.on(device) for key, states in found.items()}
+        return index, batch, self._data.targets[index].to(device), masks
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:

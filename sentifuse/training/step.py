@@ -23,7 +23,8 @@ class Step:
             precision: of the forward pass, `fp32` or `bf16`.
         """
         self.parameters = list(model.parameters())
-        self._model, self._criterion, self._half = model, criterion, precision == "bf16"
+        self.needs, self.device, self.criterion = model.needs, model.device, criterion
+        self._model, self._half = model, precision == "bf16"
 
     def __call__(
         self, batch: Batch, targets: Tensor, masks: int, share: float | Tensor = 1.0
@@ -46,5 +47,5 @@ class Step:
             torch.autocast(device.type, torch.bfloat16, self._half, cache_enabled=False),
         ):
             logits = self._model(batch)
-        loss = self._criterion(logits.float(), targets) * share
+        loss = self.criterion(logits.float(), targets) * share
         return loss.item(), torch.autograd.grad(loss, self.parameters, allow_unused=True)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from sentifuse.experiments.search.space import Dimension, Range
+from sentifuse.experiments.search.dimensions import Dimension, Range
 
 _BLUE, _ORANGE, _GREY = "#2f6db3", "#c8663a", "#9aa3af"
 _LABEL = "macro-F1 on validation"

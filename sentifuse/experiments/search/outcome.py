@@ -19,7 +19,8 @@ from sentifuse.errors import UserError
 from sentifuse.evaluation import plots
 from sentifuse.experiments import reporting
 from sentifuse.experiments.search import figures
-from sentifuse.experiments.search.space import Space, as_text, nested
+from sentifuse.experiments.search.dimensions import as_text
+from sentifuse.experiments.search.space import Space, nested
 from sentifuse.experiments.search.study import DEFAULT, ERROR, SCORES, complete, finished
 from sentifuse.runtime.files import write_csv, write_text
 

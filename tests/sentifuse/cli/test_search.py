@@ -33,10 +33,10 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 def test_a_search_writes_a_recipe_that_the_command_recipe_reads(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sentifuse.experiments.search import study
+    from sentifuse.experiments.search import trials
 
-    monkeypatch.setattr(study, "ProcessPoolExecutor", SerialPool)
-    monkeypatch.setattr(study, "_start_worker", lambda free: None)
+    monkeypatch.setattr(trials, "ProcessPoolExecutor", SerialPool)
+    monkeypatch.setattr(trials, "_start_worker", lambda free: None)
     call(monkeypatch, "search", "space.yaml", "--trials", "12", "--splits", "2", "--jobs", "1")
     said = capsys.readouterr().out
     assert said.startswith("trials: 12 (0 stopped early, 0 failed), stage 1 alone, macro-F1 ")

@@ -16,6 +16,7 @@ from sentifuse.models.classifier import Classifier
 from sentifuse.models.fusion import FUSIONS
 from sentifuse.training.data_parallel import DataParallel
 from sentifuse.training.losses import Criterion
+from sentifuse.training.step import Step
 from tests import several
 from tests.synthetic import IMAGE, TEXT, encoders, make_parts, model_config, with_arrays
 
@@ -38,8 +39,8 @@ class Backward:
         self, model: Classifier, threads: int, *, seed: int = 0, views: Any = "mean",
         precision: Any = "fp32", index: Any = INDEX, data: Dataset = PARTS.train,
     ) -> None:  # fmt: skip
-        arguments: Any = {"precision": precision, "threads": threads}
-        parallel = DataParallel(model, data, WEIGHTED, views, **arguments)
+        step = Step(model, WEIGHTED, precision=precision)
+        parallel = DataParallel(step, data, views, threads)
         [(_, self.loss)] = parallel.each([index], np.random.default_rng(seed))
         self.gradients = {name: p.grad for name, p in model.named_parameters()}
 
@@ -135,8 +136,7 @@ def test_the_forward_pass_runs_in_the_precision_asked_for() -> None:
 
 def test_a_step_between_two_batches_is_seen_in_bfloat16_too() -> None:
     model = classifier()
-    arguments: Any = {"precision": "bf16", "threads": 2}
-    parallel = DataParallel(model, PARTS.train, WEIGHTED, "mean", **arguments)
+    parallel = DataParallel(Step(model, WEIGHTED, precision="bf16"), PARTS.train, "mean", 2)
     [(_, before)] = parallel.each([INDEX], np.random.default_rng(0))
     with torch.no_grad():
         for parameter in model.parameters():

@@ -14,6 +14,7 @@ from sentifuse.models.fusion import FUSIONS
 from sentifuse.training.data_parallel import DataParallel
 from sentifuse.training.losses import Criterion
 from sentifuse.training.prefetch import Prefetch, ahead
+from sentifuse.training.step import Step
 from tests.synthetic import IMAGE, TEXT, encoders, make_parts, model_config
 
 PARTS = make_parts(train=40, val=0, noise=0.8, views=3)
@@ -28,7 +29,7 @@ def trained(kind: Any, fusion: str, precision: str) -> tuple[list[float], dict[s
     ).train()
     rng = np.random.default_rng(1)
     batches = PARTS.train.epoch(16, rng, by_length=model.needs.hidden)
-    gradients = kind(model, PARTS.train, WEIGHTED, "draw", precision=precision)
+    gradients = kind(Step(model, WEIGHTED, precision=precision), PARTS.train, "draw")
     losses, seen = [], []
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for index, loss in gradients.each(batches, rng):
@@ -39,8 +40,8 @@ def trained(kind: Any, fusion: str, precision: str) -> tuple[list[float], dict[s
     return losses, model.state_dict()
 
 
-def in_one_shard(*arguments: Any, **more: Any) -> DataParallel:
-    return DataParallel(*arguments, threads=1, **more)
+def in_one_shard(*arguments: Any) -> DataParallel:
+    return DataParallel(*arguments, threads=1)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

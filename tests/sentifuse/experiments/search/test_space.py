@@ -10,7 +10,8 @@ import pytest
 from sentifuse.config import params
 from sentifuse.errors import UserError
 from sentifuse.experiments.search import space as spaces
-from sentifuse.experiments.search.space import Choices, Range, Space
+from sentifuse.experiments.search.dimensions import Choices, Range
+from sentifuse.experiments.search.space import Space
 from tests.places import ROOT
 
 PARAMS = ROOT / "params.yaml"

@@ -30,8 +30,8 @@ from sentifuse.config import params
 from sentifuse.data import splits
 from sentifuse.errors import UserError
 from sentifuse.experiments.search import space as spaces
-from sentifuse.experiments.search import study as studies
-from sentifuse.experiments.search.study import DEFAULT, ERROR, SCORES, Search
+from sentifuse.experiments.search import trials
+from sentifuse.experiments.search.study import DEFAULT, ERROR, SCORES, Search, storage
 from tests import toy_search
 from tests.synthetic import IMAGE, LABELS, TEXT, make_features, with_arrays
 
@@ -41,8 +41,8 @@ FUSIONS = "fusion: [concat, gated, film]\n"
 
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "ProcessPoolExecutor", SerialPool)
-    monkeypatch.setattr(studies, "_start_worker", lambda free: None)
+    monkeypatch.setattr(trials, "ProcessPoolExecutor", SerialPool)
+    monkeypatch.setattr(trials, "_start_worker", lambda free: None)
 
 
 @pytest.fixture
@@ -51,13 +51,13 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def drawn(search: Search, trials: int) -> list[tuple[str, dict[str, Any], float | None]]:
-    study = studies.run(search, trials, jobs=1)
+def drawn(search: Search, count: int) -> list[tuple[str, dict[str, Any], float | None]]:
+    study = trials.run(search, count, jobs=1)
     return [(trial.state.name, trial.params, trial.value) for trial in study.trials]
 
 
 def test_it_finds_the_rates_at_which_the_model_learns(project: Path) -> None:
-    study = studies.run(toy_search.make_search(project, RATES), 20, jobs=1)
+    study = trials.run(toy_search.make_search(project, RATES), 20, jobs=1)
     default = fmean(study.user_attrs[DEFAULT])
     assert study.best_value > default + 0.2
     assert study.best_params["stage1.lr_head"] > 3e-3
@@ -71,17 +71,17 @@ def test_it_finds_out_that_one_modality_is_noise(tmp_path: Path) -> None:
     features = with_arrays(made, image={"embeddings": noise.astype(np.float32)})
     toy_search.make_project(tmp_path, features, **{"input_mode": "image_only"})
     text = "input_mode: [image_only, text_only]\nstage1.lr_head: [0.01, 0.02]"
-    study = studies.run(toy_search.make_search(tmp_path, text), 12, jobs=1)
+    study = trials.run(toy_search.make_search(tmp_path, text), 12, jobs=1)
     assert study.best_params["input_mode"] == "text_only"
 
 
 def test_a_trial_is_the_mean_of_macro_f1_on_validation_over_splits(project: Path) -> None:
     search = toy_search.make_search(project, "fusion: [concat]\nstage1.lr_head: [0.02]")
-    study = studies.run(search, 1, jobs=1)
+    study = trials.run(search, 1, jobs=1)
     [trial] = study.trials
     recipe = search.space.recipe(trial.params)
     expected = [
-        studies.run_trial(recipe, studies.parts(search.data, seed), {}, seed=seed).val["macro_f1"]
+        trials.run_trial(recipe, trials.parts(search.data, seed), {}, seed=seed).val["macro_f1"]
         for seed in (1, 2)
     ]
     assert trial.user_attrs[SCORES] == expected
@@ -91,18 +91,18 @@ def test_a_trial_is_the_mean_of_macro_f1_on_validation_over_splits(project: Path
 
 
 def test_the_default_is_run_once_and_is_a_trial_if_it_is_in_the_space(project: Path) -> None:
-    inside = studies.run(toy_search.make_search(project, FUSIONS), 3, jobs=1)
+    inside = trials.run(toy_search.make_search(project, FUSIONS), 3, jobs=1)
     assert inside.trials[0].params == {"fusion": "concat"}
     assert inside.trials[0].user_attrs[SCORES] == inside.user_attrs[DEFAULT]
     assert len(inside.trials) == 3
-    outside = studies.run(toy_search.make_search(project, "fusion: [gated, film]"), 3, jobs=1)
+    outside = trials.run(toy_search.make_search(project, "fusion: [gated, film]"), 3, jobs=1)
     assert outside.user_attrs[DEFAULT] == inside.user_attrs[DEFAULT]
     assert [trial.params for trial in outside.trials if trial.params["fusion"] == "concat"] == []
 
 
 def test_both_stages_are_trained_if_the_space_has_a_key_of_stage_2(project: Path) -> None:
     search = toy_search.make_search(project, "stage2.lr_clip: [0.001, 0.01]")
-    study = studies.run(search, 2, jobs=1)
+    study = trials.run(search, 2, jobs=1)
     for trial in study.trials:
         # Two epochs of stage 2 on two splits; those of stage 1 are not reported.
         assert len(trial.intermediate_values) == 2 * 2
@@ -111,7 +111,7 @@ def test_both_stages_are_trained_if_the_space_has_a_key_of_stage_2(project: Path
 
 
 def test_poor_trials_are_stopped_by_the_median(project: Path) -> None:
-    study = studies.run(toy_search.make_search(project, RATES), 30, jobs=1)
+    study = trials.run(toy_search.make_search(project, RATES), 30, jobs=1)
     trained, stopped = (
         [trial for trial in study.trials if trial.state is state]
         for state in (TrialState.COMPLETE, TrialState.PRUNED)
@@ -133,7 +133,7 @@ def test_the_test_part_is_never_seen(project: Path, monkeypatch: pytest.MonkeyPa
     text = "fusion: [concat, gated]\nstage1.lr_head: {low: 0.001, high: 0.1, log: true}"
     search = toy_search.make_search(project, text, splits_drawn=1)
     plain = drawn(search, 4)
-    reassign, read = splits.reassign, studies.schema.read
+    reassign, read = splits.reassign, trials.schema.read
     spoilt: list[int] = []
 
     def with_wrong_labels(table: pd.DataFrame, **how: Any) -> pd.DataFrame:
@@ -152,14 +152,14 @@ def test_the_test_part_is_never_seen(project: Path, monkeypatch: pytest.MonkeyPa
             made, image={"embeddings": holes[IMAGE]}, text={"embeddings": holes[TEXT]}
         )
 
-    monkeypatch.setattr(studies.splits, "reassign", with_wrong_labels)
-    monkeypatch.setattr(studies.schema, "read", with_holes)
-    studies.parts.cache_clear()
+    monkeypatch.setattr(trials.splits, "reassign", with_wrong_labels)
+    monkeypatch.setattr(trials.schema, "read", with_holes)
+    trials.parts.cache_clear()
     other = replace(search, folder=project / "other")
     assert drawn(other, 4) == plain
     assert len(spoilt) == 30
-    assert len(studies.parts(search.data, 1).test) == 0
-    studies.parts.cache_clear()
+    assert len(trials.parts(search.data, 1).test) == 0
+    trials.parts.cache_clear()
 
 
 def test_a_search_goes_on_where_it_stopped(project: Path) -> None:
@@ -205,26 +205,26 @@ def test_the_same_inputs_are_the_same_study_wherever_the_file_stands(project: Pa
 
 def test_a_trial_that_cannot_be_trained_is_noted_and_not_run_again(project: Path) -> None:
     search = toy_search.make_search(project, "stage1.lr_head: [1.0e-4, 1.0e+30]")
-    study = studies.run(search, 6, jobs=1)
+    study = trials.run(search, 6, jobs=1)
     failed = [trial for trial in study.trials if trial.state is TrialState.FAIL]
     assert failed
     for trial in failed:
         assert trial.params == {"stage1.lr_head": "1e+30"}
         assert "expected finite numbers" in trial.user_attrs[ERROR]
-    assert len(studies.run(search, 6, jobs=1).trials) == 6
+    assert len(trials.run(search, 6, jobs=1).trials) == 6
 
 
 def test_a_default_that_cannot_be_trained_stops_the_search(project: Path) -> None:
     toy_search.make_project(project, **{"stage1.lr_head": 1e30})
     with pytest.raises(UserError, match="expected finite numbers"):
-        studies.run(toy_search.make_search(project, FUSIONS), 3, jobs=1)
+        trials.run(toy_search.make_search(project, FUSIONS), 3, jobs=1)
 
 
 def test_two_searches_do_not_share_a_folder(project: Path) -> None:
     search = toy_search.make_search(project, FUSIONS)
     search.folder.mkdir()
     with FileLock(search.folder / "lock"), pytest.raises(UserError, match="another search runs"):
-        studies.run(search, 3, jobs=1)
+        trials.run(search, 3, jobs=1)
 
 
 def test_a_file_that_is_no_database_is_told(project: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_file_that_is_no_database_is_told(project: Path) -> None:
     search.folder.mkdir()
     (search.folder / "study.db").write_text("nothing of the kind, and long enough" * 9)
     with pytest.raises(UserError, match=r"study.db: not a database of this optuna \("):
-        studies.run(search, 3, jobs=1)
+        trials.run(search, 3, jobs=1)
 
 
 # With real processes.
@@ -275,7 +275,7 @@ def trials_of(project: Path) -> list[Any]:
     """What the database of an ended search has."""
     search = toy_search.make_search(project, _SLOW, splits_drawn=3)
     search = replace(search, seed=params.load(spaces.SearchParams, project / "params.yaml").seed)
-    return load_study(study_name=search.name, storage=studies._storage(search.folder)).trials
+    return load_study(study_name=search.name, storage=storage(search.folder)).trials
 
 
 @pytest.mark.pipeline
