@@ -135,6 +135,33 @@ def _sufficient_shares(
     return None
 
 
+def folds(rows: list[LabelRow], groups: Mapping[str, str], *, count: int, seed: int) -> list[int]:
+    """Shares labelled rows out over `count` folds, stratified by label, whole groups at a time.
+
+    The folds are of nearly one size. It is scikit-learn's `StratifiedGroupKFold`; another `seed` gives other
+    folds. `groups` is as in `assign`. Returns the fold of each row, 0 to `count` - 1.
+
+    Raises:
+        UserError: a label has fewer groups than there are folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    names = [groups.get(row.guid, row.guid) for row in rows]
+    tags = _tags(rows, names)
+    label, fewest = min(Counter(tags.values()).items(), key=lambda item: (item[1], item[0]))
+    if fewest < count:
+        raise UserError(
+            f"{count} folds: the label {label!r} has {fewest} groups of samples: expected one for each fold; "
+            f"{fewest} folds or fewer would do"
+        )
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    found = [0] * len(rows)
+    for fold, (_, chosen) in enumerate(splitter.split(rows, [row.tag for row in rows], names)):
+        for place in chosen:
+            found[place] = fold
+    return found
+
+
 def table(
     labelled: list[LabelRow],
     parts: list[str],

@@ -325,3 +325,29 @@ def test_the_real_data_split_as_expected() -> None:
     parts = splits.assign(labelled, {}, seed=42, val_size=0.1, test_size=0.1)
     assert Counter(parts) == {"train": 3200, "val": 400, "test": 400}
     assert counted(labelled, parts)["test"] == {"negative": 119, "neutral": 42, "positive": 239}
+
+
+def test_folds_keep_groups_together_and_share_out_each_label() -> None:
+    rows = rows_of({"a": 120, "b": 50, "c": 30})
+    groups = {row.guid: f"group {place // 2}" for place, row in enumerate(rows)}
+    found = splits.folds(rows, groups, count=5, seed=1)
+    of_group: defaultdict[str, set[int]] = defaultdict(set)
+    for row, fold in zip(rows, found, strict=True):
+        of_group[groups[row.guid]].add(fold)
+    assert {len(own) for own in of_group.values()} == {1}
+    for label, count in {"a": 120, "b": 50, "c": 30}.items():
+        sizes = Counter(fold for row, fold in zip(rows, found, strict=True) if row.tag == label)
+        assert set(sizes) == set(range(5))
+        assert max(sizes.values()) - min(sizes.values()) <= 4, count
+
+
+def test_another_seed_gives_other_folds_and_the_same_seed_the_same() -> None:
+    rows = rows_of({"a": 60, "b": 40})
+    first, again, other = (splits.folds(rows, {}, count=4, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_more_folds_than_groups_of_a_label_are_an_error_that_says_how_many_would_do() -> None:
+    rows = rows_of({"a": 30, "b": 3})
+    with pytest.raises(UserError, match=r"5 folds: the label 'b' has 3 groups.*3 folds or fewer"):
+        splits.folds(rows, {}, count=5, seed=0)
