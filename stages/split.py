@@ -5,7 +5,8 @@
 Reads `${data.root}`; writes `data/manifest.csv` (which files, with their hashes; knows no labels and
 no seed, so that another split re-uses all features), `data/splits.csv`, `data/duplicates.csv` (samples
 that share a picture or a text), `data/bad_samples.csv` (what is wrong, where `data.on_bad_sample` is not
-`error`) and `metrics/data.json` (counts of all three).
+`error`), `data/modality_labels.csv` (what annotators said of one modality alone) and `metrics/data.json`
+(counts).
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ MANIFEST = Path("data/manifest.csv")
 SPLITS = Path("data/splits.csv")
 DUPLICATES = Path("data/duplicates.csv")
 BAD_SAMPLES = Path("data/bad_samples.csv")
+MODALITY_LABELS = Path("data/modality_labels.csv")
 METRICS = Path("metrics/data.json")
 
 
@@ -39,11 +41,18 @@ class Params:
 
 def main(p: Params) -> None:
     """Writes the manifest, the split table, the duplicates, the bad samples and the counts."""
-    from sentifuse.data import bad_samples, duplicates, manifest, raw_data, splits
+    from sentifuse.data import (
+        bad_samples,
+        duplicates,
+        manifest,
+        modality_labels,
+        raw_data,
+        splits,
+    )
     from sentifuse.runtime import files
 
     root = Path(p.data.root)
-    raw = raw_data.read(root, p.labels)
+    raw = raw_data.read(root, p.labels, p.data.columns)
     data = raw_data.usable(raw, root, p.labels, p.data.on_bad_sample)
 
     def split(groups: Mapping[str, str]) -> "pd.DataFrame":
@@ -65,6 +74,7 @@ def main(p: Params) -> None:
     files.write_csv(SPLITS, table)
     files.write_csv(DUPLICATES, duplicates.table(found, table))
     files.write_csv(BAD_SAMPLES, bad_samples.table(raw.problems))
+    files.write_csv(MODALITY_LABELS, modality_labels.table(raw.listing.modality_labels))
     counts = {"samples": splits.counts(table), "duplicates": report, "bad_samples": data.report}
     files.write_json(METRICS, counts)
     shown = table.replace({"label": {"": "unlabelled"}})

@@ -15,6 +15,7 @@ from sentifuse.config.params import STRICT, Count, Fraction, PositiveInt, Rate, 
 InputMode = Literal["multimodal", "text_only", "image_only"]
 # The keys of `fusion.FUSIONS`, which needs torch to be read.
 Fusion = Literal["concat", "gated", "film", "film_concat", "cross_attn"]
+Name = Annotated[str, Field(min_length=1)]
 # Gradients in float16 would need a scaled loss, and processors gain nothing by it.
 TrainingPrecision = Literal["auto", "fp32", "bf16"]
 # Those that attend from one modality to the other, so that they need both.
@@ -31,10 +32,39 @@ def check_mode(fusion: Fusion, input_mode: InputMode) -> None:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """The names of the columns of a table; None for one that is not to be read."""
+
+    __pydantic_config__ = STRICT
+    id: Name | None
+    image: Name
+    text: Name
+    text_file: Name | None
+    label: Name | None
+    split: Name | None
+    text_label: Name | None
+    image_label: Name | None
+
+
+# The usual names: a table may lack these columns, but for those of images and texts.
+COLUMNS = Columns(
+    id="id",
+    image="image",
+    text="text",
+    text_file="text_file",
+    label="label",
+    split="split",
+    text_label="text_label",
+    image_label="image_label",
+)
+
+
+@dataclass(frozen=True)
 class Data:
     __pydantic_config__ = STRICT
-    root: Annotated[str, Field(min_length=1)]
+    root: Name
     on_bad_sample: Literal["error", "skip"]
+    columns: Columns
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The manifest: the files of every sample in use, and their hashes.
+"""The manifest: where the image and the text of every sample in use lie (`locations`), and their hashes.
 
 It is sorted by guid and knows neither labels nor splits: it changes only when the files do. A sample that
 lacks a modality has an empty path and an empty hash there.

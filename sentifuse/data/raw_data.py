@@ -1,18 +1,17 @@
-"""The raw data set as a whole: label files and the files that they name, and what is usable of it.
-
-The layout is that of the course's data: `ROOT/data/{guid}.jpg|.jpeg|.png|.webp`, `ROOT/data/{guid}.txt`, and
-the label files `ROOT/train.txt` and `ROOT/test_without_label.txt`. Suffixes may be in upper case.
-"""
+"""The raw data set as a whole: what it lists, the images and texts, and what is usable of it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
-from sentifuse.data import bad_samples, inspection, label_files, manifest
+from sentifuse.config.recipe import Columns
+from sentifuse.data import bad_samples, inspection, label_rows, layouts, manifest
 from sentifuse.data.bad_samples import Problem
+from sentifuse.data.listing import Listing
 from sentifuse.data.splits import LabelRow
 
 
@@ -20,8 +19,8 @@ from sentifuse.data.splits import LabelRow
 class RawData:
     """All that there is."""
 
-    labels: label_files.LabelTable
-    samples: pd.DataFrame  # `inspection.COLUMNS`, of the rows that name files
+    listing: Listing
+    samples: pd.DataFrame  # `inspection.COLUMNS`, of the rows with a sound guid
     problems: list[Problem]
     notes: list[Problem]
 
@@ -37,21 +36,22 @@ class Usable:
     report: dict[str, Any]  # counts for `metrics/data.json`
 
 
-def read(root: Path, labels: tuple[str, ...]) -> RawData:
-    """Reads every file of the data set; a labelled row may have the tags `labels`.
+def read(root: Path, labels: Sequence[str], columns: Columns) -> RawData:
+    """Reads every image and text of the data set; a labelled row may have the tags `labels`.
 
     Raises:
-        UserError: no such folder, or label files that cannot be read as such.
+        UserError: as `layouts.read`.
     """
-    found = label_files.read(root, labels)
-    # The test file may name a sample twice.
-    guids = dict.fromkeys(row.guid for row in [*found.labelled, *found.predict])
-    files = inspection.inspect(root, list(filter(label_files.is_safe, guids)))
-    return RawData(found, files.samples, [*found.problems, *files.problems], files.notes)
+    listing = layouts.read(root, labels, columns)
+    rows = listing.rows
+    # Those to predict may name a sample twice.
+    guids = dict.fromkeys(row.guid for row in [*rows.labelled, *rows.predict])
+    found = inspection.inspect(root, list(filter(label_rows.is_safe, guids)), listing.find)
+    return RawData(listing, found.samples, [*rows.problems, *found.problems], found.notes)
 
 
 def usable(
-    data: RawData, root: Path, labels: tuple[str, ...], policy: Literal["error", "skip"]
+    data: RawData, root: Path, labels: Sequence[str], policy: Literal["error", "skip"]
 ) -> Usable:
     """Applies the policy for bad samples, `data.on_bad_sample`: `error` stops with the list.
 
@@ -61,13 +61,14 @@ def usable(
         UserError: a bad sample with the policy `error`; a label without a usable row.
     """
     # Before the bad rows: with a wrong list of labels most rows are bad.
-    label_files.check_labels(root, data.labels.labelled, labels)
+    rows = data.listing.rows
+    label_rows.check_labels(data.listing.source, rows.labelled, labels)
     if policy == "error":
         bad_samples.refuse(root, data.problems)
     lacks = manifest.missing(data.samples)
-    labelled = [row for row in data.labels.labelled if not lacks[row.guid]]
-    label_files.check_labels(root, labelled, labels)
-    predict = data.labels.predict
+    labelled = [row for row in rows.labelled if not lacks[row.guid]]
+    label_rows.check_labels(data.listing.source, labelled, labels)
+    predict = rows.predict
     missing = {row.guid: lacks.get(row.guid, "image+text") for row in predict}
     no_input = frozenset(guid for guid, kind in missing.items() if kind == "image+text")
     kept = {row.guid for row in labelled} | (set(missing) - no_input)
@@ -78,7 +79,7 @@ def usable(
         samples=data.samples[data.samples["guid"].isin(kept)].reset_index(drop=True),
         no_input=no_input,
         report={
-            "labelled_left_out": data.labels.train_rows - len(labelled),
+            "labelled_left_out": rows.train_rows - len(labelled),
             "predicted_without": {
                 kind: predicted_without[kind] for kind in ("image", "text", "image+text")
             },

@@ -8,13 +8,12 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from PIL import Image
 
-from sentifuse.data import images, text
+from sentifuse.data import images, locations, text
 
 # Longest side of a picture, in pixels: twice as long as it is shown, for dense screens.
 _SIDE = 480
@@ -78,8 +77,8 @@ def _card(row: dict[Any, Any], labels: Sequence[str], files: "pd.Series[str]") -
     return SampleCard(
         guid=row["guid"],
         label=row["label"],
-        text=_shortened(text.decode(Path(files["text"]).read_bytes())),
-        picture=_thumbnail(Path(files["image"])),
+        text=_shortened(text.decode(locations.read(files["text"]))),
+        picture=_thumbnail(files["image"]),
         answers=[_answer(row, labels, model, prefix) for model, prefix in models.items()],
         contributions={"text": row["text_contribution"], "image": row["image_contribution"]},
     )
@@ -107,8 +106,8 @@ def _shortened(written: str) -> str:
     return shown if len(shown) <= _TEXT_LENGTH else f"{shown[:_TEXT_LENGTH]}…"
 
 
-def _thumbnail(path: Path) -> str:
-    image = images.read(path.read_bytes())
+def _thumbnail(location: str) -> str:
+    image = images.read(locations.read(location))
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=_JPEG_QUALITY)

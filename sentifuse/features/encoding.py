@@ -8,7 +8,6 @@ sample, and a text batch holds texts of one length only, without padding.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -18,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from sentifuse.config.backbone import Modality
-from sentifuse.data import images, text
+from sentifuse.data import images, locations, text
 from sentifuse.data.images import ImageSpec, ViewSpec
 from sentifuse.data.text import TextSpec
 from sentifuse.encoders.interface import AnyEncoder, ImageEncoder, TextEncoder
@@ -97,9 +96,9 @@ class Item:
 
     Attributes:
         key: in the store.
-        path: of its file.
+        path: the location of its bytes (`locations`).
         view: which view of it (0: the plain one).
-        text: what is to be encoded, where it was read in a picture; `path` is that of the picture then.
+        text: what is to be encoded, where it was read in a picture; `path` is that of the picture.
     """
 
     key: str
@@ -114,8 +113,8 @@ def item_key(content: str, view: int) -> str:
 
 
 def from_disk(item: Item) -> bytes:
-    """The bytes of an item: its text, or those of its file."""
-    return Path(item.path).read_bytes() if item.text is None else item.text.encode()
+    """The bytes of an item: its text, or what lies at its location."""
+    return locations.read(item.path) if item.text is None else item.text.encode()
 
 
 def encode_shard(

@@ -124,7 +124,13 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
     "demo_data": (set(), {"data/demo"}),
     "split": (
         {"${data.root}"},
-        {"data/manifest.csv", "data/splits.csv", "data/duplicates.csv", "data/bad_samples.csv"},
+        {
+            "data/manifest.csv",
+            "data/splits.csv",
+            "data/duplicates.csv",
+            "data/bad_samples.csv",
+            "data/modality_labels.csv",
+        },
     ),
     "preprocess": ({"data/manifest.csv"}, {"data/features"}),
     "train_stage1": ({"data/features", "data/splits.csv"}, {"models/stage1"}),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sentifuse.data import label_files
-from sentifuse.data.label_files import LabelTable
+from sentifuse.data import label_files, label_rows
+from sentifuse.data.label_rows import LabelTable
 from sentifuse.errors import UserError
 
 LABELS = ("negative", "positive")
@@ -62,7 +62,7 @@ def test_what_is_kept_is_sound_and_all_the_rest_is_told(
         return
     found = read(tmp_path, written(train), written(predict))
     guids = [row.guid for row in found.labelled]
-    assert all(label_files.is_safe(guid) for guid in guids)
+    assert all(label_rows.is_safe(guid) for guid in guids)
     assert {row.tag for row in found.labelled} <= set(LABELS)
     assert len(set(guids)) == len(guids)
     asked = [row.guid for row in found.predict]
@@ -75,7 +75,7 @@ def test_what_is_kept_is_sound_and_all_the_rest_is_told(
     assert found.train_rows == len(train) == len(found.labelled) + told
 
 
-@given(st.lists(GUIDS.filter(label_files.is_safe), unique=True, max_size=12))
+@given(st.lists(GUIDS.filter(label_rows.is_safe), unique=True, max_size=12))
 def test_sound_files_are_read_back_letter_by_letter(tmp_path: Path, guids: list[str]) -> None:
     rows = [(guid, LABELS[number % 2]) for number, guid in enumerate(guids)]
     for ends, mark in ((b"\n", b""), (b"\r\n", b"\xef\xbb\xbf"), (b"\r", b"")):
@@ -86,7 +86,7 @@ def test_sound_files_are_read_back_letter_by_letter(tmp_path: Path, guids: list[
 
 @given(st.text(max_size=12))
 def test_a_safe_guid_stays_in_the_folder(tmp_path: Path, guid: str) -> None:
-    if label_files.is_safe(guid):
+    if label_rows.is_safe(guid):
         assert (tmp_path / guid).resolve().parent == tmp_path.resolve()
         assert (tmp_path / f"{guid}.txt").name == f"{guid}.txt"
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sentifuse.data import duplicates, inspection, raw_data, splits
+from sentifuse.config.recipe import COLUMNS
+from sentifuse.data import course_layout, duplicates, inspection, raw_data, splits
 from sentifuse.data.duplicates import MAX_DISTANCE, merge_close
 from tests.places import REAL_DATA, on_real_data
 from tests.sentifuse.data.test_perceptual_hash import distance, encoded, scene
@@ -24,7 +25,7 @@ def listed(root: Path, samples: dict[str, tuple[bytes, str]]) -> pd.DataFrame:
     for guid, (image, words) in samples.items():
         (root / "data" / f"{guid}.jpg").write_bytes(image)
         (root / "data" / f"{guid}.txt").write_text(words, encoding="utf-8")
-    return inspection.inspect(root, list(samples)).samples
+    return inspection.inspect(root, list(samples), course_layout.finder(root)).samples
 
 
 def jpeg(seed: int) -> bytes:
@@ -261,9 +262,9 @@ def test_what_has_no_hash_is_merged_with_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def real() -> dict[str, Any]:
-    raw = raw_data.read(REAL_DATA, LABELS)
+    raw = raw_data.read(REAL_DATA, LABELS, COLUMNS)
     assert raw.problems == []
-    labelled, predict = raw.labels.labelled, raw.labels.predict
+    labelled, predict = raw.listing.rows.labelled, raw.listing.rows.predict
     found = duplicates.find(raw.samples)
     ungrouped, table = (
         splits.table(labelled, splits.assign(labelled, groups, **SIZES), predict, groups)

@@ -1,13 +1,13 @@
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sentifuse.data import images, inspection, text
+from sentifuse.data import course_layout, images, inspection, text
 from sentifuse.data.inspection import Inspected
 from sentifuse.errors import UserError
 from tests.raw_files import bomb, encoded, noise, sample_files
@@ -24,8 +24,8 @@ def root(tmp_path: Path) -> Path:
     return sample_files(tmp_path / "root", {"a": ".jpg", "b": ".png", "c": ".webp"})
 
 
-def inspect(root: Path) -> Inspected:
-    return inspection.inspect(root, ["c", "a", "b"])
+def inspect(root: Path, guids: Sequence[str] = ("c", "a", "b")) -> Inspected:
+    return inspection.inspect(root, guids, course_layout.finder(root))
 
 
 def check(root: Path, file: str, reason: str, detail: str = "") -> None:
@@ -51,7 +51,7 @@ def check(root: Path, file: str, reason: str, detail: str = "") -> None:
 def test_every_sample_has_its_files_and_their_hashes_sorted_by_guid(tmp_path: Path) -> None:
     suffixes = {"9": ".jpg", "10": ".jpeg", "b": ".png", "a": ".webp"}
     root = sample_files(tmp_path / "raw", suffixes)
-    found = inspection.inspect(root, list(suffixes))
+    found = inspect(root, list(suffixes))
     assert found.problems == found.notes == []
     assert list(found.samples.columns) == inspection.COLUMNS
     assert list(found.samples["guid"]) == ["10", "9", "a", "b"]
@@ -74,7 +74,7 @@ def test_neither_the_order_of_the_guids_nor_the_number_of_cores_changes_anything
     found = []
     for cores, guids in ((1, "abc"), (3, "cab"), (16, "bca")):
         monkeypatch.setattr("sentifuse.runtime.threads.cores", lambda cores=cores: cores)
-        found.append(inspection.inspect(root, list(guids)))
+        found.append(inspect(root, list(guids)))
     assert found[0].samples.equals(found[1].samples)
     assert found[0].samples.equals(found[2].samples)
     assert found[0].problems == found[1].problems == found[2].problems
@@ -82,7 +82,7 @@ def test_neither_the_order_of_the_guids_nor_the_number_of_cores_changes_anything
 
 
 def test_no_samples_are_a_table_without_rows(root: Path) -> None:
-    found = inspection.inspect(root, [])
+    found = inspect(root, [])
     assert list(found.samples.columns) == inspection.COLUMNS
     assert found.samples.empty
 
@@ -137,7 +137,7 @@ def test_an_image_file_larger_than_allowed_is_not_read(
     with (root / "data" / "a.jpg").open("wb") as file:
         file.truncate(images.MAX_BYTES + 1)
     monkeypatch.setattr(images, "open_image", lambda raw: pytest.fail("it was read"))
-    found = inspection.inspect(root, ["a"])
+    found = inspect(root, ["a"])
     assert [problem.reason for problem in found.problems] == ["image too long"]
 
 

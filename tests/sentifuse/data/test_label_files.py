@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from sentifuse.data import label_files
-from sentifuse.data.label_files import LabelTable
+from sentifuse.data import label_files, label_rows
+from sentifuse.data.label_rows import FoundRow, LabelTable
 from sentifuse.data.splits import LabelRow
 from sentifuse.errors import UserError
 from tests.raw_files import HEADER
@@ -45,9 +45,11 @@ def test_rows_are_read_in_file_order_however_the_file_was_written(
     tmp_path: Path, raw: bytes
 ) -> None:
     (tmp_path / "train.txt").write_bytes(raw)
-    rows, malformed = label_files.read_rows(tmp_path / "train.txt")
-    assert rows == [LabelRow("3", "positive"), LabelRow("1", "negative")]
-    assert malformed == {}
+    path = tmp_path / "train.txt"
+    assert label_files.read_rows(path) == [
+        FoundRow("3", "positive", str(path)),
+        FoundRow("1", "negative", str(path)),
+    ]
 
 
 def test_a_missing_label_file_is_named(tmp_path: Path) -> None:
@@ -95,11 +97,6 @@ def test_an_unbalanced_quote_in_a_long_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.txt: line") as caught:
         read(tmp_path, f'{HEADER}"0,positive\n{rows}')
     assert "\n" not in str(caught.value)
-
-
-def test_a_missing_root_is_named_with_its_key(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^data\.root: "):
-        label_files.read(tmp_path / "nowhere", LABELS)
 
 
 @pytest.mark.parametrize("name", ["train.txt", "test_without_label.txt"])
@@ -152,7 +149,7 @@ def test_a_guid_that_is_no_plain_file_name_is_listed_and_not_used(
     found = read(tmp_path, f"{HEADER}1,positive\n2,negative\n{guid},positive\n")
     assert told(found) == [("train.txt", guid, "guid is not a plain file name")]
     assert [row.guid for row in found.labelled] == ["1", "2"]
-    assert not label_files.is_safe(guid)
+    assert not label_rows.is_safe(guid)
     assert "\n" not in str(found.problems[0])
 
 
@@ -192,7 +189,7 @@ def test_of_rows_with_different_tags_none_is_kept(tmp_path: Path) -> None:
 
 def test_a_guid_that_is_to_be_predicted_is_not_trained_on(tmp_path: Path) -> None:
     found = read(tmp_path, f"{HEADER}1,positive\n2,negative\n", f"{HEADER}3,null\n2,null\n")
-    assert told(found) == [("train.txt", "2", "guid stands in both label files")]
+    assert told(found) == [("train.txt", "2", "guid is also to be predicted")]
     assert [row.guid for row in found.labelled] == ["1"]
     assert [row.guid for row in found.predict] == ["3", "2"]
 
@@ -252,14 +249,14 @@ def test_a_row_to_predict_that_no_csv_file_can_hold_is_refused(tmp_path: Path) -
         read(tmp_path, f"{HEADER}1,positive\n", f"{HEADER}x,null\na\0b,null\n")
 
 
-def test_labels_that_the_data_lack_are_named_with_those_that_there_are(tmp_path: Path) -> None:
+def test_labels_that_the_data_lack_are_named_with_those_that_there_are() -> None:
     rows = [LabelRow("1", "positive"), LabelRow("2", "joy")]
     with pytest.raises(UserError) as caught:
-        label_files.check_labels(tmp_path, rows, ("positive", "anger", "fear"))
+        label_rows.check_labels("train.txt", rows, ("positive", "anger", "fear"))
     assert str(caught.value) == (
-        f"labels: ['positive', 'anger', 'fear']: {tmp_path / 'train.txt'} has no usable row with the "
-        "tag 'anger', 'fear'; there are: 'joy', 'positive'"
+        "labels: ['positive', 'anger', 'fear']: train.txt has no usable row with the tag "
+        "'anger', 'fear'; there are: 'joy', 'positive'"
     )
     with pytest.raises(UserError, match=r"there are: none$"):
-        label_files.check_labels(tmp_path, [], ("positive",))
-    label_files.check_labels(tmp_path, rows, ("joy", "positive"))
+        label_rows.check_labels("train.txt", [], ("positive",))
+    label_rows.check_labels("train.txt", rows, ("joy", "positive"))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sentifuse.data import inspection, manifest
+from sentifuse.data import course_layout, inspection, manifest
 from sentifuse.runtime.files import CsvRows
 from tests.raw_files import sample_files
 
@@ -10,7 +10,7 @@ from tests.raw_files import sample_files
 def test_the_manifest_reads_back_as_strings(tmp_path: Path) -> None:
     guids = ["007", "1e3", "nan", "null"]
     root = sample_files(tmp_path, dict.fromkeys(guids, ".png"))
-    samples = inspection.inspect(root, guids).samples
+    samples = inspection.inspect(root, guids, course_layout.finder(root)).samples
     manifest.write(samples, tmp_path / "out" / "manifest.csv")
     table = manifest.read(tmp_path / "out" / "manifest.csv")
     assert list(table.columns) == ["guid", "image", "text", "image_sha256", "text_sha256"]

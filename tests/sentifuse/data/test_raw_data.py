@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from sentifuse.config.recipe import COLUMNS
 from sentifuse.data import raw_data
 from sentifuse.errors import UserError
 from tests.places import REAL_DATA, on_real_data
@@ -31,7 +32,7 @@ def break_some(root: Path) -> None:
 
 
 def test_sound_data_are_all_used(root: Path) -> None:
-    raw = raw_data.read(root, LABELS)
+    raw = raw_data.read(root, LABELS, COLUMNS)
     for policy in ("error", "skip"):
         found = raw_data.usable(raw, root, LABELS, policy)  # type: ignore[arg-type]
         assert [row.guid for row in found.labelled] == list("dbca")
@@ -48,7 +49,7 @@ def test_sound_data_are_all_used(root: Path) -> None:
 
 def test_bad_samples_stop_with_the_list(root: Path) -> None:
     break_some(root)
-    raw = raw_data.read(root, LABELS)
+    raw = raw_data.read(root, LABELS, COLUMNS)
     with pytest.raises(UserError, match=r"raw: 5 bad rows \(") as caught:
         raw_data.usable(raw, root, LABELS, "error")
     for guid in ("b", "x", "y", "w", "../../etc/passwd"):
@@ -57,7 +58,7 @@ def test_bad_samples_stop_with_the_list(root: Path) -> None:
 
 def test_or_are_left_out_of_training_and_predicted_from_what_they_have(root: Path) -> None:
     break_some(root)
-    found = raw_data.usable(raw_data.read(root, LABELS), root, LABELS, "skip")
+    found = raw_data.usable(raw_data.read(root, LABELS, COLUMNS), root, LABELS, "skip")
     assert [row.guid for row in found.labelled] == list("dca")
     assert [row.guid for row in found.predict] == [*"zxyw", "../../etc/passwd"]
     assert found.no_input == {"w", "../../etc/passwd"}
@@ -80,7 +81,7 @@ def test_or_are_left_out_of_training_and_predicted_from_what_they_have(root: Pat
 def test_a_label_whose_every_row_is_bad_is_named(root: Path) -> None:
     for guid in "dc":
         (root / "data" / f"{guid}.txt").unlink()
-    raw = raw_data.read(root, LABELS)
+    raw = raw_data.read(root, LABELS, COLUMNS)
     with pytest.raises(UserError, match=r"^labels: .* no usable row with the tag 'negative'"):
         raw_data.usable(raw, root, LABELS, "skip")
 
@@ -88,7 +89,7 @@ def test_a_label_whose_every_row_is_bad_is_named(root: Path) -> None:
 @on_real_data
 def test_the_real_data_have_no_bad_sample() -> None:
     labels = ("negative", "neutral", "positive")
-    raw = raw_data.read(REAL_DATA, labels)
+    raw = raw_data.read(REAL_DATA, labels, COLUMNS)
     assert raw.problems == []
     reasons = Counter(note.reason for note in raw.notes)
     assert reasons == {"text empty after cleaning": 44, "encoding in doubt": 11}
