@@ -1,13 +1,16 @@
 """The engine `ray` beside the engine `local`: the same files, the same cores, in turn.
 
-Ray has a simulated cluster: two nodes on this machine that share its cores. The encoder is CLIP ViT-B/32 cut
-to four layers, with random weights; images are JPEGs of 640 x 480. A shard's time is that of its file: from
-the moment when each worker has written one, an engine is in steady state; before, it starts.
+Ray has a simulated cluster: two nodes on this machine that share its cores. The encoder is CLIP ViT-B/32
+cut to four layers, with random weights; images are JPEGs of 640 x 480 in a tar file. The time of a shard is
+that of its file: from the moment when each worker has written one, an engine is in steady state; before, it
+starts.
 """
 
+import io
 import logging
 import os
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measurement import Measurement
+from sentifuse.data import locations
 from sentifuse.data.images import ViewSpec
 from sentifuse.errors import UserError
 from sentifuse.features import selection
@@ -52,7 +56,7 @@ def measure(work: Path, *, short: bool) -> list[Measurement]:
     backbone = make_clip_folder(work / "clip")
     if not short:
         _grow(backbone)
-    images = _images(work / "images", 16 if short else 768)
+    images = _images(work / "images.tar", 16 if short else 768)
     # Smaller shards than a run's: more of them in little time, and more of what a task costs Ray.
     local.SHARD_SIZE["image"] = 4 if short else 64
     wanted = [Wanted("image", [str(backbone)], [0])]
@@ -150,13 +154,20 @@ def _grow(folder: Path) -> None:
     write_json(path, {**read_json(path), **size})
 
 
-def _images(folder: Path, count: int) -> list[Item]:
-    folder.mkdir()
+def _images(path: Path, count: int) -> list[Item]:
+    """Packs pictures into a tar file, as a million pairs would come."""
     rng = np.random.default_rng(0)
-    items = []
-    for number in range(count):
-        path = folder / f"{number}.jpg"
-        coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8))
-        coarse.resize((640, 480), Image.Resampling.BICUBIC).save(path, quality=90)
-        items.append(Item(sha256(path.read_bytes()), str(path), 0))
-    return items
+    with tarfile.open(path, "w") as tar:
+        for number in range(count):
+            coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8))
+            raw = io.BytesIO()
+            coarse.resize((640, 480), Image.Resampling.BICUBIC).save(raw, "jpeg", quality=90)
+            member = tarfile.TarInfo(f"{number}.jpg")
+            member.size = raw.tell()
+            raw.seek(0)
+            tar.addfile(member, raw)
+    with tarfile.open(path) as tar:
+        places = [
+            locations.in_tar(path, member.offset_data, member.size) for member in tar.getmembers()
+        ]
+    return [Item(sha256(locations.read(place)), place, 0) for place in places]

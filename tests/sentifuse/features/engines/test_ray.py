@@ -3,20 +3,24 @@
 import argparse
 import contextlib
 import os
+import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from sentifuse.cli import predict
 from sentifuse.config.backbone import Modality
+from sentifuse.data import locations
 from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
 from sentifuse.errors import UserError
@@ -29,7 +33,9 @@ from sentifuse.features.engines.cluster import Cluster
 from sentifuse.features.store.space import Space
 from sentifuse.runtime.files import sha256
 from sentifuse.runtime.numerics import Numerics
+from tests import packed
 from tests.bundles import make_bundle
+from tests.raw_files import encoded
 from tests.sentifuse.features.test_encoding import record_of
 from tests.toy_work import Toy
 from tools.clip_folder import make_clip_folder
@@ -75,21 +81,43 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[Modality, EncoderR
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory: pytest.TempPathFactory) -> dict[Modality, list[Item]]:
-    """Two views of each of 100 images, and 40 texts."""
+    """Two views of each of 100 images, and 40 texts: from files, a tar file, a Parquet file and a table."""
     folder = tmp_path_factory.mktemp("raw")
     rng = np.random.default_rng(0)
-    images: list[Item] = []
-    texts: list[Item] = []
-    for number in range(100):
-        path = folder / f"{number}.png"
-        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(path)
-        key = sha256(path.read_bytes())
-        images += [Item(item_key(key, view), str(path), view) for view in range(2)]
-    for number in range(40):
-        path = folder / f"{number}.txt"
-        path.write_text("good day the bad " * (number % 7) + str(number), encoding="utf-8")
-        texts.append(Item(sha256(path.read_bytes()), str(path), 0))
+    pictures = [
+        encoded(Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8))) for _ in range(100)
+    ]
+    places = [*_files(folder, pictures[:40]), *_tar(folder / "a.tar", pictures[40:70])]
+    places += _parquet(folder / "a.parquet", pictures[70:])
+    images = [
+        Item(item_key(sha256(raw), view), place, view)
+        for raw, place in zip(pictures, places, strict=True)
+        for view in range(2)
+    ]
+    words = [f"{'good day the bad ' * (number % 7)}{number}".encode() for number in range(40)]
+    said = [*_files(folder, words[:20]), *map(locations.inline, words[20:])]
+    texts = [Item(sha256(raw), place, 0) for raw, place in zip(words, said, strict=True)]
     return {"image": images, "text": texts}
+
+
+def _files(folder: Path, contents: Sequence[bytes]) -> list[str]:
+    paths = [folder / sha256(raw) for raw in contents]
+    for path, raw in zip(paths, contents, strict=True):
+        path.write_bytes(raw)
+    return [str(path) for path in paths]
+
+
+def _tar(path: Path, contents: Sequence[bytes]) -> list[str]:
+    with tarfile.open(path, "w") as tar:
+        for number, raw in enumerate(contents):
+            packed.add(tar, f"{number}.png", raw)
+    with tarfile.open(path) as tar:
+        return [locations.in_tar(path, own.offset_data, own.size) for own in tar.getmembers()]
+
+
+def _parquet(path: Path, contents: Sequence[bytes]) -> list[str]:
+    pq.write_table(pa.table({"image": contents}), path, row_group_size=7)
+    return [locations.in_parquet(path, "image", row) for row in range(len(contents))]
 
 
 @pytest.fixture(autouse=True)
