@@ -5,7 +5,8 @@
 Reads `${data.root}`; writes `data/manifest.csv` (which files, with their hashes; knows no labels and
 no seed, so that another split re-uses all features), `data/splits.csv`, `data/duplicates.csv` (samples
 that share a picture or a text), `data/bad_samples.csv` (what is wrong, where `data.on_bad_sample` is not
-`error`) and `metrics/data.json` (counts of all three).
+`error`), `data/folds.csv` (the parts in each fold, where there are several; `data/splits.csv` has those of
+the first one) and `metrics/data.json` (counts of all these).
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MANIFEST = Path("data/manifest.csv")
 SPLITS = Path("data/splits.csv")
+FOLDS = Path("data/folds.csv")
 DUPLICATES = Path("data/duplicates.csv")
 BAD_SAMPLES = Path("data/bad_samples.csv")
 METRICS = Path("metrics/data.json")
@@ -38,34 +40,55 @@ class Params:
 
 
 def main(p: Params) -> None:
-    """Writes the manifest, the split table, the duplicates, the bad samples and the counts."""
-    from sentifuse.data import bad_samples, duplicates, manifest, raw_data, splits
+    """Writes the manifest, the split table, the folds, the duplicates, the bad samples and the counts."""
+    from sentifuse.data import (
+        bad_samples,
+        duplicates,
+        fold_table,
+        folds,
+        manifest,
+        raw_data,
+        splits,
+    )
+    from sentifuse.data import published_splits as published
     from sentifuse.runtime import files
 
+    named = published.read(Path(p.split.file)) if p.split.file else []
     root = Path(p.data.root)
     raw = raw_data.read(root, p.labels)
     data = raw_data.usable(raw, root, p.labels, p.data.on_bad_sample)
 
-    def split(groups: Mapping[str, str]) -> "pd.DataFrame":
-        parts = splits.assign(
-            data.labelled,
-            groups,
-            seed=p.split.seed,
-            val_size=p.split.val_size,
-            test_size=p.split.test_size,
-        )
-        return splits.table(data.labelled, parts, data.predict, groups, data.no_input)
+    passed_over = published.unknown(named, data.labelled)
+    if p.data.on_bad_sample == "error":
+        published.refuse(str(p.split.file), passed_over)
+
+    def split(groups: Mapping[str, str]) -> "list[pd.DataFrame]":
+        return [
+            splits.table(data.labelled, parts, data.predict, groups, data.no_input)
+            for parts in folds.make(data.labelled, groups, p.split, named, str(p.split.file))
+        ]
 
     ungrouped = split({})
     found = duplicates.find(data.samples)
     groups = dict(zip(found["guid"], found["group"], strict=True))
-    table = split(groups) if p.split.group_duplicates else ungrouped
-    report = duplicates.report(found, table, ungrouped)
+    tables = split(groups) if p.split.group_duplicates else ungrouped
+    report = duplicates.report(found, tables, [] if named else ungrouped)
+    table = tables[0]
     manifest.write(data.samples, MANIFEST)
     files.write_csv(SPLITS, table)
+    files.write_csv(FOLDS, fold_table.make(tables))
     files.write_csv(DUPLICATES, duplicates.table(found, table))
     files.write_csv(BAD_SAMPLES, bad_samples.table(raw.problems))
-    counts = {"samples": splits.counts(table), "duplicates": report, "bad_samples": data.report}
+    counts = {
+        "split": {
+            "published": bool(named),
+            "folds": len(tables),
+            "ids_passed_over": len(passed_over),
+        },
+        "samples": splits.counts(table),
+        "duplicates": report,
+        "bad_samples": data.report,
+    }
     files.write_json(METRICS, counts)
     shown = table.replace({"label": {"": "unlabelled"}})
     print(shown.groupby(["split", "label"]).size().unstack(fill_value=0).to_string())
