@@ -73,7 +73,7 @@ def main(p: Params) -> None:
     seeds = [p.seed + repeat for repeat in range(p.ablate.repeats)]
     wanted = ablation.variants(p.fusion, p.ablate.modes, p.ablate.fusions)
     tested = (splits.read(SPLITS)["split"] == "test").any()
-    jobs = [(variant, seed) for variant in wanted for seed in seeds] if tested else []
+    jobs = [variants.Job(variant, seed) for variant in wanted for seed in seeds] if tested else []
     runs = variants.train_all("ablate", setting, jobs)
     found = ablation.differences(runs, p.labels, p.interval, seed=p.seed)
     samples = rescued.table(runs, p.labels)

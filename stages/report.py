@@ -2,7 +2,7 @@
 
     python -m stages.report
 
-Reads what `split`, the training stages, `evaluate` and `ablate` wrote, and the files that
+Reads what `split`, the training stages, `evaluate`, `ablate` and `cross_validate` wrote, and the files that
 `data/manifest.csv` names for the gallery; writes `reports/report.html`. The page shows samples: it is
 DVC's, not git's, so that nobody's data are committed by accident.
 """

@@ -57,7 +57,7 @@ def main(p: Params) -> None:
 
     parts = load_parts(schema.read(FEATURES), splits.read(SPLITS), p.labels)
     # A model of one modality has nothing to fuse: the plainest fusion does.
-    jobs = [(variants.of_mode("concat", mode), p.seed) for mode in baselines.UNIMODAL]
+    jobs = [variants.Job(variants.of_mode("concat", mode), p.seed) for mode in baselines.UNIMODAL]
     stage2 = p.stage2 if p.baselines.finetune else None
     how = recipe.Recipe("concat", "multimodal", p.head, p.loss, p.image_views, p.stage1, stage2)
     device = devices.choose(p.device, p.numerics)

@@ -4,11 +4,12 @@ The class of a section has its name. Values are checked here as far as they can 
 torch, so that a wrong one stops in the first second.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sentifuse.config.params import STRICT, Count, Fraction, PositiveInt, Rate, Seed
 
@@ -67,6 +68,23 @@ class Data:
     columns: Columns
 
 
+def _split_file(name: str) -> str:
+    if not re.fullmatch(r"splits/[^/\\]+\.(csv|json)", name):
+        raise ValueError(
+            "expected a .csv or .json file in the folder splits/, which DVC watches, such as "
+            "splits/mine.json"
+        )
+    return name
+
+
+def _enough_folds(count: int) -> int:
+    if 0 < count < 3:
+        raise ValueError(
+            "expected 0 for one split, or 3 and more: test and validation are a fold each"
+        )
+    return count
+
+
 @dataclass(frozen=True)
 class Split:
     __pydantic_config__ = STRICT
@@ -74,8 +92,14 @@ class Split:
     val_size: Fraction
     test_size: Fraction
     group_duplicates: bool
+    file: Annotated[str, AfterValidator(_split_file)] | None
+    folds: Annotated[Count, AfterValidator(_enough_folds)]
 
     def __post_init__(self) -> None:
+        if self.file is not None and self.folds:
+            raise ValueError(
+                f"file {self.file!r} and folds {self.folds}: choose one: the file has its own folds"
+            )
         # 0.1 + 0.2 is 0.30000000000000004.
         if round(self.val_size + self.test_size, 9) >= 1:
             raise ValueError(

@@ -4,6 +4,7 @@ Two samples are linked if their image files are equal, if their pictures are nea
 perceptual hashes), or if their cleaned texts are equal. Groups are the connected components.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -75,15 +76,24 @@ def table(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     return rows[COLUMNS].sort_values(["group", "guid"], ignore_index=True)
 
 
-def report(found: pd.DataFrame, splits: pd.DataFrame, ungrouped: pd.DataFrame) -> dict[str, Any]:
+def report(
+    found: pd.DataFrame, folds: Sequence[pd.DataFrame], ungrouped: Sequence[pd.DataFrame]
+) -> dict[str, Any]:
     """Counts duplicates, and what they would do and do to the evaluation.
 
-    `ungrouped` is the table of the split with the same seed that ignores groups. `groups` are those of two or
-    more, `label_agreement` is the share of linked pairs with one label (None without a pair), and
-    `twins_in_train` counts the samples of validation and test with one of their group in train. All are over
-    labelled samples only, but `groups_with_unlabelled`, which have labelled samples and samples to predict.
+    Args:
+        found: what `find` returned.
+        folds: the split table of each fold; one for a single split.
+        ungrouped: the same of the split that ignores groups, with the same seed; none for a published split.
+
+    Returns:
+        `groups` are those of two or more, and `label_agreement` is the share of linked pairs with one label
+        (None without a pair). `twins_in_train` has the samples of validation and of test, summed over the
+        folds: how many there are, how many of them have one of their group in train (`with_twin`), and how
+        many are linked to a sample in train by each kind of link. All are over labelled samples only, but
+        `groups_with_unlabelled`, which have labelled samples and samples to predict.
     """
-    rows = _joined(found, splits)
+    rows = _joined(found, folds[0])
     is_labelled = rows["split"] != "predict"
     labelled = rows[is_labelled]
     members = _shared(labelled, "group")
@@ -97,8 +107,9 @@ def report(found: pd.DataFrame, splits: pd.DataFrame, ungrouped: pd.DataFrame) -
             (members.groupby("group")["label"].nunique() > 1).sum()
         ),
         "twins_in_train": {
-            "ungrouped_split": _twins_in_train(_joined(found, ungrouped)),
-            "this_split": _twins_in_train(rows),
+            name: _twins_in_train([_joined(found, table) for table in tables])
+            for name, tables in (("ungrouped_split", ungrouped), ("this_split", folds))
+            if tables
         },
         "groups_with_unlabelled": len(spanning),
     }
@@ -106,13 +117,18 @@ def report(found: pd.DataFrame, splits: pd.DataFrame, ungrouped: pd.DataFrame) -
 
 def summary(report: dict[str, Any]) -> str:
     """What `report` found, in one line."""
-    twins = {name: sum(counts.values()) for name, counts in report["twins_in_train"].items()}
-    return (
+    twins = {
+        name: sum(counts["with_twin"] for counts in parts.values())
+        for name, parts in report["twins_in_train"].items()
+    }
+    told = (
         f"duplicates: {report['groups']} groups of {report['samples']} labelled samples, "
         f"{report['groups_with_different_labels']} with different labels; "
-        f"{twins['this_split']} of validation and test have a twin in train, "
-        f"{twins['ungrouped_split']} in the ungrouped split"
+        f"{twins['this_split']} of validation and test have a twin in train"
     )
+    if "ungrouped_split" in twins:
+        told += f", {twins['ungrouped_split']} in the ungrouped split"
+    return told
 
 
 def _components(links: NDArray[np.intp], count: int) -> NDArray[np.int32]:
@@ -142,6 +158,14 @@ def _agreement(rows: pd.DataFrame, column: str) -> float | None:
     return int((same * (same - 1) // 2).sum()) / pairs if pairs else None
 
 
-def _twins_in_train(rows: pd.DataFrame) -> dict[str, int]:
-    in_train = rows["group"].isin(rows.loc[rows["split"] == "train", "group"])
-    return {part: int((in_train & (rows["split"] == part)).sum()) for part in ("val", "test")}
+def _twins_in_train(folds: Sequence[pd.DataFrame]) -> dict[str, dict[str, int]]:
+    """Part -> kind of link -> samples that are linked to one in train, over all folds."""
+    counts = {part: Counter[str]() for part in ("val", "test")}
+    for rows in folds:
+        train = rows[rows["split"] == "train"]
+        for part, count in counts.items():
+            own = rows[rows["split"] == part]
+            count["samples"] += len(own)
+            for kind, key in {"with_twin": "group", **LINKS}.items():
+                count[kind] += int((own[key].isin(train[key]) & (own[key] != "")).sum())
+    return {part: dict(count) for part, count in counts.items()}

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sentifuse.config.recipe import Columns
-from sentifuse.data import label_rows, locations
+from sentifuse.data import label_rows, locations, published_splits
 from sentifuse.data.label_rows import UNLABELLED, FoundRow
 from sentifuse.data.listing import Input, Listing
 
 # What a column of parts may say -> the part.
-PARTS = {
-    "train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test",
-    "predict": "predict", "": "",
-}  # fmt: skip
+_PARTS = {**published_splits.NAMES, "predict": "predict", "": ""}
 
 
 @dataclass(frozen=True)
@@ -90,10 +87,10 @@ def _add(found: _Found, record: Record, root: Path, columns: Columns) -> None:
     has_guids = columns.id is not None and columns.id in record.values
     guid = word(columns.id) if has_guids else f"{record.number:08}"
     tag, part = word(columns.label), word(columns.split)
-    if part.lower() not in PARTS:
-        known = ", ".join(name for name in PARTS if name)
+    if part.lower() not in _PARTS:
+        known = ", ".join(name for name in _PARTS if name)
         wrong.append(("unknown part", f"{columns.split}: {part[:100]!r} is not one of {known}"))
-    part = PARTS.get(part.lower(), "")
+    part = _PARTS.get(part.lower(), "")
     to_predict = part == "predict" or (tag in ("", UNLABELLED) and not part)
     row = FoundRow(guid, "" if part == "predict" else tag, record.where, (wrong or [("", "")])[0])
     (found.predict if to_predict else found.train).append(row)

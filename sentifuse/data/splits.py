@@ -1,8 +1,10 @@
 """Which sample is for what: `train`, `val`, `test`, or `predict` where the label is unknown.
 
 A row to predict without a usable image or text is `no_input`: it has no features, and gets an answer all
-the same. Samples of one group, such as copies of one picture, go to one part: in the test a model could
-repeat what it has learnt by heart from a twin in train.
+the same. A labelled row that a published split does not name is `unused`.
+
+Samples of one group, such as copies of one picture, go to one part: in the test a model could repeat what it
+has learnt by heart from a twin in train.
 """
 
 import math
@@ -16,8 +18,10 @@ import pandas as pd
 
 from sentifuse.errors import UserError
 
+USED_PARTS = ("train", "val", "test")
+UNUSED = "unused"
 UNLABELLED_PARTS = ("predict", "no_input")
-PARTS = ("train", "val", "test", *UNLABELLED_PARTS)
+PARTS = (*USED_PARTS, UNUSED, *UNLABELLED_PARTS)
 
 
 @dataclass(frozen=True)
@@ -181,14 +185,12 @@ def table(
 
 
 def reassign(splits: pd.DataFrame, *, seed: int, val_size: float, test_size: float) -> pd.DataFrame:
-    """The same table with the labelled rows assigned anew, as `assign` does with `seed`."""
-    labelled = ~splits["split"].isin(UNLABELLED_PARTS)
-    rows = [LabelRow(guid, tag) for guid, tag in splits.loc[labelled, ["guid", "label"]].to_numpy()]
+    """The same table with the rows for train, val and test assigned anew, as `assign` does with `seed`."""
+    used = splits["split"].isin(USED_PARTS)
+    rows = [LabelRow(guid, tag) for guid, tag in splits.loc[used, ["guid", "label"]].to_numpy()]
     groups = dict(zip(splits["guid"], splits["group"], strict=True))
     out = splits.copy()
-    out.loc[labelled, "split"] = assign(
-        rows, groups, seed=seed, val_size=val_size, test_size=test_size
-    )
+    out.loc[used, "split"] = assign(rows, groups, seed=seed, val_size=val_size, test_size=test_size)
     return out
 
 

@@ -18,11 +18,13 @@ from sentifuse.runtime import templates
 from sentifuse.runtime.files import read_csv, read_json
 
 TEMPLATE = "report.html.j2"
+FOLDS_TEMPLATE = "report_folds.html.j2"
 # Shares of the test part for which the page gives the risk as a number.
 COVERAGES = (0.25, 0.5, 0.75, 1.0)
 # Columns that hold names, even where all of the names look like numbers.
 _TEXT_COLUMNS = ["actual", "predicted", "variant", "label", "temperature"]
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+FOLD_TITLES = {**TITLES, "weighted_f1": "weighted F1"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Findings:
     data: Mapping[str, Any]
     evaluate: Mapping[str, Any]
     ablate: Mapping[str, Any]
+    folds: Mapping[str, Any]
     runs: pd.DataFrame
     classes: pd.DataFrame
     histories: tuple[pd.DataFrame, pd.DataFrame]
@@ -57,6 +60,7 @@ def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path, classes
         data=read_json(metrics / "data.json"),
         evaluate=read_json(metrics / "evaluate.json"),
         ablate=read_json(metrics / "ablate.json"),
+        folds=read_json(metrics / "folds.json"),
         runs=table("ablate_runs"),
         classes=read_csv(classes, text=_TEXT_COLUMNS),
         histories=(table("stage1"), table("stage2")),
@@ -79,6 +83,8 @@ def render(
     return templates.load(Path(__file__).parent / TEMPLATE, html=True, filters=filters).render(
         found=found,
         titles=TITLES,
+        folds_template=FOLDS_TEMPLATE,
+        fold_titles=FOLD_TITLES,
         variants={name: row for name, row in found.ablate.items() if name != "note"},
         classes=_classes(found.classes),
         kept=_kept(found.risk_coverage),

@@ -5,9 +5,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
 
 from sentifuse.config.recipe import ATTENDING, Fusion, InputMode, Recipe
-from sentifuse.data import splits
+from sentifuse.data import fold_table, splits
 from sentifuse.errors import UserError
 from sentifuse.features import schema as features
 from sentifuse.features.parts import load_parts
@@ -26,6 +29,14 @@ class Variant:
     input_mode: InputMode
 
 
+class Job(NamedTuple):
+    """One variant to train with `seed`; where `RunSetting` has folds, on `fold`."""
+
+    variant: Variant
+    seed: int
+    fold: int = 0
+
+
 @dataclass(frozen=True)
 class RunSetting:
     """What all runs share.
@@ -38,6 +49,7 @@ class RunSetting:
         resplit: shares for validation and test if every run draws a split of its own; None for the split
             at hand.
         device: where to train, `cpu` or `cuda`.
+        folds: the table of the folds, if each run is trained on one of them.
     """
 
     features: Path
@@ -46,6 +58,7 @@ class RunSetting:
     recipe: Recipe
     resplit: tuple[float, float] | None
     device: str = "cpu"
+    folds: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class Run:
     Attributes:
         variant: what was trained.
         seed: of training.
-        split_seed: of the split; None for the split that all runs share.
+        split_seed: of the split that it drew; None for one that was there.
         trial: what it reaches.
     """
 
@@ -71,13 +84,13 @@ def of_mode(fusion: Fusion, mode: InputMode) -> Variant:
     return Variant(mode, "concat" if alone else fusion, mode)
 
 
-def train_all(what: str, setting: RunSetting, jobs: Sequence[tuple[Variant, int]]) -> list[Run]:
+def train_all(what: str, setting: RunSetting, jobs: Sequence[Job]) -> list[Run]:
     """Trains every variant with its seed, side by side on the cores, or on the GPUs.
 
     Args:
         what: stands before the progress.
         setting: what all runs share.
-        jobs: variants and seeds.
+        jobs: what to train.
 
     Returns:
         One run per job, in the order given, whatever the number of cores.
@@ -94,7 +107,7 @@ def train_all(what: str, setting: RunSetting, jobs: Sequence[tuple[Variant, int]
         workers, mp_context=context, initializer=worker.start_on, initargs=(free,)
     ) as pool:
         # The first `submit` starts the processes: before there is a thread that draws the progress.
-        futures = [pool.submit(train, setting, *job) for job in jobs]
+        futures = [pool.submit(train, setting, job) for job in jobs]
         try:
             with progress(what, len(jobs), "runs") as shown:
                 for future in as_completed(futures):
@@ -110,18 +123,24 @@ def train_all(what: str, setting: RunSetting, jobs: Sequence[tuple[Variant, int]
         return [future.result() for future in futures]
 
 
-def train(setting: RunSetting, variant: Variant, seed: int) -> Run:
-    """Trains `variant` and applies it to the test part."""
+def train(setting: RunSetting, job: Job) -> Run:
+    """Trains the variant of `job` and applies it to the test part."""
+    variant, seed, _ = job
     data = features.read(setting.features)
-    table = splits.read(setting.splits)
-    if setting.resplit is not None:
-        val_size, test_size = setting.resplit
-        table = splits.reassign(table, seed=seed, val_size=val_size, test_size=test_size)
+    parts = load_parts(data, _split(setting, job), setting.labels)
     recipe = replace(setting.recipe, fusion=variant.fusion, input_mode=variant.input_mode)
     weights = {}
     if recipe.stage2 is not None:
         weights = tail_weights(setting.features, data.meta)
-    trial = run_trial(
-        recipe, load_parts(data, table, setting.labels), weights, seed=seed, device=setting.device
-    )
+    trial = run_trial(recipe, parts, weights, seed=seed, device=setting.device)
     return Run(variant, seed, None if setting.resplit is None else seed, trial)
+
+
+def _split(setting: RunSetting, job: Job) -> pd.DataFrame:
+    table = splits.read(setting.splits)
+    if setting.folds is not None:
+        return fold_table.of(table, fold_table.read(setting.folds), job.fold)
+    if setting.resplit is not None:
+        val_size, test_size = setting.resplit
+        return splits.reassign(table, seed=job.seed, val_size=val_size, test_size=test_size)
+    return table

@@ -25,12 +25,12 @@ from tools.clip_folder import make_clip_folder
 LABELS = ("negative", "neutral", "positive")
 STAGES = (
     "demo_data", "split", "preprocess", "train_stage1", "train_stage2", "train_baselines", "evaluate",
-    "package", "ablate", "report", "infer",
+    "package", "ablate", "cross_validate", "report", "infer",
 )  # fmt: skip
 OUTPUTS = ("data", "models", "metrics", "plots", "reports")
 
 _CODE = (
-    "dvc.yaml", "params.yaml", "pins.yaml", "stages", "sentifuse", "demo",
+    "dvc.yaml", "params.yaml", "pins.yaml", "stages", "sentifuse", "demo", "splits",
     ".dvcignore", ".gitignore", "data/.gitignore",
 )  # fmt: skip
 _WORDS = {

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -38,6 +39,15 @@ def raw(workspace: Project) -> Path:
 
 def table(name: str) -> pd.DataFrame:
     return pd.read_csv(f"data/{name}.csv", dtype=str, keep_default_na=False)
+
+
+def counts() -> dict[str, Any]:
+    return dict(json.loads(Path("metrics/data.json").read_text(encoding="utf-8")))
+
+
+def publish(document: Any) -> None:
+    Path("splits").mkdir(exist_ok=True)
+    Path("splits/own.json").write_text(json.dumps(document), encoding="utf-8")
 
 
 # demo_data
@@ -125,27 +135,171 @@ def test_twins_stand_in_one_part_unless_the_split_is_to_be_plain(
     assert labelled["group"].nunique() == 50
     assert set(labelled.groupby("group")["split"].nunique()) == {1}
     assert set(grouped["group"][grouped["guid"].isin(["s59", "s60"])]) == {"s59"}
-    report = json.loads(Path("metrics/data.json").read_text(encoding="utf-8"))
-    assert report["duplicates"]["twins_in_train"]["this_split"] == {"val": 0, "test": 0}
-    plain_twins = report["duplicates"]["twins_in_train"]["ungrouped_split"]
-    assert sum(plain_twins.values()) > 0
+    of_grouped = counts()["duplicates"]["twins_in_train"]
+    assert [row["with_twin"] for row in of_grouped["this_split"].values()] == [0, 0]
+    plain_twins = of_grouped["ungrouped_split"]
+    assert sum(row["with_twin"] for row in plain_twins.values()) > 0
     workspace.set({"split.group_duplicates": False})
     call(split)
     plain = table("splits")
     assert list(plain["group"]) == list(plain["guid"])
     assert Counter(plain["split"]) == {"train": 48, "val": 6, "test": 6, "predict": 2}
-    report = json.loads(Path("metrics/data.json").read_text(encoding="utf-8"))
-    assert report["duplicates"]["twins_in_train"]["this_split"] == plain_twins
+    assert counts()["duplicates"]["twins_in_train"]["this_split"] == plain_twins
     # The groups do not depend on the split.
     assert table("duplicates").drop(columns="split").equals(twins.drop(columns="split"))
+
+
+def test_one_split_has_no_folds(raw: Path) -> None:
+    call(split)
+    assert Path("data/folds.csv").read_bytes() == b"guid,fold,split\n"
+    assert counts()["split"] == {"published": False, "folds": 1, "ids_passed_over": 0}
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_folds_partition_the_labelled_rows_and_the_first_is_the_split(
+    raw: Path, workspace: Project, grouped: bool
+) -> None:
+    for first in range(0, 20, 2):
+        shutil.copy(raw / "data" / f"s{first}.txt", raw / "data" / f"s{first + 1}.txt")
+    workspace.set({"split.folds": 4, "split.group_duplicates": grouped})
+    call(split)
+    splits, folds = table("splits"), table("folds")
+    labelled = splits[splits["label"] != ""]
+    assert folds[folds["split"] == "test"]["guid"].is_unique
+    assert set(folds[folds["split"] == "test"]["guid"]) == set(labelled["guid"])
+    assert len(folds) == 4 * 60
+    own = folds[folds["fold"] == "0"]
+    assert list(own["split"]) == list(labelled["split"])
+    assert set(labelled.groupby("label")["split"].nunique()) == {3}
+    twins = counts()["duplicates"]["twins_in_train"]
+    assert (
+        twins["this_split"]["test"]["samples"] == twins["ungrouped_split"]["val"]["samples"] == 60
+    )
+    assert (twins["this_split"]["test"]["with_twin"] == 0) == grouped
+    assert twins["ungrouped_split"]["test"]["text"] > 0
+    assert counts()["split"]["folds"] == 4
+
+
+def test_a_published_split_is_used_as_it_is_and_its_leaks_are_told(
+    raw: Path, workspace: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(split)
+    manifest = Path("data/manifest.csv").read_bytes()
+    # One picture in train and in test, one text in train and in validation, one of each with an unused row.
+    shutil.copy(raw / "data" / "s0.png", raw / "data" / "s40.png")
+    shutil.copy(raw / "data" / "s1.txt", raw / "data" / "s30.txt")
+    shutil.copy(raw / "data" / "s41.txt", raw / "data" / "s59.txt")
+    names = {"train": range(30), "val": range(30, 40), "test": range(40, 55)}
+    publish({part: [f"s{number}" for number in own] for part, own in names.items()})
+    workspace.set({"split.file": "splits/own.json"})
+    call(split)
+    splits = table("splits").set_index("guid")["split"]
+    for part, own in names.items():
+        assert {f"s{number}" for number in own} == set(splits.index[splits == part])
+    assert Counter(splits)["unused"] == 5
+    assert Path("data/manifest.csv").read_text().count("\n") == manifest.decode().count("\n")
+    found = counts()
+    assert found["split"] == {"published": True, "folds": 1, "ids_passed_over": 0}
+    assert sum(found["samples"]["unused"].values()) == 5
+    none = {"image_file": 0, "near_identical_image": 0, "text": 0}
+    assert found["duplicates"]["twins_in_train"] == {
+        "this_split": {
+            "val": {"samples": 10, "with_twin": 1, **none, "text": 1},
+            # A picture of one colour has no perceptual hash.
+            "test": {"samples": 15, "with_twin": 1, **none, "image_file": 1},
+        }
+    }  # fmt: skip
+    assert "2 of validation and test have a twin in train\n" in capsys.readouterr().out
+
+
+def test_a_column_of_parts_is_a_published_split(raw: Path, workspace: Project) -> None:
+    rows = [f"{row},data/{row.partition(',')[0]}.png" for row in _lines(raw / "train.txt")[1:]]
+    parts = ["train"] * 30 + ["val"] * 10 + ["test"] * 15 + [""] * 5
+    head = "id,label,image,text,split,text_label"
+    written = [f"{row},day {n},{parts[n]},neutral" for n, row in enumerate(rows)]
+    (raw / "train.txt").unlink()
+    (raw / "samples.csv").write_text("\n".join([head, *written]), encoding="utf-8")
+    call(split)
+    assert Counter(table("splits")["split"]) == {"train": 30, "val": 10, "test": 15, "unused": 5}
+    assert counts()["split"] == {"published": True, "folds": 1, "ids_passed_over": 0}
+    labels = table("modality_labels")
+    assert list(labels.columns) == ["guid", "text_label", "image_label"]
+    assert (len(labels), set(labels["text_label"]), set(labels["image_label"])) == (
+        60,
+        {"neutral"},
+        {""},
+    )
+    workspace.set({"split.folds": 5})
+    call(split)
+    assert counts()["split"] == {"published": False, "folds": 5, "ids_passed_over": 0}
+
+
+def test_a_column_of_parts_without_a_test_part_is_refused_with_what_to_do(raw: Path) -> None:
+    (raw / "train.txt").unlink()
+    rows = "".join(
+        f"s{number},data/s{number}.png,x,{tag},train\n" for number, tag in enumerate(LABELS)
+    )
+    (raw / "samples.csv").write_text(f"id,image,text,label,split\n{rows}", encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"samples\.csv: split \(data\.columns\.split=null ignores it\)"
+    ):
+        call(split)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_several_published_folds_are_all_written_and_validation_is_drawn_if_there_is_none(
+    raw: Path, workspace: Project
+) -> None:
+    guids = [f"s{number}" for number in range(60)]
+    publish([{"train": guids[:50], "test": guids[50:]}, {"train": guids[10:], "test": guids[:10]}])
+    workspace.set({"split.file": "splits/own.json"})
+    call(split)
+    folds = table("folds")
+    sizes = folds.groupby(["fold", "split"]).size().to_dict()
+    assert sizes == {
+        (fold, part): size
+        for fold in ("0", "1")
+        for part, size in (("train", 45), ("val", 5), ("test", 10))
+    }
+    assert counts()["split"]["folds"] == 2
+    assert counts()["duplicates"]["twins_in_train"]["this_split"]["test"]["samples"] == 20
+
+
+def test_ids_without_a_sample_stop_the_split_unless_bad_samples_are_skipped(
+    raw: Path, workspace: Project
+) -> None:
+    guids = [f"s{number}" for number in range(60)]
+    # s60 is to be predicted, and s61 as well.
+    publish({"train": [*guids[:50], "s60", "t1"], "test": guids[50:], "val": ["s61"]})
+    workspace.set({"split.file": "splits/own.json"})
+    with pytest.raises(UserError, match=r"^splits/own.json: 3 ids without .*: s60; s61; t1\. Is "):
+        call(split)
+    assert not Path("data").exists()
+    workspace.set({"data.on_bad_sample": "skip"})
+    call(split)
+    assert counts()["split"]["ids_passed_over"] == 3
+    # No row is left of its validation part: it is drawn.
+    assert Counter(table("splits")["split"]) == {"train": 45, "val": 5, "test": 10, "predict": 2}
+
+
+def test_a_split_file_that_is_not_there_is_told_before_any_sample_is_read(
+    raw: Path, workspace: Project
+) -> None:
+    workspace.set({"split.file": "splits/none.csv"})
+    shutil.rmtree(raw)
+    with pytest.raises(UserError, match=r"^splits/none.csv: No such file or directory: expected"):
+        call(split)
 
 
 def test_split_is_the_same_whatever_the_number_of_cores(
     raw: Path, workspace: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = (
-        "data/manifest.csv", "data/splits.csv", "data/duplicates.csv", "data/bad_samples.csv",
-        "metrics/data.json",
+        "data/manifest.csv", "data/splits.csv", "data/folds.csv", "data/duplicates.csv",
+        "data/bad_samples.csv", "metrics/data.json",
     )  # fmt: skip
     (raw / "data" / "s4.png").unlink()
     workspace.set({"data.on_bad_sample": "skip"})
@@ -229,8 +383,7 @@ def test_bad_samples_are_listed_and_skipped_if_asked_for(raw: Path, workspace: P
             "text_sha256": "",
         }
     ]
-    counts = json.loads(Path("metrics/data.json").read_text(encoding="utf-8"))
-    assert counts["bad_samples"] == {
+    assert counts()["bad_samples"] == {
         "labelled_left_out": 5,
         "predicted_without": {"image": 0, "text": 1, "image+text": 2},
         "reasons": {
@@ -243,7 +396,7 @@ def test_bad_samples_are_listed_and_skipped_if_asked_for(raw: Path, workspace: P
         },
         "notes": {},
     }
-    assert counts["samples"]["no_input"] == {"unlabelled": 2}
+    assert counts()["samples"]["no_input"] == {"unlabelled": 2}
 
 
 def test_a_label_that_the_data_lack_is_named(raw: Path, workspace: Project) -> None:

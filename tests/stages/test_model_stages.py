@@ -18,7 +18,16 @@ from sentifuse.evaluation import variants
 from sentifuse.models import checkpoint
 from sentifuse.runtime.files import write_json, write_text
 from sentifuse.training import resume, trial
-from stages import ablate, evaluate, infer, package, train_baselines, train_stage1, train_stage2
+from stages import (
+    ablate,
+    cross_validate,
+    evaluate,
+    infer,
+    package,
+    train_baselines,
+    train_stage1,
+    train_stage2,
+)
 from tests.pipeline.project import LABELS, Project, call
 from tests.serial_pool import SerialPool
 from tests.synthetic import IMAGE, TEXT, make_features, tail_weights
@@ -377,6 +386,71 @@ def test_without_a_test_part_no_variant_is_trained(
     assert capsys.readouterr().out == f"{note}\n"
 
 
+def write_folds(count: int) -> None:
+    """Folds whose test parts share out the labelled samples; the first is that of `data/splits.csv`."""
+    labelled = rows("data/splits.csv")[: TRAIN + VAL + TEST]
+    lines = ["guid,fold,split"]
+    for fold in range(count):
+        for place, row in enumerate(labelled):
+            part = {fold: "test", (fold + 1) % count: "val"}.get(place // 3 % count, "train")
+            lines.append(f"{row['guid']},{fold},{row['split'] if fold == 0 else part}")
+    write_text(Path("data/folds.csv"), "\n".join(lines) + "\n")
+
+
+def test_the_recipe_is_trained_on_every_fold_and_the_first_is_that_of_the_pipeline(
+    ready: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready.set({"stage1.epochs": 3})
+    write_folds(3)
+    for stage in (train_stage1, train_stage2, train_baselines, evaluate, cross_validate):
+        call(stage)
+    found = read("metrics/folds.json")
+    assert list(found["by_fold"]) == ["0", "1", "2"]
+    own = read("metrics/evaluate.json")["test"]
+    for score in ("accuracy", "macro_f1", "weighted_f1"):
+        assert found["by_fold"]["0"][score] == own[score]
+    predicted = rows("data/cross_validation/predictions.csv")
+    assert [row["fold"] for row in predicted] == ["0"] * TEST + ["1"] * 27 + ["2"] * 24
+    one_by_one = rows("data/evaluation/test.csv")
+    for first, second in zip(predicted, one_by_one, strict=False):
+        assert (first["guid"], first["predicted"]) == (second["guid"], second["predicted"])
+        assert float(first["p_negative"]) == pytest.approx(float(second["p_negative"]), abs=1e-4)
+    assert found["pooled"]["samples"] == len({row["guid"] for row in predicted})
+    table = rows("plots/folds.csv")
+    assert [row["test_samples"] for row in table] == ["9", "27", "24"]
+    assert "3 folds, " in capsys.readouterr().out
+
+
+def test_frozen_folds_are_trained_in_stage_1_alone(
+    ready: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready.set({"stage1.epochs": 1, "cross_validate.finetune": False, "seed": 7})
+    write_folds(3)
+    seeds: list[int] = []
+
+    def recorded(recipe: Any, *more: Any, seed: int, **named: Any) -> Any:
+        assert recipe.stage2 is None
+        seeds.append(seed)
+        return trial.run_trial(recipe, *more, seed=seed, **named)
+
+    monkeypatch.setattr(variants, "run_trial", recorded)
+    call(cross_validate)
+    assert seeds == [7, 8, 9]
+
+
+def test_with_one_split_there_are_no_folds_to_train_on(
+    ready: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_text(Path("data/folds.csv"), "guid,fold,split\n")
+    # It would fail if it tried to train.
+    shutil.rmtree("data/features")
+    call(cross_validate)
+    note = "one split: there are no folds to train on (split.folds, split.file)"
+    assert read("metrics/folds.json") == {"note": note}
+    assert capsys.readouterr().out == f"{note}\n"
+    assert rows("plots/folds.csv") == rows("data/cross_validation/predictions.csv") == []
+
+
 @pytest.mark.parametrize(
     ("stage", "key", "value", "allowed"),
     [
@@ -394,6 +468,7 @@ def test_without_a_test_part_no_variant_is_trained(
         (ablate, "interval.level", -0.5, "greater than 0"),
         (ablate, "interval.resamples", 0, "greater than or equal to 100"),
         (ablate, "ablate.resplit", "yes", "a valid boolean"),
+        (cross_validate, "cross_validate.finetune", "yes", "a valid boolean"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(

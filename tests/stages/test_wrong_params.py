@@ -48,6 +48,8 @@ WRONG: dict[str, list[Any]] = {
     "split.val_size": [*FRACTION, 0.95],
     "split.test_size": [*FRACTION, 0.95],
     "split.group_duplicates": FLAG,
+    "split.file": ["", 3, "mine.json", "splits/mine.txt", "splits/../a.json", "/splits/a.csv"],
+    "split.folds": [*COUNT, 1, 2],
     "backbone.image": ["", 3, None, [], ["efficientnet-lite0", ""], [3]],
     "backbone.text": ["", 3, None, [], ["minilm-l6", ""], [None]],
     "backbone.fingerprint": ["", "f00", 3],
@@ -83,6 +85,7 @@ WRONG: dict[str, list[Any]] = {
     "ablate.finetune": FLAG,
     "ablate.modes": [["text"], ["multimodal", "both"], "multimodal"],
     "ablate.fusions": [["sum"], ["gated", "sum"], "gated"],
+    "cross_validate.finetune": FLAG,
     "package.name": ["", None],
     "package.license": ["", None],
     "report.gallery": COUNT,
@@ -111,7 +114,7 @@ WRONG: dict[str, list[Any]] = {
     "stage2.threads": [*COUNT, 0],
 }
 # These need the classes or another section beside them, which some stages that read the key do not.
-CROSSED = {"loss.class_weights": {"train_stage1", "train_baselines", "ablate"}}
+CROSSED = {"loss.class_weights": {"train_stage1", "train_baselines", "ablate", "cross_validate"}}
 
 # Runs a stage in one process, with one file of params after the other.
 DRIVER = """
@@ -210,6 +213,9 @@ def test_the_command_ends_with_status_1(stage: str, workspace: Project) -> None:
         ("train_stage1", {"fusion": "cross_attn", "input_mode": "text_only"}, "input_mode: 'text_only'"),
         ("split", {"split.val_size": 0.5, "split.test_size": 0.5}, "split: val_size 0.5 + test_size 0.5"),
         ("ablate", {"split.val_size": 0.5, "split.test_size": 0.5}, "split: val_size 0.5 + test_size 0.5"),
+        ("split", {"split.file": "splits/a.csv", "split.folds": 5},
+         "split: file 'splits/a.csv' and folds 5: choose one"),
+        ("cross_validate", {"fusion": "cross_attn", "input_mode": "text_only"}, "input_mode: 'text_only'"),
         ("ablate", {"loss.class_weights": {"a": 1.0}}, "loss.class_weights: {'a': 1.0}: expected a weight"),
         ("train_stage1", {"loss.class_weights": {"a": 1.0}}, "loss.class_weights: {'a': 1.0}: expected a"),
         ("preprocess", {"backbone.text": ["a", "b"], "unfreeze_text_layers": [1, 2, 3]},

@@ -94,12 +94,15 @@ def _run_all(search: Search, study: Study, trials: int, pool: ProcessPoolExecuto
 def parts(data: Data, seed: int) -> Parts:
     """The split that `seed` draws, its test part and the rows to predict left out.
 
+    With a `test_size` of 0 the test part that the table has is left out before the rest is split.
+
     Raises:
         UserError: no features, labels that are not known, or too few rows for such a split.
     """
-    table = splits.reassign(
-        splits.read(data.splits), seed=seed, val_size=data.val_size, test_size=data.test_size
-    )
+    table = splits.read(data.splits)
+    if data.test_size == 0:
+        table = table[table["split"] != "test"]
+    table = splits.reassign(table, seed=seed, val_size=data.val_size, test_size=data.test_size)
     return load_parts(
         schema.read(data.features), table[table["split"].isin(["train", "val"])], data.labels
     )

@@ -11,6 +11,7 @@ pytest.importorskip("optuna", reason="optuna is not installed (requirements-sear
 
 from sentifuse.cli import main
 from sentifuse.errors import UserError
+from sentifuse.runtime import files
 from tests import toy_search
 from tests.serial_pool import SerialPool
 
@@ -80,6 +81,25 @@ def test_without_features_or_splits_it_says_what_to_run(
     (project / "data/splits.csv").unlink()
     with pytest.raises(UserError, match=r"^data/splits.csv: no such file: run `dvc repro "):
         call(monkeypatch, "search", "space.yaml")
+
+
+@pytest.mark.parametrize(("published", "test_size"), [(True, 0.0), (False, 0.2)])
+def test_a_published_test_part_chooses_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, published: bool, test_size: float
+) -> None:
+    from sentifuse.experiments.search import trials
+
+    files.write_json(project / "metrics/data.json", {"split": {"published": published}})
+    searched: list[Any] = []
+
+    def stop(search: Any, *more: Any) -> None:
+        searched.append(search.data.test_size)
+        raise UserError("stopped")
+
+    monkeypatch.setattr(trials, "run", stop)
+    with pytest.raises(UserError, match=r"^stopped$"):
+        call(monkeypatch, "search", "space.yaml")
+    assert searched == [test_size]
 
 
 def test_without_validation_there_is_nothing_to_choose_by(

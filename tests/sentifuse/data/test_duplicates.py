@@ -168,7 +168,7 @@ MADE = UNGROUPED.assign(split=["test", "test", "test", "train", "train", "val", 
 
 
 def test_the_report_counts_labelled_samples_pairs_and_twins() -> None:
-    report = duplicates.report(FOUND, MADE, UNGROUPED)
+    report = duplicates.report(FOUND, [MADE], [UNGROUPED])
     assert report == {
         "groups": 2,
         "samples": 5,
@@ -180,8 +180,8 @@ def test_the_report_counts_labelled_samples_pairs_and_twins() -> None:
         },
         "groups_with_different_labels": 1,
         "twins_in_train": {
-            "ungrouped_split": {"val": 1, "test": 2},
-            "this_split": {"val": 0, "test": 0},
+            "ungrouped_split": {"val": twins(1, 1, text=1), "test": twins(3, 2, 1, 1, 1)},
+            "this_split": {"val": twins(1, 0), "test": twins(3, 0)},
         },
         "groups_with_unlabelled": 1,
     }
@@ -192,10 +192,38 @@ def test_the_report_counts_labelled_samples_pairs_and_twins() -> None:
     )
 
 
+def twins(
+    samples: int, with_twin: int, file: int = 0, image: int = 0, text: int = 0
+) -> dict[str, int]:
+    return {
+        "samples": samples, "with_twin": with_twin, "image_file": file, "near_identical_image": image,
+        "text": text,
+    }  # fmt: skip
+
+
+def test_twins_are_summed_over_the_folds_of_a_published_split() -> None:
+    unused = UNGROUPED.assign(split=UNGROUPED["split"].replace({"val": "unused"}))
+    report = duplicates.report(FOUND, [UNGROUPED, unused, MADE], [])
+    assert report["twins_in_train"] == {
+        "this_split": {"val": twins(2, 1, text=1), "test": twins(9, 4, 2, 2, 2)}
+    }
+    # Rows that the first fold does not use are labelled all the same.
+    assert duplicates.report(FOUND, [unused], [])["samples"] == report["samples"] == 5
+    assert duplicates.summary(report).endswith("5 of validation and test have a twin in train")
+
+
+def test_a_chain_of_links_makes_a_twin_that_no_link_names() -> None:
+    # a and b are one picture, b and c one text: c is a twin of a by b only.
+    found = made([("a", "a", "1", "h", "t"), ("b", "a", "2", "h", "u"), ("c", "a", "3", "i", "u")])
+    table = split_table([("a", "x", "train"), ("b", "x", "unused"), ("c", "x", "test")])
+    report = duplicates.report(found, [table], [])
+    assert report["twins_in_train"]["this_split"]["test"] == twins(1, 1)
+
+
 def test_without_any_pair_agreement_is_null_and_counts_are_zero() -> None:
     alone = FOUND.iloc[[0, 3, 7]]
     table = UNGROUPED[UNGROUPED["guid"].isin(alone["guid"])]
-    report = duplicates.report(alone, table, table)
+    report = duplicates.report(alone, [table], [table])
     assert set(report["label_agreement"].values()) == {None}
     assert (report["groups"], report["samples"], report["groups_with_unlabelled"]) == (0, 0, 0)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
@@ -275,7 +303,7 @@ def real() -> dict[str, Any]:
 
 @on_real_data
 def test_the_duplicates_of_the_real_data_are_found(real: dict[str, Any]) -> None:
-    report = duplicates.report(real["found"], real["table"], real["ungrouped"])
+    report = duplicates.report(real["found"], [real["table"]], [real["ungrouped"]])
     # A count of 4,000 labelled samples made beside this one found 386 of them in groups: 63, 263 and 333 by
     # kind, pairs agreeing in .66-.82, and 35 twins in the test part.
     assert report["samples"] == 371
@@ -287,7 +315,11 @@ def test_the_duplicates_of_the_real_data_are_found(real: dict[str, Any]) -> None
         "near_identical_image": pytest.approx(0.796, abs=5e-4),
         "text": pytest.approx(0.661, abs=5e-4),
     }
-    assert report["twins_in_train"] == {
+    counted = {
+        name: {part: row["with_twin"] for part, row in parts.items()}
+        for name, parts in report["twins_in_train"].items()
+    }
+    assert counted == {
         "ungrouped_split": {"val": 37, "test": 35},
         "this_split": {"val": 0, "test": 0},
     }

@@ -316,6 +316,17 @@ def test_rows_without_input_are_a_part_of_their_own_in_their_place() -> None:
     assert Counter(again["split"][:-3]) == {"train": 12, "val": 4, "test": 4}
 
 
+def test_unused_rows_are_counted_and_never_assigned_anew() -> None:
+    labelled = rows_of({"x": 10, "y": 10})
+    parts = ["unused"] * 4 + ["train"] * 8 + ["val"] * 4 + ["test"] * 4
+    table = splits.table(labelled, parts, [LabelRow("p", "null")], {})
+    assert sum(splits.counts(table)["unused"].values()) == 4
+    again = splits.reassign(table, seed=2, val_size=0.25, test_size=0.25)
+    assert list(again["split"][:4]) == ["unused"] * 4
+    assert Counter(again["split"][4:-1]) == {"train": 8, "val": 4, "test": 4}
+    assert not again.equals(table)
+
+
 @on_real_data
 def test_the_real_data_split_as_expected() -> None:
     found = label_files.read(REAL_DATA, LABELS)

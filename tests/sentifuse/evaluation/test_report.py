@@ -30,8 +30,8 @@ DUPLICATES = {
     "label_agreement": {"image_file": None, "near_identical_image": 0.5, "text": 0.75},
     "groups_with_different_labels": 3,
     "twins_in_train": {
-        "ungrouped_split": {"val": 4, "test": 5},
-        "this_split": {"val": 0, "test": 0},
+        "ungrouped_split": {"val": {"with_twin": 4}, "test": {"with_twin": 5}},
+        "this_split": {"val": {"with_twin": 0}, "test": {"with_twin": 0}},
     },
     "groups_with_unlabelled": 1,
 }
@@ -119,6 +119,7 @@ def findings() -> Findings:
             "baselines": evaluate.compare(targets, probabilities, baselines, LABELS, SCALE),
         },
         ablate=ablation(),
+        folds={"note": "one split"},
         runs=pd.DataFrame(
             [(name, seed, 0.7, 0.6) for name in ("multimodal", "text_only") for seed in range(5)],
             columns=["variant", "seed", "accuracy", "macro_f1"],
@@ -170,6 +171,40 @@ def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
     assert "as some/net reads" not in shown
     assert "15 labelled samples stand in 7 groups" in shown
     assert "would leave 5 test samples with a twin in train; this one leaves 0." in shown
+
+
+def test_folds_have_a_section_where_there_are_several() -> None:
+    found = findings()
+    assert 'id="folds"' not in report.render(found, [], [])
+    row = {"accuracy": 0.7, "macro_f1": 0.6, "weighted_f1": 0.65}
+    over = {"mean": 0.75, "sd": 0.02, "low": 0.7, "high": 0.8}
+    folds = {
+        "by_fold": {
+            fold: {"train_samples": 40, "test_samples": 20, **row} for fold in ("0", "1", "2")
+        },
+        "over_folds": {"method": "some test", **dict.fromkeys(row, over)},
+        "pooled": found.evaluate["test"],
+    }
+    page = report.render(replace(found, folds=folds), [], [])
+    assert '<a href="#folds">' in page
+    shown = plain(page)
+    assert "trained on each of 3 folds" in shown
+    assert "fold 2 .700 .600 .650 40 20 mean .750 ± .020, .700 – .800 .750" in shown
+    pooled = found.evaluate["test"]
+    assert f"pooled {pooled['accuracy']:.3f}".replace(" 0.", " .") in shown
+
+
+def test_the_leaks_of_a_published_split_are_told() -> None:
+    found = findings()
+    test = {
+        "samples": 450, "with_twin": 36, "image_file": 3, "near_identical_image": 5, "text": 31
+    }  # fmt: skip
+    duplicates = {**DUPLICATES, "twins_in_train": {"this_split": {"val": test, "test": test}}}
+    shown = plain(
+        report.render(replace(found, data={**found.data, "duplicates": duplicates}), [], [])
+    )
+    assert "of its 450 test samples 36 have a twin in train (3 by an image file, 5 by a" in shown
+    assert "A split that ignores them" not in shown
 
 
 @pytest.mark.parametrize(
@@ -302,7 +337,7 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     from sentifuse.runtime.files import write_csv, write_json
 
     write_json(tmp_path / "config.json", dict(found.model))
-    for name in ("features", "data", "evaluate", "ablate"):
+    for name in ("features", "data", "evaluate", "ablate", "folds"):
         write_json(tmp_path / f"{name}.json", dict(getattr(found, name)))
     tables = {
         "stage1": HISTORY, "stage2": HISTORY, "ablate_runs": found.runs,

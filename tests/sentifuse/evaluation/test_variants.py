@@ -13,11 +13,12 @@ import pytest
 
 from sentifuse.config import params
 from sentifuse.config.recipe import Fusion, InputMode, Recipe
-from sentifuse.data import splits
+from sentifuse.data import fold_table, splits
 from sentifuse.errors import UserError
 from sentifuse.evaluation import variants
-from sentifuse.evaluation.variants import RunSetting, Variant
+from sentifuse.evaluation.variants import Job, RunSetting, Variant
 from sentifuse.features import schema
+from sentifuse.features.parts import Parts
 from sentifuse.runtime import files
 from sentifuse.training import trial
 from stages import ablate
@@ -77,7 +78,7 @@ def test_a_fusion_that_attends_becomes_concat_on_one_modality(
 
 
 def test_a_run_answers_on_the_test_part_of_the_split_at_hand(setting: RunSetting) -> None:
-    run = variants.train(setting, CONCAT, 3)
+    run = variants.train(setting, Job(CONCAT, 3))
     assert (run.variant, run.seed, run.split_seed) == (CONCAT, 3, None)
     assert run.trial.train_samples == 30
     assert run.trial.targets.tolist() == [index % 3 for index in range(39, 48)]
@@ -86,7 +87,7 @@ def test_a_run_answers_on_the_test_part_of_the_split_at_hand(setting: RunSetting
 
 def test_each_seed_may_draw_a_split_of_its_own(setting: RunSetting) -> None:
     own = replace(setting, resplit=(0.25, 0.125))
-    found = [variants.train(own, CONCAT, seed) for seed in (1, 2)]
+    found = [variants.train(own, Job(CONCAT, seed)) for seed in (1, 2)]
     for seed, run in zip((1, 2), found, strict=True):
         drawn = splits.reassign(table(SIZES), seed=seed, val_size=0.25, test_size=0.125)
         expected = [LABELS.index(label) for label in drawn["label"][drawn["split"] == "test"]]
@@ -95,12 +96,38 @@ def test_each_seed_may_draw_a_split_of_its_own(setting: RunSetting) -> None:
     assert found[0].trial.targets.tolist() != found[1].trial.targets.tolist()
 
 
+def test_each_job_may_have_a_fold_of_its_own_which_its_model_never_saw(
+    setting: RunSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = table(SIZES)
+    number = base["guid"].astype(int) % 4
+    tables = [base.assign(split=np.where(number == fold, "test", "train")) for fold in range(4)]
+    for each in tables:
+        each.loc[each["guid"] == "47", "split"] = "val"
+    files.write_csv(setting.splits.with_name("folds.csv"), fold_table.make(tables))
+    own = replace(setting, folds=setting.splits.with_name("folds.csv"))
+    seen: list[Parts] = []
+
+    def recorded(recipe: Recipe, parts: Parts, *more: Any, **named: Any) -> Any:
+        seen.append(parts)
+        return trial.run_trial(recipe, parts, *more, **named)
+
+    monkeypatch.setattr(variants, "run_trial", recorded)
+    found = variants.train_all("test", own, [Job(CONCAT, 5 + fold, fold) for fold in (2, 0)])
+    for fold, run, parts in zip((2, 0), found, seen, strict=True):
+        tested = {guid for guid in base["guid"][number == fold] if guid != "47"}
+        assert set(run.trial.guids) == set(parts.test.guids) == tested
+        assert tested.isdisjoint([*parts.train.guids, *parts.val.guids])
+        assert len(parts.train.guids) == 47 - len(tested)
+        assert (run.seed, run.split_seed) == (5 + fold, None)
+
+
 def test_a_variant_has_its_own_fusion_and_mode(
     setting: RunSetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipes: list[Recipe] = []
     monkeypatch.setattr(variants, "run_trial", lambda recipe, *_, **__: recipes.append(recipe))
-    variants.train(setting, Variant("text_only", "gated", "text_only"), 3)
+    variants.train(setting, Job(Variant("text_only", "gated", "text_only"), 3))
     assert recipes == [replace(setting.recipe, fusion="gated", input_mode="text_only")]
 
 
@@ -117,17 +144,17 @@ def test_all_members_of_the_recipe_are_finetuned_from_the_folders_weights(
 
     monkeypatch.setattr(variants, "tail_weights", lambda folder, meta: folder.name)
     monkeypatch.setattr(trial, "train_stage2", stage2)
-    variants.train(replace(setting, recipe=tuned), CONCAT, 3)
+    variants.train(replace(setting, recipe=tuned), Job(CONCAT, 3))
     assert calls == [("features", 3)]
 
 
 def test_runs_come_in_the_order_of_the_jobs(setting: RunSetting) -> None:
     text = Variant("text_only", "concat", "text_only")
-    jobs = [(text, 5), (CONCAT, 4), (text, 4)]
+    jobs = [Job(text, 5), Job(CONCAT, 4), Job(text, 4)]
     found = variants.train_all("test", setting, jobs)
-    assert [(run.variant, run.seed) for run in found] == jobs
+    assert [Job(run.variant, run.seed) for run in found] == jobs
     for run, job in zip(found, jobs, strict=True):
-        assert np.array_equal(run.trial.logits, variants.train(setting, *job).trial.logits)
+        assert np.array_equal(run.trial.logits, variants.train(setting, job).trial.logits)
 
 
 def test_no_jobs_need_neither_data_nor_processes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,14 +177,14 @@ def test_there_are_no_more_workers_than_cores_or_jobs(
 
     monkeypatch.setattr("sentifuse.runtime.threads.cores", lambda: cores)
     monkeypatch.setattr(variants, "ProcessPoolExecutor", pool)
-    assert len(variants.train_all("test", setting, [(CONCAT, 1)] * jobs)) == jobs
+    assert len(variants.train_all("test", setting, [Job(CONCAT, 1)] * jobs)) == jobs
     assert asked == [workers]
 
 
 def test_what_fails_in_a_worker_is_told(setting: RunSetting) -> None:
     unknown = Variant("sum", "sum", "multimodal")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"^fusion: 'sum': not one of concat, "):
-        variants.train_all("test", setting, [(unknown, 1)])
+        variants.train_all("test", setting, [Job(unknown, 1)])
 
 
 def test_a_worker_that_is_killed_is_told_in_one_line(
@@ -168,7 +195,7 @@ def test_a_worker_that_is_killed_is_told_in_one_line(
     with pytest.raises(
         UserError, match=r"^ablate: a worker was killed \(out of memory\?\): run `dvc"
     ):
-        variants.train_all("ablate", setting, [(CONCAT, 0), (CONCAT, 1)])
+        variants.train_all("ablate", setting, [Job(CONCAT, 0), Job(CONCAT, 1)])
 
 
 def _killed(*arguments: object) -> None:

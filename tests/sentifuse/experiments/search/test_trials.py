@@ -162,6 +162,22 @@ def test_the_test_part_is_never_seen(project: Path, monkeypatch: pytest.MonkeyPa
     trials.parts.cache_clear()
 
 
+def test_without_a_test_size_the_test_part_at_hand_is_left_out(project: Path) -> None:
+    search = toy_search.make_search(project, FUSIONS)
+    table = splits.read(search.data.splits)
+    table.loc[:29, "split"] = "test"
+    table.loc[30:39, "split"] = "unused"
+    table.to_csv(search.data.splits, index=False)
+    trials.parts.cache_clear()
+    for seed in (1, 2):
+        found = trials.parts(replace(search.data, test_size=0.0), seed)
+        assert {*found.train.guids, *found.val.guids} == set(table["guid"][40:])
+        assert len(found.val) == 22
+    drawn_anew = trials.parts(search.data, 1)
+    assert {*drawn_anew.train.guids, *drawn_anew.val.guids} & set(table["guid"][:30])
+    trials.parts.cache_clear()
+
+
 def test_a_search_goes_on_where_it_stopped(project: Path) -> None:
     search = toy_search.make_search(project, RATES)
     first = drawn(search, 4)
