@@ -1,5 +1,6 @@
 """The command line: `python -m sentifuse COMMAND`.
 
+python -m sentifuse import mvsa MVSA_Single data/mvsa-single   # a published data set, for `data.root`
 python -m sentifuse check data/mine               # what is wrong with a data set, before any run
 python -m sentifuse recipe recipes/course.yaml    # the -S options for `dvc exp run`
 python -m sentifuse compare EXP_A EXP_B ...       # paired difference over splits
@@ -19,6 +20,7 @@ from sentifuse.cli import (
     analyze,
     check,
     compare,
+    import_data,
     mend,
     offline_plots,
     predict,
@@ -32,6 +34,7 @@ from sentifuse.runtime.process import run
 
 # Each module imports what takes long when its command is called. Name -> module and help.
 COMMANDS = {
+    "import": (import_data, "make a data set of MVSA as it is published"),
     "check": (check, "list the bad samples of a data set"),
     "recipe": (recipe, "print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)"),
     "compare": (compare, "the paired differences between experiments' ablation runs"),

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from sentifuse.evaluation import plots
 from sentifuse.evaluation.gallery import SampleCard, data_uri
-from sentifuse.metrics.scores import COMPARED, confusion_by_name
+from sentifuse.metrics.scores import confusion_by_name
 from sentifuse.runtime import templates
 from sentifuse.runtime.files import read_csv, read_json
 
@@ -119,7 +119,7 @@ def _test_figures(found: Findings) -> dict[str, Figure]:
     counts = confusion_by_name(list(table["actual"]), list(table["predicted"]), labels)
     beside = {"this model": test, **found.evaluate["baselines"]}
     intervals = {
-        name: {TITLES[score]: _interval(row[score], row["interval"][score]) for score in COMPARED}
+        name: {TITLES[score]: _interval(row[score], row["interval"][score]) for score in TITLES}
         for name, row in beside.items()
     }
     trust = test["calibration"]
@@ -148,10 +148,10 @@ def _differences(ablate: Mapping[str, Any]) -> dict[str, dict[str, plots.Interva
     out = {}
     for name, row in ablate.items():
         own = row.get("minus_multimodal", {}) if isinstance(row, Mapping) else {}
-        if all("low" in own.get(score, {}) for score in COMPARED):
+        if all("low" in own.get(score, {}) for score in TITLES):
             out[name] = {
                 f"{TITLES[score]}, points": _interval(own[score]["mean"], own[score], 100)
-                for score in COMPARED
+                for score in TITLES
             }
     return out
 

@@ -59,9 +59,11 @@ def compare(
     found = {
         name: _pair(of_first, own, f"{first} - {name}, {variant}", level) for name, own in others
     }
+    # Runs of earlier versions have no weighted F1.
+    known = [score for score in COMPARED if all(score in own for own in found.values())]
     return {
         score: holm({name: differences[score] for name, differences in found.items()})
-        for score in COMPARED
+        for score in known
     }
 
 
@@ -100,4 +102,5 @@ def _pair(
             100 * (both[f"{score}_first"] - both[f"{score}_second"]).to_numpy(), ratio, level
         )
         for score in COMPARED
+        if f"{score}_first" in both
     }

@@ -19,8 +19,11 @@ Floats = NDArray[np.float64]
 # The scores that are reported with an interval.
 HEADLINE = ("accuracy", "macro_f1", "weighted_f1", "precision_macro", "recall_macro")
 
-# Those by which models are compared.
-COMPARED = ("accuracy", "macro_f1")
+# Those that training follows on validation.
+WATCHED = ("accuracy", "macro_f1")
+
+# Those by which models are compared: papers report the one F1 or the other.
+COMPARED = (*WATCHED, "weighted_f1")
 
 
 def confusion(targets: ClassIndices, predicted: ClassIndices, classes: int) -> ClassIndices:
@@ -69,10 +72,12 @@ def summary(confusions: NDArray[Any]) -> dict[str, Floats]:
     }
 
 
-def headline(targets: ClassIndices, predicted: ClassIndices, classes: int) -> dict[str, float]:
-    """The scores `COMPARED`; a class without samples counts with F1 0."""
+def headline(
+    targets: ClassIndices, predicted: ClassIndices, classes: int, names: Sequence[str] = WATCHED
+) -> dict[str, float]:
+    """The scores `names` of `HEADLINE`; a class without samples counts with F1 0."""
     found = summary(confusion(targets, predicted, classes))
-    return {name: float(found[name]) for name in COMPARED}
+    return {name: float(found[name]) for name in names}
 
 
 def scores(targets: ClassIndices, predicted: ClassIndices, labels: Sequence[str]) -> dict[str, Any]:

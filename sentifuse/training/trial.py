@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sentifuse.config.recipe import Recipe, StageRecipe
 from sentifuse.features.parts import Parts
 from sentifuse.metrics import calibration
-from sentifuse.metrics.scores import ClassIndices, Floats, headline
+from sentifuse.metrics.scores import COMPARED, WATCHED, ClassIndices, Floats, headline
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.inference import predict
@@ -24,7 +24,7 @@ class Trial:
     Attributes:
         members: how each member of the model was trained in the last stage: its epochs, the best of them.
         train_samples: how many it was trained on.
-        val: `accuracy` and `macro_f1` on validation, 0..1; empty without a validation part.
+        val: the scores `WATCHED` on validation, 0..1; empty without a validation part.
         guids: N, of the test part.
         targets: (N,) class indices of the test part.
         logits: (N, C), of the test part.
@@ -57,8 +57,8 @@ class Trial:
 
     @property
     def test(self) -> dict[str, float]:
-        """`accuracy` and `macro_f1` on the test part, 0..1; empty without one."""
-        return _scores(self.targets, self.logits)
+        """The scores `COMPARED` on the test part, 0..1; empty without one."""
+        return _scores(self.targets, self.logits, COMPARED)
 
 
 def run_trial(
@@ -96,7 +96,7 @@ def run_trial(
     return Trial(
         members=members,
         train_samples=len(parts.train),
-        val=_scores(val_targets, val),
+        val=_scores(val_targets, val, WATCHED),
         guids=parts.test.guids,
         targets=parts.test.targets.numpy(),
         logits=test,
@@ -104,7 +104,9 @@ def run_trial(
     )
 
 
-def _scores(targets: ClassIndices, logits: NDArray[np.float32]) -> dict[str, float]:
+def _scores(
+    targets: ClassIndices, logits: NDArray[np.float32], names: Sequence[str]
+) -> dict[str, float]:
     if not len(targets):
         return {}
-    return headline(targets, logits.argmax(axis=1), logits.shape[1])
+    return headline(targets, logits.argmax(axis=1), logits.shape[1], names)

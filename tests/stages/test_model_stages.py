@@ -117,8 +117,10 @@ def test_both_stages_learn_what_is_easy(ready: Project, capsys: pytest.CaptureFi
     assert metrics["val"]["accuracy"] == metrics["test"]["accuracy"] == 1.0
     out = capsys.readouterr().out
     assert (
-        "test: accuracy 1.000 (1.000 to 1.000), macro_f1 1.000 (1.000 to 1.000) (9 samples)\n"
-        "majority: accuracy 0.333 (0.333 to 0.333), macro_f1 0.167 (0.167 to 0.167)\n"
+        "test: accuracy 1.000 (1.000 to 1.000), macro_f1 1.000 (1.000 to 1.000), "
+        "weighted_f1 1.000 (1.000 to 1.000) (9 samples)\n"
+        "majority: accuracy 0.333 (0.333 to 0.333), macro_f1 0.167 (0.167 to 0.167), "
+        "weighted_f1 0.167 (0.167 to 0.167)\n"
     ) in out
     assert "data/predictions/submission.txt: 4 rows\n" in out
     first = TRAIN + VAL + TEST

@@ -4,6 +4,7 @@ import sys
 from tests.places import ROOT
 
 COMMANDS = {
+    "import": "make a data set of MVSA as it is published",
     "check": "list the bad samples of a data set",
     "recipe": "print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)",
     "compare": "the paired differences between experiments' ablation runs",

@@ -98,6 +98,7 @@ def test_a_table_has_a_row_a_run_with_its_scores_and_sizes() -> None:
     found = ablation.table([*RUNS, *RESPLIT[:1]])
     assert list(found) == [
         "variant", "seed", "split_seed", "train_samples", "test_samples", "accuracy", "macro_f1",
+        "weighted_f1",
     ]  # fmt: skip
     assert found["variant"].tolist() == ["multimodal"] * 2 + ["text_only"] * 2 + ["multimodal"]
     assert found["seed"].tolist() == [42, 43, 42, 43, 42]
@@ -140,7 +141,7 @@ def test_the_reference_is_not_compared_with_itself() -> None:
 
 
 def test_without_the_reference_nothing_is_compared() -> None:
-    assert set(summary(RUNS[2:])["text_only"]) == {"runs", "precision", "accuracy", "macro_f1"}
+    assert set(summary(RUNS[2:])["text_only"]) == {"runs", "precision", *metrics.COMPARED}
 
 
 def test_over_splits_the_differences_are_tested_with_the_corrected_t_test() -> None:
@@ -181,7 +182,7 @@ def test_on_one_split_the_samples_are_resampled() -> None:
         interval=INTERVAL,
         seed=7,
     )
-    for score in ("accuracy", "macro_f1"):
+    for score in metrics.COMPARED:
         own = expected[score]
         assert found[score] == vars(own) | {"p_holm": own.p_value}
     assert found["accuracy"]["mean"] == pytest.approx(-0.35)
@@ -210,7 +211,13 @@ def many(*, split: bool) -> list[Run]:
 def test_p_values_are_corrected_over_variants_and_those_of_classes_over_both(split: bool) -> None:
     found = differences(many(split=split))
     assert list(found) == ["text_only", "image_only", "gated"]
-    for score, size in (("accuracy", 3), ("macro_f1", 3), ("f1", 6), ("recall", 6)):
+    for score, size in (
+        ("accuracy", 3),
+        ("macro_f1", 3),
+        ("weighted_f1", 3),
+        ("f1", 6),
+        ("recall", 6),
+    ):
         family = {
             (name, key): difference
             for name, row in found.items()
@@ -227,7 +234,7 @@ def test_p_values_are_corrected_over_variants_and_those_of_classes_over_both(spl
 def test_a_class_has_the_paired_differences_of_its_own_recall_and_f1() -> None:
     found = differences(many(split=True))["image_only"]
     assert set(found) == {
-        ("accuracy", None), ("macro_f1", None),
+        ("accuracy", None), ("macro_f1", None), ("weighted_f1", None),
         ("f1", "no"), ("f1", "yes"), ("recall", "no"), ("recall", "yes"),
     }  # fmt: skip
     for place, label in enumerate(LABELS):
@@ -272,24 +279,29 @@ def test_a_variant_of_one_modality_says_what_the_other_rescues_and_breaks() -> N
 
 
 def test_tables_have_the_means_and_every_run() -> None:
+    # The classes are equally frequent, so that both kinds of F1 are the same.
     assert as_csv(ablation.means(summary(RESPLIT))) == (
-        "variant,accuracy,macro_f1\nmultimodal,0.850000,0.845328\ntext_only,0.500000,0.414141\n"
+        "variant,accuracy,macro_f1,weighted_f1\n"
+        "multimodal,0.850000,0.845328,0.845328\n"
+        "text_only,0.500000,0.414141,0.414141\n"
     )
     assert as_csv(ablation.table(RESPLIT)) == (
-        "variant,seed,split_seed,train_samples,test_samples,accuracy,macro_f1\n"
-        "multimodal,42,42,80,10,0.800000,0.791667\n"
-        "multimodal,43,43,80,10,0.900000,0.898990\n"
-        "text_only,42,42,80,10,0.500000,0.494949\n"
-        "text_only,43,43,80,10,0.500000,0.333333\n"
+        "variant,seed,split_seed,train_samples,test_samples,accuracy,macro_f1,weighted_f1\n"
+        "multimodal,42,42,80,10,0.800000,0.791667,0.791667\n"
+        "multimodal,43,43,80,10,0.900000,0.898990,0.898990\n"
+        "text_only,42,42,80,10,0.500000,0.494949,0.494949\n"
+        "text_only,43,43,80,10,0.500000,0.333333,0.333333\n"
     )
-    assert as_csv(ablation.table(RUNS)).splitlines()[1] == "multimodal,42,,80,10,0.800000,0.791667"
+    unsplit = as_csv(ablation.table(RUNS)).splitlines()[1]
+    assert unsplit == "multimodal,42,,80,10,0.800000,0.791667,0.791667"
 
 
 def test_what_is_told_has_the_corrected_p_and_the_samples() -> None:
     assert ablation.told(summary(RESPLIT)).splitlines() == [
-        "  multimodal: accuracy 0.850 +- 0.071, macro_f1 0.845 +- 0.076 (2 runs)",
+        "  multimodal: accuracy 0.850 +- 0.071, macro_f1 0.845 +- 0.076, weighted_f1 0.845 +- 0.076 (2 runs)",
         "   text_only: accuracy 0.500 +- 0.000 (-35.0 points, -106.0 to +36.0, Holm p 0.101), "
-        "macro_f1 0.414 +- 0.114 (-43.1 points, -234.1 to +147.9, Holm p 0.214) (2 runs)",
+        "macro_f1 0.414 +- 0.114 (-43.1 points, -234.1 to +147.9, Holm p 0.214), "
+        "weighted_f1 0.414 +- 0.114 (-43.1 points, -234.1 to +147.9, Holm p 0.214) (2 runs)",
         "of 10 samples the image rescues 1 (0 to 4) and breaks 0 (0 to 3)",
     ]
     several = summary(many(split=True))
@@ -300,7 +312,7 @@ def test_what_is_told_has_the_corrected_p_and_the_samples() -> None:
 
 def test_without_an_interval_none_is_told() -> None:
     assert ablation.told(summary([RESPLIT[0], RESPLIT[2]])).splitlines()[1] == (
-        "   text_only: accuracy 0.500 +- 0.000, macro_f1 0.495 +- 0.000 (1 runs)"
+        "   text_only: accuracy 0.500 +- 0.000, macro_f1 0.495 +- 0.000, weighted_f1 0.495 +- 0.000 (1 runs)"
     )
 
 
@@ -309,7 +321,7 @@ def test_without_runs_there_is_a_note_and_headers() -> None:
     assert ablation.told({}) == "test_size is 0: there is nothing to compare on"
     tables = ablation.means({}), ablation.table([]), ablation.classes([], LABELS, {})
     assert [as_csv(each) for each in tables] == [
-        "variant,accuracy,macro_f1\n",
-        "variant,seed,split_seed,train_samples,test_samples,accuracy,macro_f1\n",
+        "variant,accuracy,macro_f1,weighted_f1\n",
+        "variant,seed,split_seed,train_samples,test_samples,accuracy,macro_f1,weighted_f1\n",
         "variant,label,score,mean,sd,minus_multimodal,low,high,p_value,p_holm\n",
     ]

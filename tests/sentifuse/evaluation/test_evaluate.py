@@ -31,7 +31,7 @@ from tests.synthetic import (
 )
 
 SCALE = Scale(IntervalOptions(level=0.95, resamples=200), bins=5, seed=0)
-FIGURES = ("accuracy", "macro_f1")
+FIGURES = ("accuracy", "macro_f1", "weighted_f1")
 
 
 class Told(nn.Module):
@@ -406,9 +406,12 @@ def test_a_line_a_part_and_a_line_a_baseline_are_told() -> None:
         {"val": row(0.5, 40), "test": row(0.25, 41), "baselines": {"majority": row(0.125)}}
     )
     assert found.splitlines() == [
-        "val: accuracy 0.500 (0.400 to 0.550), macro_f1 0.500 (0.400 to 0.550) (40 samples)",
-        "test: accuracy 0.250 (0.150 to 0.300), macro_f1 0.250 (0.150 to 0.300) (41 samples)",
-        "majority: accuracy 0.125 (0.025 to 0.175), macro_f1 0.125 (0.025 to 0.175)",
+        "val: accuracy 0.500 (0.400 to 0.550), macro_f1 0.500 (0.400 to 0.550), "
+        "weighted_f1 0.500 (0.400 to 0.550) (40 samples)",
+        "test: accuracy 0.250 (0.150 to 0.300), macro_f1 0.250 (0.150 to 0.300), "
+        "weighted_f1 0.250 (0.150 to 0.300) (41 samples)",
+        "majority: accuracy 0.125 (0.025 to 0.175), macro_f1 0.125 (0.025 to 0.175), "
+        "weighted_f1 0.125 (0.025 to 0.175)",
     ]
 
 

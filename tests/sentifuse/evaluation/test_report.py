@@ -15,6 +15,7 @@ from sentifuse.evaluation import evaluate, report
 from sentifuse.evaluation.gallery import Answer, SampleCard
 from sentifuse.evaluation.report import Findings
 from sentifuse.metrics import calibration
+from sentifuse.metrics.scores import COMPARED
 from tools.browser import Browser
 
 pytestmark = pytest.mark.pipeline
@@ -154,7 +155,7 @@ def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
     found = findings()
     shown = plain(report.render(found, [], []))
     for row in (found.evaluate["test"], *found.evaluate["baselines"].values()):
-        for name in ("accuracy", "macro_f1"):
+        for name in COMPARED:
             value, own = f"{row[name]:.3f}"[1:], row["interval"][name]
             assert f"{value} {own['low']:.3f}"[:4] in shown
             assert f"{own['low']:.3f}"[1:] + " – " + f"{own['high']:.3f}"[1:] in shown

@@ -84,6 +84,16 @@ def test_of_several_the_pair_that_cannot_be_compared_is_named() -> None:
         comparison.compare({"a": some, "b": some, "c": runs({3: 0.5, 4: 0.5})}, "multimodal")
 
 
+def test_weighted_f1_is_compared_where_all_of_the_runs_have_it() -> None:
+    plain = runs({1: 0.5, 2: 0.5})
+    low, high = plain.assign(weighted_f1=0.5), plain.assign(weighted_f1=0.75)
+    found = compare(high, low)
+    assert list(found) == ["accuracy", "macro_f1", "weighted_f1"]
+    assert (found["weighted_f1"].mean, found["accuracy"].mean) == (25, 0)
+    three = comparison.compare({"new": high, "low": low, "old": plain}, "multimodal")
+    assert list(three) == ["accuracy", "macro_f1"]
+
+
 def test_too_few_common_splits_are_an_error() -> None:
     with pytest.raises(UserError, match=r"^one - two, multimodal: 1 splits in common: at least 2"):
         compare(runs({1: 0.5, 2: 0.5}), runs({2: 0.5, 3: 0.5}))

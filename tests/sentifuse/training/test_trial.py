@@ -11,7 +11,7 @@ from sentifuse.config.recipe import Head, ImageViews, Loss, Recipe, StageRecipe
 from sentifuse.features.batches import Dataset
 from sentifuse.features.parts import Parts
 from sentifuse.metrics import calibration
-from sentifuse.metrics.scores import headline
+from sentifuse.metrics.scores import COMPARED, headline
 from sentifuse.models.inference import predict
 from sentifuse.training.loop import Hooks
 from sentifuse.training.trial import run_trial
@@ -58,7 +58,7 @@ def test_a_trial_has_the_scores_and_outputs_of_the_model_that_its_recipe_trains(
     logits = predict(model, parts.test, "mean").numpy()
     assert np.array_equal(found.logits, logits)
     assert np.array_equal(found.predicted, logits.argmax(axis=1))
-    assert found.test == headline(parts.test.targets.numpy(), found.predicted, 3)
+    assert found.test == headline(parts.test.targets.numpy(), found.predicted, 3, COMPARED)
     assert np.array_equal(found.probabilities, calibration.softmax(logits, found.temperature))
 
 
