@@ -9,6 +9,8 @@ python -m sentifuse analyze                       # rank all experiments, table 
 python -m sentifuse offline-plots                 # `dvc plots` pages that need no network
 python -m sentifuse predict --image a.jpg --text "what a day"
 python -m sentifuse serve                         # a page to try the model
+python -m sentifuse push-hub me/mood              # a bundle, to the Hugging Face Hub
+python -m sentifuse pull-hub me/mood models/mood  # and from there
 python -m sentifuse push-runs                     # the run-cache with its outputs, to a remote
 python -m sentifuse store                         # what was encoded and is kept; `store prune`
 python -m sentifuse mend                          # remove what a killed DVC stumbles over
@@ -24,6 +26,8 @@ from sentifuse.cli import (
     mend,
     offline_plots,
     predict,
+    pull_hub,
+    push_hub,
     push_runs,
     recipe,
     search,
@@ -43,6 +47,8 @@ COMMANDS = {
     "predict": (predict, "predict a pair, or a CSV of pairs"),
     "serve": (serve, "a page to try a model"),
     "offline-plots": (offline_plots, "let `dvc plots` make pages that need no network"),
+    "push-hub": (push_hub, "upload a bundle to the Hugging Face Hub"),
+    "pull-hub": (pull_hub, "download a bundle from the Hugging Face Hub"),
     "push-runs": (push_runs, "upload every run of a stage, so that other clones need not run it"),
     "store": (store, "list the feature store, or make room in it"),
     "mend": (mend, "remove half-written locks of a killed DVC and damaged objects of its cache"),

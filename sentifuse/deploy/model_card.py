@@ -11,6 +11,7 @@ from sentifuse.data.text import TextSpec
 from sentifuse.runtime import templates
 
 TEMPLATE = "model_card.md.j2"
+LIBRARY = "sentifuse"
 # The keys are those of `metrics/evaluate.json`, the values are the titles that people read.
 FIGURES = {
     "accuracy": "Accuracy",
@@ -85,7 +86,7 @@ def _metadata(config: Mapping[str, Any], name: str, licence: str) -> str:
     ]
     data = ModelCardData(
         license=licence,
-        library_name="sentifuse",
+        library_name=LIBRARY,
         pipeline_tag=task,
         tags=["sentiment-analysis", *(["multimodal"] if mode == "multimodal" else [])],
         model_name=name,

@@ -13,6 +13,8 @@ COMMANDS = {
     "predict": "predict a pair, or a CSV of pairs",
     "serve": "a page to try a model",
     "offline-plots": "let `dvc plots` make pages that need no network",
+    "push-hub": "upload a bundle to the Hugging Face Hub",
+    "pull-hub": "download a bundle from the Hugging Face Hub",
     "push-runs": "upload every run of a stage, so that other clones need not run it",
     "store": "list the feature store, or make room in it",
     "mend": "remove half-written locks of a killed DVC and damaged objects of its cache",
