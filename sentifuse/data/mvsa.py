@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sentifuse.data import label_files
+from sentifuse.data import label_rows
 from sentifuse.errors import UserError, listed
 from sentifuse.runtime.files import write_csv
 from sentifuse.runtime.progress import progress
@@ -160,7 +160,7 @@ def _mistakes(
     guid: str, votes: Sequence[tuple[str, ...]], annotators: int, seen: Mapping[str, int]
 ) -> Iterator[str]:
     """What is wrong with a row of the label file; `seen` has the line of each id above it."""
-    if not label_files.is_safe(guid):
+    if not label_rows.is_safe(guid):
         yield f"the id {guid[:100]!r} is not a plain file name"
     if guid in seen:
         yield f"the id {guid!r} stands in line {seen[guid]}, too"
