@@ -70,6 +70,23 @@ def ablation() -> dict[str, Any]:
     }
 
 
+def audit() -> dict[str, Any]:
+    figure = {"share": 0.1, "low": 0.05, "high": 0.15}
+    return {
+        "samples": 90,
+        "accuracy": 0.8,
+        "doubted": 7,
+        "wrong": {"share": 0.08, "low": 0.06, "high": 0.11},
+        "noise": {true: dict.fromkeys(LABELS, figure) for true in LABELS[1:]}
+        | {"negative": dict.fromkeys(LABELS)},
+        "twins": {
+            "contradicted": {"samples": 5, "share": 0.4, "low": 0.2, "high": 0.6},
+            "confirmed": {"samples": 0},
+            "same_suggestion": {"samples": 2, "share": 0.5, "low": 0.0, "high": 1.0},
+        },
+    }
+
+
 def classes() -> pd.DataFrame:
     minus = {"minus_multimodal": -0.03, "low": -0.06, "high": 0.01, "p_value": 0.1, "p_holm": 0.3}
     rows = [
@@ -119,6 +136,7 @@ def findings() -> Findings:
             "baselines": evaluate.compare(targets, probabilities, baselines, LABELS, SCALE),
         },
         ablate=ablation(),
+        audit=audit(),
         runs=pd.DataFrame(
             [(name, seed, 0.7, 0.6) for name in ("multimodal", "text_only") for seed in range(5)],
             columns=["variant", "seed", "accuracy", "macro_f1"],
@@ -144,6 +162,11 @@ def card(guid: str, text: str = "a text") -> SampleCard:
     return SampleCard(guid, "positive", text, PIXEL, answers, {"text": 0.5, "image": -0.25})
 
 
+def doubted(guid: str) -> SampleCard:
+    answer = Answer("out_of_fold", "negative", {"negative": 0.8, "neutral": 0.1, "positive": 0.1})
+    return SampleCard(guid, "positive", "a text", PIXEL, [answer], {}, "negative, neutral x2")
+
+
 def plain(html: str) -> str:
     """The text of the page, white space folded."""
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
@@ -151,7 +174,7 @@ def plain(html: str) -> str:
 
 def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
     found = findings()
-    shown = plain(report.render(found, [], []))
+    shown = plain(report.render(found, [], [], []))
     for row in (found.evaluate["test"], *found.evaluate["baselines"].values()):
         for name in ("accuracy", "macro_f1"):
             value, own = f"{row[name]:.3f}"[1:], row["interval"][name]
@@ -172,6 +195,26 @@ def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
     assert "would leave 5 test samples with a twin in train; this one leaves 0." in shown
 
 
+def test_doubted_labels_stand_beside_what_is_estimated_of_all() -> None:
+    shown = plain(report.render(findings(), [], [], [doubted("9")]))
+    assert "doubts 7 of 90 labels and estimates that .080 .060 – .110 of all labels" in shown
+    assert "Of 5 samples whose twins" in shown
+    assert "it doubts .400 .200 – .600 ." in shown, "nothing is said of confirmed labels"
+    assert "suggests a label of theirs in .500 .000 – 1.000 of 2 cases." in shown
+    assert "negative – – – neutral .100 .050 – .150 .100" in shown
+    assert (
+        "label positive 9 out of fold negative .800 labels of its twins: negative, neutral x2"
+        in shown
+    )
+    assert "of the model's negative" not in shown
+
+
+def test_without_an_audit_the_page_says_why() -> None:
+    none = replace(findings(), audit={"note": "there are no labelled rows"})
+    shown = plain(report.render(none, [], [], []))
+    assert "Labels that are probably wrong there are no labelled rows." in shown
+
+
 @pytest.mark.parametrize(
     ("p", "told"), [(0.0004, "p &lt; .001"), (0.001, "p .001"), (0.25, "p .250"), (1.0, "p 1.000")]
 )
@@ -179,12 +222,12 @@ def test_a_p_value_is_never_told_as_zero(p: float, told: str) -> None:
     found = findings()
     ablate = copy.deepcopy(dict(found.ablate))
     ablate["text_only"]["minus_multimodal"]["accuracy"]["p_holm"] = p
-    html = plain(report.render(replace(found, ablate=ablate), [], []))
+    html = plain(report.render(replace(found, ablate=ablate), [], [], []))
     assert f"−5.0 −7.0 to −3.0, {told} −1.0" in html
 
 
 def test_the_same_findings_give_the_same_bytes() -> None:
-    one, other = (report.render(findings(), [card("1")], [card("2")]) for _ in range(2))
+    one, other = (report.render(findings(), [card("1")], [card("2")], []) for _ in range(2))
     assert one == other
 
 
@@ -193,10 +236,13 @@ def test_a_browser_shows_every_picture_and_card_without_a_network(
 ) -> None:
     page = tmp_path / "report.html"
     mistakes = [card(f"m{number}") for number in range(5)]
-    page.write_text(report.render(findings(), mistakes, [card("d1"), card("d2")]), "utf-8")
+    page.write_text(
+        report.render(findings(), mistakes, [card("d1"), card("d2")], [doubted("l1")]), "utf-8"
+    )
     browser.open(page)
     assert len(browser.find("#mistakes .card")) == 5
     assert len(browser.find("#disagreements .card")) == 2
+    assert len(browser.find("#labels .card")) == 1
     figures = browser.find("img.figure")
     assert len(figures) == 7
     for image in browser.find("img"):
@@ -211,7 +257,7 @@ def test_texts_are_data_and_never_run(browser: Browser, tmp_path: Path) -> None:
         "<script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
     )
     page = tmp_path / "report.html"
-    page.write_text(report.render(findings(), [card("1", attack)], [card("&<'\"")]), "utf-8")
+    page.write_text(report.render(findings(), [card("1", attack)], [card("&<'\"")], []), "utf-8")
     browser.open(page)
     assert [tweet.text for tweet in browser.find("#mistakes .tweet")] == [attack]
     assert browser.find("#disagreements .guid")[0].text == "&<'\""
@@ -237,6 +283,7 @@ def test_without_a_test_part_the_page_says_so() -> None:
             ),
             [],
             [],
+            [],
         )
     )
     assert "There is no test part: split.test_size is 0. On validation" in shown
@@ -252,7 +299,7 @@ def test_without_held_out_rows_there_are_losses_only() -> None:
         ablate={"note": "nothing"},
         histories=(history, history[:0]),
     )
-    assert "On validation" not in plain(report.render(none, [], []))
+    assert "On validation" not in plain(report.render(none, [], [], []))
 
 
 def test_a_single_run_has_no_interval_of_its_difference() -> None:
@@ -260,7 +307,7 @@ def test_a_single_run_has_no_interval_of_its_difference() -> None:
     ablate = copy.deepcopy(dict(found.ablate))
     for score in ("accuracy", "macro_f1"):
         ablate["text_only"]["minus_multimodal"][score] = {"mean": -0.05, "wins": 0, "pairs": 1}
-    html = report.render(replace(found, ablate=ablate), [], [])
+    html = report.render(replace(found, ablate=ablate), [], [], [])
     assert "Paired difference to the multimodal model" not in html
     assert ".700 ± .020 −5.0 −5.0" in plain(html)
 
@@ -269,7 +316,7 @@ def test_variants_without_the_multimodal_one_are_not_compared() -> None:
     found = findings()
     ablate = {"text_only": found.ablate["multimodal"]}
     alone = found.classes[found.classes["variant"] == "multimodal"]
-    shown = plain(report.render(replace(found, ablate=ablate, classes=alone), [], []))
+    shown = plain(report.render(replace(found, ablate=ablate, classes=alone), [], [], []))
     assert "By class" in shown
     assert "Holm" not in shown
     assert "rescues or breaks" not in shown
@@ -292,6 +339,7 @@ def test_any_number_of_classes_is_shown(labels: tuple[str, ...]) -> None:
         ),
         [],
         [],
+        [],
     )
     for label in labels:
         assert f"<th>{label}</th>" in html
@@ -302,7 +350,7 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     from sentifuse.runtime.files import write_csv, write_json
 
     write_json(tmp_path / "config.json", dict(found.model))
-    for name in ("features", "data", "evaluate", "ablate"):
+    for name in ("features", "data", "evaluate", "ablate", "audit"):
         write_json(tmp_path / f"{name}.json", dict(getattr(found, name)))
     tables = {
         "stage1": HISTORY, "stage2": HISTORY, "ablate_runs": found.runs,
@@ -319,4 +367,4 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read.model == found.model
     assert read.features == found.features
     assert list(read.confusion["actual"]) == list(found.confusion["actual"])
-    assert plain(report.render(read, [], [])) == plain(report.render(found, [], []))
+    assert plain(report.render(read, [], [], [])) == plain(report.render(found, [], [], []))
