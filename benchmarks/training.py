@@ -37,7 +37,7 @@ BATCH, PADDED = 32, 77
 # Tokens of a tweet with its start and end; the demo data's texts and those of MVSA have about as many.
 TOKENS = (8, 32)
 HEAD = Head(hidden_dims=(256, 64), dropout=0.3)
-LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0)
+LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0, noise="none")
 VIEWS = ImageViews(train="plain", predict="plain")
 COMMON: dict[str, Any] = {
     "lr_head": 1e-3,

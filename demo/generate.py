@@ -140,6 +140,20 @@ def _write_tags(path: Path, rows: list[tuple[str, str]]) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
+def _plan_all(labelled: int, unlabelled: int, rng: Random) -> tuple[list[str], list[Sample]]:
+    """Returns the guids and the plans of all samples, the labelled ones first."""
+    # The unlabelled samples are planned apart, so that the labelled ones meet their quotas.
+    samples = plan(labelled, rng) + plan(unlabelled, rng)
+    return _draw_guids(len(samples), rng), samples
+
+
+def mislabelled(*, labelled: int, unlabelled: int, seed: int) -> set[str]:
+    """Returns the guids whose label is wrong in the data set that `generate` writes with these arguments."""
+    guids, samples = _plan_all(labelled, unlabelled, Random(seed))
+    planned = zip(guids[:labelled], samples[:labelled], strict=True)
+    return {guid for guid, sample in planned if sample.tag != merge(sample.text, sample.image)}
+
+
 def generate(root: Path, *, labelled: int, unlabelled: int, seed: int) -> None:
     """Writes a synthetic data set in the raw layout.
 
@@ -159,9 +173,7 @@ def generate(root: Path, *, labelled: int, unlabelled: int, seed: int) -> None:
     """
     _check(labelled, unlabelled)
     rng = Random(seed)
-    # The unlabelled samples are planned apart, so that the labelled ones meet their quotas.
-    samples = plan(labelled, rng) + plan(unlabelled, rng)
-    guids = _draw_guids(len(samples), rng)
+    guids, samples = _plan_all(labelled, unlabelled, rng)
     data = root / "data"
     data.mkdir(parents=True, exist_ok=True)
     for guid, sample in zip(guids, samples, strict=True):

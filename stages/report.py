@@ -2,7 +2,7 @@
 
     python -m stages.report
 
-Reads what `split`, the training stages, `evaluate`, `ablate` and `cross_validate` wrote, and the files that
+Reads what `split`, the training stages and those that score and audit wrote, and the files that
 `data/manifest.csv` names for the gallery; writes `reports/report.html`. The page shows samples: it is
 DVC's, not git's, so that nobody's data are committed by accident.
 """
@@ -20,6 +20,7 @@ MODEL = Path("models/stage2/config.json")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 CLASSES = Path("data/ablation/classes.csv")
+AUDIT = Path("data/label_audit.csv")
 OUT = Path("reports/report.html")
 
 
@@ -53,8 +54,14 @@ def main(p: Params) -> None:
         gallery.cards(choose(samples, p.labels, p.report.gallery), p.labels, where)
         for choose in (gallery.mistakes, gallery.disagreements)
     )
-    files.write_text(OUT, report.render(found, mistakes, disagreements))
-    print(f"{OUT}: {len(mistakes)} mistakes, {len(disagreements)} disagreements")
+    audited = files.read_csv(AUDIT, text=["guid", "label", "suggested", "twins"])
+    chosen = gallery.doubted(audited, p.report.gallery)
+    doubted = gallery.cards(chosen, p.labels, where, gallery.AUDITED)
+    files.write_text(OUT, report.render(found, mistakes, disagreements, doubted))
+    print(
+        f"{OUT}: {len(mistakes)} mistakes, {len(disagreements)} disagreements, "
+        f"{len(doubted)} doubted labels"
+    )
 
 
 if __name__ == "__main__":

@@ -135,6 +135,7 @@ class Loss:
     class_weights: Literal["none", "sqrt", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
     label_smoothing: Fraction
     logit_adjustment: Rate
+    noise: Literal["none", "drop", "weight"]
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raises a ValueError if the weights are by class name and name other classes than `labels`."""

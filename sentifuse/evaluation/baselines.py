@@ -11,18 +11,14 @@ from numpy.typing import NDArray
 
 from sentifuse.config.recipe import InputMode
 from sentifuse.errors import UserError
-from sentifuse.features.batches import Dataset, Needs, ViewChoice
+from sentifuse.features.batches import Needs, ViewChoice
 from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Described
 from sentifuse.metrics.calibration import softmax
 from sentifuse.metrics.scores import Floats, headline
 from sentifuse.runtime.files import write_bytes
 from sentifuse.runtime.threads import cores
-
-# Inverse strengths of the L2 penalty, the strongest first, among which validation chooses.
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-# A linear model on two thousand columns learns nothing more from more rows, but would need their memory.
-MAX_ROWS = 20_000
+from sentifuse.training import logistic_regression as lr
 
 # CLIP multiplies cosines by this before the softmax: its training stops the factor there.
 _SCALE = 100.0
@@ -80,41 +76,32 @@ def logistic_regression(
     Args:
         parts: the data.
         views: which views of an image are averaged.
-        seed: draws the rows to train on where there are more than `MAX_ROWS`.
+        seed: draws the rows to train on where there are more than `logistic_regression.MAX_ROWS`.
         encoders: keys of those whose embeddings it reads; None for all.
 
     Returns:
         Probabilities (N, C) on the test part; a class without training rows has 0.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    rows = np.arange(len(parts.train))
-    if len(rows) > MAX_ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False))
+    rows = lr.draw(np.arange(len(parts.train)), seed)
     keys = parts.train.features.arrays.keys() if encoders is None else encoders
-    train, targets = _embeddings(parts.train, rows, views, keys), parts.train.targets.numpy()[rows]
-    if len(np.unique(targets)) < 2:
-        # scikit-learn refuses to train on one class.
-        return majority(parts)
-    val = _embeddings(parts.val, np.arange(len(parts.val)), views, keys)
-    test = _embeddings(parts.test, np.arange(len(parts.test)), views, keys)
+    train, targets = (
+        lr.embeddings(parts.train, rows, views, keys),
+        parts.train.targets.numpy()[rows],
+    )
+    val = lr.embeddings(parts.val, np.arange(len(parts.val)), views, keys)
+    test = lr.embeddings(parts.test, np.arange(len(parts.test)), views, keys)
 
     def fit(penalty: float) -> Any:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=300))
-        return model.fit(train, targets)
+        return lr.fit(train, targets, penalty)
 
     def score(model: Any) -> float:
         found = headline(parts.val.targets.numpy(), model.predict(val), len(parts.labels))
         return found["macro_f1"]
 
     with ThreadPoolExecutor(cores()) as pool:
-        models = list(pool.map(fit, PENALTIES if len(val) else (1e-2,)))
+        models = list(pool.map(fit, lr.PENALTIES if len(val) else (1e-2,)))
         best = max(models, key=score) if len(val) else models[0]
-        out = np.zeros((len(parts.test), len(parts.labels)))
-        out[:, best[-1].classes_] = best.predict_proba(test)
-    return out
+        return lr.probabilities(best, test, len(parts.labels))
 
 
 def write(folder: Path, found: Mapping[str, Floats]) -> None:
@@ -148,17 +135,6 @@ def read(folder: Path, samples: int) -> dict[str, Floats]:
                 f"{path}: {name}: {len(each)} rows, but the test part has {samples}: {again}"
             )
     return found
-
-
-def _embeddings(
-    data: Dataset, index: NDArray[np.int64], views: ViewChoice, encoders: Collection[str]
-) -> NDArray[np.float32]:
-    """(N, D): those of some encoders side by side."""
-    batch = data.batch(index, Needs(), views)
-    out: NDArray[np.float32] = np.concatenate(
-        [batch[key].embedding.mean(dim=1).numpy() for key in encoders], axis=1
-    )
-    return out
 
 
 def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:

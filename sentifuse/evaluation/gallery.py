@@ -1,12 +1,12 @@
-"""The test samples that are worth a look, as cards.
+"""The samples that are worth a look, as cards.
 
 The mistakes of which the model was surest are often wrong labels or irony. Where text alone and image alone
-disagree, fusion has to decide.
+disagree, fusion has to decide. The label audit doubts labels of all parts.
 """
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ _JPEG_QUALITY = 80
 # Characters of a text that are shown: a file may have a megabyte.
 _TEXT_LENGTH = 500
 UNIMODAL = ("text_only", "image_only")
+# Table -> the models whose answers it has, and what stands before `p_<label>` in the names of their columns.
+EVALUATED = {"model": "", **{name: f"{name}." for name in UNIMODAL}}
+AUDITED = {"out_of_fold": ""}
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Answer:
 class SampleCard:
     """One sample: its text, shortened, its picture as a `data:` URI, and what the models say.
 
-    The answers are of the model itself, of text alone and of image alone. The contributions are what `text`
-    and `image` add to the model's probability, -1..1.
+    The contributions are what `text` and `image` add to the probability of the first model, -1..1, where they
+    are known. `twins` has the labels of near-identical samples, in words.
     """
 
     guid: str
@@ -46,6 +49,7 @@ class SampleCard:
     picture: str
     answers: list[Answer]
     contributions: dict[str, float]
+    twins: str = ""
 
 
 def mistakes(samples: pd.DataFrame, labels: Sequence[str], count: int) -> pd.DataFrame:
@@ -66,21 +70,43 @@ def disagreements(samples: pd.DataFrame, labels: Sequence[str], count: int) -> p
     return _surest(samples[differ], less_sure[differ], count)
 
 
-def cards(chosen: pd.DataFrame, labels: Sequence[str], manifest: pd.DataFrame) -> list[SampleCard]:
-    """Makes one card per row of `evaluate.sample_table`; `manifest` says where the files are."""
+def doubted(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The first rows of `audit.table`, read from a file, whose label is probably wrong."""
+    return rows[rows["suggested"].notna()].head(count).fillna({"twins": ""})
+
+
+def cards(
+    chosen: pd.DataFrame,
+    labels: Sequence[str],
+    manifest: pd.DataFrame,
+    models: Mapping[str, str] = EVALUATED,
+) -> list[SampleCard]:
+    """Makes one card per row of `evaluate.sample_table` or, with the models `AUDITED`, of `audit.table`.
+
+    `manifest` says where the files are.
+    """
     files = manifest.set_index("guid")
-    return [_card(row, labels, files.loc[row["guid"]]) for row in chosen.to_dict("records")]
+    return [_card(row, labels, files.loc[row["guid"]], models) for row in chosen.to_dict("records")]
 
 
-def _card(row: dict[Any, Any], labels: Sequence[str], files: "pd.Series[str]") -> SampleCard:
-    models = {"model": "", **{name: f"{name}." for name in UNIMODAL}}
+def _card(
+    row: dict[Any, Any],
+    labels: Sequence[str],
+    files: "pd.Series[str]",
+    models: Mapping[str, str],
+) -> SampleCard:
     return SampleCard(
         guid=row["guid"],
         label=row["label"],
         text=_shortened(text.decode(locations.read(files["text"]))),
         picture=_thumbnail(files["image"]),
         answers=[_answer(row, labels, model, prefix) for model, prefix in models.items()],
-        contributions={"text": row["text_contribution"], "image": row["image_contribution"]},
+        contributions={
+            name: row[f"{name}_contribution"]
+            for name in ("text", "image")
+            if f"{name}_contribution" in row
+        },
+        twins=row.get("twins", ""),
     )
 
 

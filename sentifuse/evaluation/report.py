@@ -19,6 +19,7 @@ from sentifuse.runtime.files import read_csv, read_json
 
 TEMPLATE = "report.html.j2"
 FOLDS_TEMPLATE = "report_folds.html.j2"
+AUDIT_SECTION = "report_audit.html.j2"
 # Shares of the test part for which the page gives the risk as a number.
 COVERAGES = (0.25, 0.5, 0.75, 1.0)
 # Columns that hold names, even where all of the names look like numbers.
@@ -38,6 +39,7 @@ class Findings:
     evaluate: Mapping[str, Any]
     ablate: Mapping[str, Any]
     folds: Mapping[str, Any]
+    audit: Mapping[str, Any]
     runs: pd.DataFrame
     classes: pd.DataFrame
     histories: tuple[pd.DataFrame, pd.DataFrame]
@@ -61,6 +63,7 @@ def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path, classes
         evaluate=read_json(metrics / "evaluate.json"),
         ablate=read_json(metrics / "ablate.json"),
         folds=read_json(metrics / "folds.json"),
+        audit=read_json(metrics / "audit.json"),
         runs=table("ablate_runs"),
         classes=read_csv(classes, text=_TEXT_COLUMNS),
         histories=(table("stage1"), table("stage2")),
@@ -71,7 +74,10 @@ def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path, classes
 
 
 def render(
-    found: Findings, mistakes: Sequence[SampleCard], disagreements: Sequence[SampleCard]
+    found: Findings,
+    mistakes: Sequence[SampleCard],
+    disagreements: Sequence[SampleCard],
+    doubted: Sequence[SampleCard],
 ) -> str:
     """The page, in HTML."""
     filters = {
@@ -94,6 +100,8 @@ def render(
         },
         mistakes=mistakes,
         disagreements=disagreements,
+        doubted=doubted,
+        audit_section=AUDIT_SECTION,
     )
 
 

@@ -92,12 +92,14 @@ class Dataset:
         rows: (N,), the rows in the features, in order.
         targets: (N,) int64 class indices; -1 where the label is unknown.
         guids: N, in the same order.
+        weights: (N,) float32, how much each counts in the loss; None for all the same.
     """
 
     features: Features
     rows: RowIndices
     targets: Tensor
     guids: Sequence[str]
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -134,6 +136,10 @@ class Dataset:
             encoder.key: self._states(encoder, rows, chosen, needs)
             for encoder in self.features.meta.encoders
         }
+
+    def weights_of(self, index: RowIndices) -> Tensor | None:
+        """The weights (B,) of the samples at `index` (B,), if they have any."""
+        return None if self.weights is None else self.weights[index]
 
     def _states(
         self,

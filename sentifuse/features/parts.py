@@ -1,7 +1,7 @@
 """The features of a run by part: train, validation, test, and what is to be predicted."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
@@ -13,13 +13,17 @@ from sentifuse.features.schema import Features
 
 @dataclass(frozen=True)
 class Parts:
-    """The data of a run, by part; any but `train` may be empty."""
+    """The data of a run, by part; any but `train` may be empty.
+
+    `groups` maps the guid of each sample that has near-identical ones to the name of their group.
+    """
 
     labels: Sequence[str]
     train: Dataset
     val: Dataset
     test: Dataset
     predict: Dataset
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) -> Parts:
@@ -27,7 +31,7 @@ def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) 
 
     Args:
         features: of every sample in `splits`.
-        splits: `guid`, `label`, `split`; each part keeps the order of its rows.
+        splits: `guid`, `label`, `split`, `group`; each part keeps the order of its rows.
         labels: class names in the order of the logits.
 
     Raises:
@@ -43,7 +47,9 @@ def load_parts(features: Features, splits: pd.DataFrame, labels: Sequence[str]) 
         targets = torch.tensor([number.get(label, -1) for label in found], dtype=torch.int64)
         return Dataset(features, features.rows(guids), targets, guids)
 
-    return Parts(labels, part("train"), part("val"), part("test"), part("predict"))
+    shared = splits[splits["group"].duplicated(keep=False)]
+    groups = dict(zip(shared["guid"], shared["group"], strict=True))
+    return Parts(labels, part("train"), part("val"), part("test"), part("predict"), groups)
 
 
 def check_labels(found: Iterable[str], labels: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ the count of each *pattern* (class, prediction of each model), by one multinomia
 distribution of drawing samples one by one, at a cost that does not grow with their number.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,24 @@ def scores(
 ) -> dict[str, Floats]:
     """The scores `HEADLINE` of M models on B resamples, (B, M) each; arguments as of `resample`."""
     return summary(resample(targets, predictions, classes, resamples=options.resamples, seed=seed))
+
+
+def resample_groups(
+    groups: Sequence[str], *, resamples: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """How often each of N samples stands in each of the resamples, which are of whole groups.
+
+    Copies of one sample tell less than as many others, so they are drawn together. It is not stratified.
+
+    Args:
+        groups: the names of the groups of the samples, N.
+        resamples: how many weights (N,) there are.
+        seed: the same seed gives the same resamples.
+    """
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[group]
 
 
 def interval(values: Floats, level: float) -> Interval:

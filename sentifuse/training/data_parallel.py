@@ -71,8 +71,10 @@ class DataParallel:
         """The weight of each shard's mean loss in that of the batch."""
         if len(shards) == 1:
             return [1.0]
-        criterion, targets = self._step.criterion, self._data.targets
-        weights = [criterion.total_weight(targets[shard]) for shard in shards]
+        criterion, data = self._step.criterion, self._data
+        weights = [
+            criterion.total_weight(data.targets[shard], data.weights_of(shard)) for shard in shards
+        ]
         total = torch.stack(weights).sum()
         return [weight / total for weight in weights]
 
@@ -82,8 +84,9 @@ class DataParallel:
         """The shard's part of the loss and of the gradient of each parameter."""
         views, masks = seeds.tolist()
         rng = np.random.default_rng(views)
-        batch = self._data.batch(index, self._step.needs, self._views, rng)
-        return self._step(batch, self._data.targets[index], masks, share)
+        data = self._data
+        batch = data.batch(index, self._step.needs, self._views, rng)
+        return self._step(batch, data.targets[index], data.weights_of(index), masks, share)
 
 
 def _sum(parts: Iterable[Tensor | None]) -> Tensor | None:

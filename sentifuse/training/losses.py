@@ -1,7 +1,8 @@
-"""Cross-entropy with class weights, label smoothing and logit adjustment."""
+"""Cross-entropy with class weights, label smoothing, logit adjustment and weights of samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import torch
@@ -52,17 +53,24 @@ class Criterion:
         prior = None if self.log_prior is None else self.log_prior.to(device)
         return replace(self, weights=self.weights.to(device), log_prior=prior)
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The weighted mean of the cross-entropies of (B, C) logits and (B,) targets, a scalar."""
+    def __call__(self, logits: Tensor, targets: Tensor, samples: Tensor | None = None) -> Tensor:
+        """The weighted mean of the cross-entropies of (B, C) logits and (B,) targets, a scalar.
+
+        `samples` (B,) are weights of the samples, which multiply those of their classes.
+        """
         if self.log_prior is not None:
             logits = logits + self.log_prior
-        return F.cross_entropy(
-            logits, targets, weight=self.weights, label_smoothing=self.label_smoothing
+        entropy = partial(
+            F.cross_entropy, logits, targets, self.weights, label_smoothing=self.label_smoothing
         )
+        if samples is None:
+            return entropy()
+        return (samples * entropy(reduction="none")).sum() / self.total_weight(targets, samples)
 
-    def total_weight(self, targets: Tensor) -> Tensor:
+    def total_weight(self, targets: Tensor, samples: Tensor | None = None) -> Tensor:
         """The weight of these samples in a mean over more of them, a scalar."""
-        return self.weights[targets].sum()
+        own = self.weights[targets]
+        return own.sum() if samples is None else (own * samples).sum()
 
 
 def class_weights(section: Loss, counts: Sequence[int], labels: Sequence[str]) -> Tensor:

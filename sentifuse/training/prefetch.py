@@ -33,22 +33,24 @@ class Prefetch:
             Each batch, and its loss.
         """
         gathered = (self._gather(index, rng) for index in batches)
-        for index, batch, targets, masks in ahead(gathered):
-            loss, gradients = self._step(batch, targets, masks)
+        for index, batch, targets, weights, masks in ahead(gathered):
+            loss, gradients = self._step(batch, targets, weights, masks)
             for parameter, gradient in zip(self._step.parameters, gradients, strict=True):
                 parameter.grad = gradient
             yield index, loss
 
     def _gather(
         self, index: RowIndices, rng: np.random.Generator
-    ) -> tuple[RowIndices, Batch, Tensor, int]:
-        """A batch on the device, its targets, and the seed of its dropout."""
+    ) -> tuple[RowIndices, Batch, Tensor, Tensor | None, int]:
+        """A batch on the device, its targets and weights, and the seed of its dropout."""
         views, masks = rng.integers(2**63, size=2).tolist()
         drawing = np.random.default_rng(views)
         found = self._data.batch(index, self._step.needs, self._views, drawing)
         device = self._step.device
         batch = {key: states.on(device) for key, states in found.items()}
-        return index, batch, self._data.targets[index].to(device), masks
+        weights = self._data.weights_of(index)
+        on_device = None if weights is None else weights.to(device)
+        return index, batch, self._data.targets[index].to(device), on_device, masks
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:

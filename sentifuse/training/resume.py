@@ -109,7 +109,11 @@ class Resume:
                 ),
                 "labels": parts.labels,
                 "features": _read_by(loop.model, parts.train.features),
-                "train": {"rows": parts.train.rows, "targets": parts.train.targets},
+                "train": {
+                    "rows": parts.train.rows,
+                    "targets": parts.train.targets,
+                    "weights": parts.train.weights,
+                },
                 "val": {"rows": parts.val.rows, "targets": parts.val.targets},
             },
         )

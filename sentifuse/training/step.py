@@ -27,13 +27,19 @@ class Step:
         self._model, self._half = model, precision == "bf16"
 
     def __call__(
-        self, batch: Batch, targets: Tensor, masks: int, share: float | Tensor = 1.0
+        self,
+        batch: Batch,
+        targets: Tensor,
+        weights: Tensor | None,
+        masks: int,
+        share: float | Tensor = 1.0,
     ) -> tuple[float, Sequence[Tensor | None]]:
         """The loss of some samples, and the gradient of each of `parameters`.
 
         Args:
             batch: B samples, on the model's device.
             targets: (B,) class indices, there too.
+            weights: (B,) of the samples, there too, or None.
             masks: the seed of dropout.
             share: the weight of this loss in that of the whole batch.
 
@@ -47,5 +53,5 @@ class Step:
             torch.autocast(device.type, torch.bfloat16, self._half, cache_enabled=False),
         ):
             logits = self._model(batch)
-        loss = self.criterion(logits.float(), targets) * share
+        loss = self.criterion(logits.float(), targets, weights) * share
         return loss.item(), torch.autograd.grad(loss, self.parameters, allow_unused=True)

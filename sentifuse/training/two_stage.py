@@ -16,6 +16,7 @@ from sentifuse.features.parts import Parts
 from sentifuse.features.schema import TAIL, Meta
 from sentifuse.models.classifier import Classifier, ModelConfig
 from sentifuse.models.ensemble import Ensemble
+from sentifuse.training import label_noise
 from sentifuse.training.loop import NO_HOOKS, Fitted, Hooks, fit
 
 # The pre-trained weights of the trainable encoder layers, by the key of the encoder.
@@ -39,6 +40,8 @@ def train_stage1(
     """
     if not len(parts.train):
         raise UserError("split: no training rows")
+    views = recipe.image_views.predict
+    parts = label_noise.trusted(parts, recipe.loss, recipe.input_mode, views, seed)
     torch.manual_seed(seed)
     meta = parts.train.features.meta
     config = ModelConfig(
@@ -82,6 +85,8 @@ def train_stage2(
     Raises:
         UserError: the weights are not those that a tail is made of, or training fails.
     """
+    mode, views = start.config.input_mode, recipe.image_views.predict
+    parts = label_noise.trusted(parts, recipe.loss, mode, views, seed)
     members = []
     for member in range(recipe.schedule.members):
         torch.manual_seed(seed + member)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from demo.camera import SIDES
-from demo.generate import LABEL_NOISE, generate, merge, plan, quotas
+from demo.generate import LABEL_NOISE, generate, merge, mislabelled, plan, quotas
 from demo.scenes import SCENES, paint
 from demo.text import FOREIGN, Encoding, Sentiment, compose
 
@@ -55,6 +55,13 @@ def test_same_arguments_give_the_same_bytes_and_another_seed_others(tmp_path: Pa
     first, second, other = (contents(tmp_path / name) for name in "abc")
     assert first == second
     assert first != other
+
+
+def test_the_wrong_labels_that_were_planted_are_known() -> None:
+    planted = mislabelled(labelled=200, unlabelled=20, seed=4)
+    assert len(planted) == 2 * round(200 * LABEL_NOISE / 2)
+    assert planted == mislabelled(labelled=200, unlabelled=20, seed=4)
+    assert planted != mislabelled(labelled=200, unlabelled=20, seed=5)
 
 
 def test_every_sample_has_one_row_one_text_and_one_image(root: Path) -> None:

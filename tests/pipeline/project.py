@@ -25,7 +25,7 @@ from tools.clip_folder import make_clip_folder
 LABELS = ("negative", "neutral", "positive")
 STAGES = (
     "demo_data", "split", "preprocess", "train_stage1", "train_stage2", "train_baselines", "evaluate",
-    "package", "ablate", "cross_validate", "report", "infer",
+    "package", "ablate", "cross_validate", "audit", "report", "infer",
 )  # fmt: skip
 OUTPUTS = ("data", "models", "metrics", "plots", "reports")
 

@@ -229,7 +229,9 @@ def test_every_test_sample_can_be_looked_at(finished: Project) -> None:
             assert math.isclose(sum(shares), 1, abs_tol=3e-6)
 
 
-def test_the_report_shows_a_card_for_each_mistake_and_each_disagreement(finished: Project) -> None:
+def test_the_report_shows_a_card_for_each_mistake_disagreement_and_doubted_label(
+    finished: Project,
+) -> None:
     samples = table(finished.folder / "data" / "evaluation" / "test.csv")
     wrong = [row for row in samples if row["label"] != row["predicted"]]
 
@@ -238,10 +240,26 @@ def test_the_report_shows_a_card_for_each_mistake_and_each_disagreement(finished
 
     differ = [row for row in samples if says(row, "text_only") != says(row, "image_only")]
     # Fewer than `report.gallery` of each.
-    assert report(finished).count('<article class="card">') == len(wrong) + len(differ)
+    audited = table(finished.folder / "data" / "label_audit.csv")
+    doubted = [row for row in audited if row["suggested"]][:12]
+    cards = len(wrong) + len(differ) + len(doubted)
+    assert report(finished).count('<article class="card">') == cards
     assert wrong or differ
-    for row in wrong:
+    assert doubted
+    for row in [*wrong, *doubted]:
         assert f'<span class="guid">{row["guid"]}</span>' in report(finished)
+
+
+def test_every_labelled_sample_is_audited_once(finished: Project) -> None:
+    rows = table(finished.folder / "data" / "label_audit.csv")
+    labels = {row["guid"]: row["label"] for row in table(finished.folder / "data" / "splits.csv")}
+    assert {row["guid"]: row["label"] for row in rows} == {
+        guid: label for guid, label in labels.items() if label
+    }
+    found = metrics(finished, "audit")
+    assert found["samples"] == len(rows) == 30
+    assert found["doubted"] == sum(bool(row["suggested"]) for row in rows)
+    assert sum(bool(row["twins"]) for row in rows) == 2
 
 
 def test_plots_have_a_row_an_epoch_and_a_row_a_test_sample(finished: Project) -> None:

@@ -150,17 +150,23 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
         {"data/features", "data/splits.csv", "data/folds.csv"},
         {"data/cross_validation"},
     ),
+    "audit": (
+        {"data/features", "data/splits.csv", "data/duplicates.csv"},
+        {"data/label_audit.csv"},
+    ),
     "report": (
         {
             "data/manifest.csv",
             "data/evaluation",
             "data/ablation",
+            "data/label_audit.csv",
             "models/stage2",
             "metrics/data.json",
             "metrics/features.json",
             "metrics/evaluate.json",
             "metrics/ablate.json",
             "metrics/folds.json",
+            "metrics/audit.json",
             "plots/stage1.csv",
             "plots/stage2.csv",
             "plots/confusion.csv",

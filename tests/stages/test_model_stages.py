@@ -4,12 +4,13 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 
@@ -20,6 +21,7 @@ from sentifuse.runtime.files import write_json, write_text
 from sentifuse.training import resume, trial
 from stages import (
     ablate,
+    audit,
     cross_validate,
     evaluate,
     infer,
@@ -197,6 +199,51 @@ def test_a_killed_stage_takes_up_what_it_had(
     call(stage)
     assert restored == [False, True]
     assert list(Path(".sentifuse/resume").rglob("state")) == []
+
+
+@pytest.mark.parametrize("noise", ["drop", "weight"])
+def test_labels_that_are_probably_wrong_count_less_in_every_stage_that_trains(
+    ready: Project, noise: str
+) -> None:
+    _mislabel(range(0, 12, 2))
+    ready.set({"loss.noise": noise, "ablate.repeats": 2, "ablate.modes": ["multimodal"]})
+    for stage in (train_stage1, train_stage2, train_baselines, evaluate, ablate):
+        call(stage)
+    assert read("metrics/evaluate.json")["test"]["accuracy"] == 1.0
+    assert {row["train_samples"] for row in rows("plots/ablate_runs.csv")} <= {"60", "61", "62"}
+
+
+def _mislabel(places: Iterable[int]) -> None:
+    """Gives some rows of the split table the next label."""
+    table = pd.read_csv("data/splits.csv", dtype=str, keep_default_na=False)
+    for place in places:
+        label = table.loc[place, "label"]
+        table.loc[place, "label"] = LABELS[(LABELS.index(label) + 1) % 3]
+    table.to_csv("data/splits.csv", index=False, lineterminator="\n")
+
+
+def test_the_audit_names_the_labels_that_are_wrong(
+    ready: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _mislabel([3, 40, 65])
+    write_text(Path("data/duplicates.csv"), "guid,group,label\n3,3,neutral\n6,3,negative\n")
+    call(audit)
+    found = rows("data/label_audit.csv")
+    assert len(found) == TRAIN + VAL + TEST
+    assert {row["guid"] for row in found[:3]} == {"3", "40", "65"}
+    assert [row["guid"] for row in found if row["suggested"]] == [row["guid"] for row in found[:3]]
+    twins = {row["guid"]: row["twins"] for row in found}
+    assert (twins["3"], twins["6"], twins["40"]) == ("negative", "neutral", "")
+    assert read("metrics/audit.json")["doubted"] == 3
+    assert "data/label_audit.csv: 3 of 78 labels are doubted; estimated" in capsys.readouterr().out
+
+
+def test_without_enough_samples_for_the_folds_the_audit_says_so(ready: Project) -> None:
+    ready.set({"audit.folds": 30})
+    write_text(Path("data/duplicates.csv"), "guid,group,label\n")
+    call(audit)
+    assert read("metrics/audit.json")["note"].startswith("audit.folds: 30 folds: the label")
+    assert rows("data/label_audit.csv") == []
 
 
 def test_another_seed_gives_another_model(ready: Project) -> None:

@@ -89,7 +89,7 @@ def test_it_is_scikit_learns_on_both_embeddings_standardised() -> None:
     parts = make(turns(60), turns(30), turns(9), noise=0.6)
     scaler = StandardScaler().fit(embeddings(parts.train))
     best, answers = -1.0, None
-    for penalty in baselines.PENALTIES:
+    for penalty in baselines.lr.PENALTIES:
         model = LogisticRegression(C=penalty, max_iter=300)
         model.fit(scaler.transform(embeddings(parts.train)), parts.train.targets.numpy())
         predicted = model.predict(scaler.transform(embeddings(parts.val)))
@@ -111,7 +111,7 @@ def test_it_reads_every_encoder_of_both_modalities() -> None:
     expected = [embeddings(data) for data in (parts.train, parts.test)]
     assert expected[0].shape == (60, 6 + 5 + 4 + 3)
     for data, own in zip((parts.train, parts.test), expected, strict=True):
-        found = baselines._embeddings(data, np.arange(len(data)), "mean", data.features.arrays)
+        found = baselines.lr.embeddings(data, np.arange(len(data)), "mean", data.features.arrays)
         np.testing.assert_allclose(found, own, rtol=1e-6)
     features = made.train.features
     for telling in KEYS:
@@ -144,7 +144,7 @@ def test_validation_chooses_the_penalty() -> None:
         ).tobytes()
         for seed in range(8)
     }
-    assert 1 < len(found) <= len(baselines.PENALTIES)
+    assert 1 < len(found) <= len(baselines.lr.PENALTIES)
 
 
 @pytest.mark.parametrize("val", [0, 15])
@@ -154,7 +154,7 @@ def test_of_equal_penalties_the_strongest_is_taken_and_without_validation_a_midd
     # All of them get easy samples right.
     parts = make(turns(60), turns(val), turns(9), noise=0.02)
     found = baselines.logistic_regression(parts, "plain", 0)
-    monkeypatch.setattr(baselines, "PENALTIES", (1e-4,) if val else ())
+    monkeypatch.setattr(baselines.lr, "PENALTIES", (1e-4,) if val else ())
     assert np.array_equal(baselines.logistic_regression(parts, "plain", 0), found)
     assert (found.max(axis=1).mean() > 0.5) == (not val)
 
@@ -168,11 +168,11 @@ def test_another_seed_changes_nothing_while_all_rows_are_taken() -> None:
 def test_of_many_rows_some_are_drawn_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = make(turns(90), turns(15), turns(9), noise=1.0)
     whole = baselines.logistic_regression(parts, "plain", 0)
-    monkeypatch.setattr(baselines, "MAX_ROWS", 90)
+    monkeypatch.setattr(baselines.lr, "MAX_ROWS", 90)
     assert np.array_equal(baselines.logistic_regression(parts, "plain", 0), whole)
-    monkeypatch.setattr(baselines, "MAX_ROWS", 40)
+    monkeypatch.setattr(baselines.lr, "MAX_ROWS", 40)
     taken: list[int] = []
-    gather = baselines._embeddings
+    gather = baselines.lr.embeddings
 
     def count(data: Dataset, index: np.ndarray, *rest: Any) -> np.ndarray:
         if data is parts.train:
@@ -180,7 +180,7 @@ def test_of_many_rows_some_are_drawn_by_the_seed(monkeypatch: pytest.MonkeyPatch
             taken.append(len(index))
         return gather(data, index, *rest)
 
-    monkeypatch.setattr(baselines, "_embeddings", count)
+    monkeypatch.setattr(baselines.lr, "embeddings", count)
     first, again, other = (
         baselines.logistic_regression(parts, "plain", seed) for seed in (0, 0, 1)
     )

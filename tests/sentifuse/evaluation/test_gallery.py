@@ -103,3 +103,30 @@ def test_a_long_text_is_cut(manifest: pd.DataFrame) -> None:
 def test_one_picture_goes_on_any_number_of_cards_of_its_own_text(manifest: pd.DataFrame) -> None:
     twice = pd.concat([gallery.mistakes(SAMPLES, LABELS, 1)] * 2)
     assert len(gallery.cards(twice, LABELS, manifest)) == 2
+
+
+AUDITED = pd.DataFrame(
+    {
+        "guid": ["sure", "other", "right"],
+        "label": ["positive", "positive", "neutral"],
+        "suggested": ["negative", "negative", None],
+        "twins": [None, "negative x2", None],
+        "p_negative": [0.7, 0.6, 0.1],
+        "p_neutral": [0.2, 0.1, 0.8],
+        "p_positive": [0.1, 0.3, 0.1],
+    }
+)
+
+
+def test_labels_that_are_not_doubted_are_not_shown() -> None:
+    assert list(gallery.doubted(AUDITED, 9)["guid"]) == ["sure", "other"]
+    assert list(gallery.doubted(AUDITED, 1)["guid"]) == ["sure"]
+    assert list(gallery.doubted(AUDITED, 9)["twins"]) == ["", "negative x2"]
+
+
+def test_the_card_of_a_doubted_label_has_one_answer(manifest: pd.DataFrame) -> None:
+    [card] = gallery.cards(gallery.doubted(AUDITED, 1), LABELS, manifest, gallery.AUDITED)
+    assert (card.label, card.twins, card.contributions) == ("positive", "", {})
+    [answer] = card.answers
+    assert (answer.model, answer.predicted) == ("out_of_fold", "negative")
+    assert answer.probabilities == {"negative": 0.7, "neutral": 0.2, "positive": 0.1}

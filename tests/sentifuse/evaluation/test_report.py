@@ -71,6 +71,23 @@ def ablation() -> dict[str, Any]:
     }
 
 
+def audit() -> dict[str, Any]:
+    figure = {"share": 0.1, "low": 0.05, "high": 0.15}
+    return {
+        "samples": 90,
+        "accuracy": 0.8,
+        "doubted": 7,
+        "wrong": {"share": 0.08, "low": 0.06, "high": 0.11},
+        "noise": {true: dict.fromkeys(LABELS, figure) for true in LABELS[1:]}
+        | {"negative": dict.fromkeys(LABELS)},
+        "twins": {
+            "contradicted": {"samples": 5, "share": 0.4, "low": 0.2, "high": 0.6},
+            "confirmed": {"samples": 0},
+            "same_suggestion": {"samples": 2, "share": 0.5, "low": 0.0, "high": 1.0},
+        },
+    }
+
+
 def classes() -> pd.DataFrame:
     minus = {"minus_multimodal": -0.03, "low": -0.06, "high": 0.01, "p_value": 0.1, "p_holm": 0.3}
     rows = [
@@ -121,6 +138,7 @@ def findings() -> Findings:
         },
         ablate=ablation(),
         folds={"note": "one split"},
+        audit=audit(),
         runs=pd.DataFrame(
             [(name, seed, 0.7, 0.6) for name in ("multimodal", "text_only") for seed in range(5)],
             columns=["variant", "seed", "accuracy", "macro_f1"],
@@ -146,6 +164,11 @@ def card(guid: str, text: str = "a text") -> SampleCard:
     return SampleCard(guid, "positive", text, PIXEL, answers, {"text": 0.5, "image": -0.25})
 
 
+def doubted(guid: str) -> SampleCard:
+    answer = Answer("out_of_fold", "negative", {"negative": 0.8, "neutral": 0.1, "positive": 0.1})
+    return SampleCard(guid, "positive", "a text", PIXEL, [answer], {}, "negative, neutral x2")
+
+
 def plain(html: str) -> str:
     """The text of the page, white space folded."""
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
@@ -153,7 +176,7 @@ def plain(html: str) -> str:
 
 def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
     found = findings()
-    shown = plain(report.render(found, [], []))
+    shown = plain(report.render(found, [], [], []))
     for row in (found.evaluate["test"], *found.evaluate["baselines"].values()):
         for name in COMPARED:
             value, own = f"{row[name]:.3f}"[1:], row["interval"][name]
@@ -176,7 +199,7 @@ def test_the_figures_stand_on_the_page_with_their_intervals() -> None:
 
 def test_folds_have_a_section_where_there_are_several() -> None:
     found = findings()
-    assert 'id="folds"' not in report.render(found, [], [])
+    assert 'id="folds"' not in report.render(found, [], [], [])
     row = {"accuracy": 0.7, "macro_f1": 0.6, "weighted_f1": 0.65}
     over = {"mean": 0.75, "sd": 0.02, "low": 0.7, "high": 0.8}
     folds = {
@@ -186,7 +209,7 @@ def test_folds_have_a_section_where_there_are_several() -> None:
         "over_folds": {"method": "some test", **dict.fromkeys(row, over)},
         "pooled": found.evaluate["test"],
     }
-    page = report.render(replace(found, folds=folds), [], [])
+    page = report.render(replace(found, folds=folds), [], [], [])
     assert '<a href="#folds">' in page
     shown = plain(page)
     assert "trained on each of 3 folds" in shown
@@ -202,10 +225,30 @@ def test_the_leaks_of_a_published_split_are_told() -> None:
     }  # fmt: skip
     duplicates = {**DUPLICATES, "twins_in_train": {"this_split": {"val": test, "test": test}}}
     shown = plain(
-        report.render(replace(found, data={**found.data, "duplicates": duplicates}), [], [])
+        report.render(replace(found, data={**found.data, "duplicates": duplicates}), [], [], [])
     )
     assert "of its 450 test samples 36 have a twin in train (3 by an image file, 5 by a" in shown
     assert "A split that ignores them" not in shown
+
+
+def test_doubted_labels_stand_beside_what_is_estimated_of_all() -> None:
+    shown = plain(report.render(findings(), [], [], [doubted("9")]))
+    assert "doubts 7 of 90 labels and estimates that .080 .060 – .110 of all labels" in shown
+    assert "Of 5 samples whose twins" in shown
+    assert "it doubts .400 .200 – .600 ." in shown, "nothing is said of confirmed labels"
+    assert "suggests a label of theirs in .500 .000 – 1.000 of 2 cases." in shown
+    assert "negative – – – neutral .100 .050 – .150 .100" in shown
+    assert (
+        "label positive 9 out of fold negative .800 labels of its twins: negative, neutral x2"
+        in shown
+    )
+    assert "of the model's negative" not in shown
+
+
+def test_without_an_audit_the_page_says_why() -> None:
+    none = replace(findings(), audit={"note": "there are no labelled rows"})
+    shown = plain(report.render(none, [], [], []))
+    assert "Labels that are probably wrong there are no labelled rows." in shown
 
 
 @pytest.mark.parametrize(
@@ -215,12 +258,12 @@ def test_a_p_value_is_never_told_as_zero(p: float, told: str) -> None:
     found = findings()
     ablate = copy.deepcopy(dict(found.ablate))
     ablate["text_only"]["minus_multimodal"]["accuracy"]["p_holm"] = p
-    html = plain(report.render(replace(found, ablate=ablate), [], []))
+    html = plain(report.render(replace(found, ablate=ablate), [], [], []))
     assert f"−5.0 −7.0 to −3.0, {told} −1.0" in html
 
 
 def test_the_same_findings_give_the_same_bytes() -> None:
-    one, other = (report.render(findings(), [card("1")], [card("2")]) for _ in range(2))
+    one, other = (report.render(findings(), [card("1")], [card("2")], []) for _ in range(2))
     assert one == other
 
 
@@ -229,10 +272,13 @@ def test_a_browser_shows_every_picture_and_card_without_a_network(
 ) -> None:
     page = tmp_path / "report.html"
     mistakes = [card(f"m{number}") for number in range(5)]
-    page.write_text(report.render(findings(), mistakes, [card("d1"), card("d2")]), "utf-8")
+    page.write_text(
+        report.render(findings(), mistakes, [card("d1"), card("d2")], [doubted("l1")]), "utf-8"
+    )
     browser.open(page)
     assert len(browser.find("#mistakes .card")) == 5
     assert len(browser.find("#disagreements .card")) == 2
+    assert len(browser.find("#labels .card")) == 1
     figures = browser.find("img.figure")
     assert len(figures) == 7
     for image in browser.find("img"):
@@ -247,7 +293,7 @@ def test_texts_are_data_and_never_run(browser: Browser, tmp_path: Path) -> None:
         "<script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
     )
     page = tmp_path / "report.html"
-    page.write_text(report.render(findings(), [card("1", attack)], [card("&<'\"")]), "utf-8")
+    page.write_text(report.render(findings(), [card("1", attack)], [card("&<'\"")], []), "utf-8")
     browser.open(page)
     assert [tweet.text for tweet in browser.find("#mistakes .tweet")] == [attack]
     assert browser.find("#disagreements .guid")[0].text == "&<'\""
@@ -273,6 +319,7 @@ def test_without_a_test_part_the_page_says_so() -> None:
             ),
             [],
             [],
+            [],
         )
     )
     assert "There is no test part: split.test_size is 0. On validation" in shown
@@ -288,7 +335,7 @@ def test_without_held_out_rows_there_are_losses_only() -> None:
         ablate={"note": "nothing"},
         histories=(history, history[:0]),
     )
-    assert "On validation" not in plain(report.render(none, [], []))
+    assert "On validation" not in plain(report.render(none, [], [], []))
 
 
 def test_a_single_run_has_no_interval_of_its_difference() -> None:
@@ -296,7 +343,7 @@ def test_a_single_run_has_no_interval_of_its_difference() -> None:
     ablate = copy.deepcopy(dict(found.ablate))
     for score in ("accuracy", "macro_f1"):
         ablate["text_only"]["minus_multimodal"][score] = {"mean": -0.05, "wins": 0, "pairs": 1}
-    html = report.render(replace(found, ablate=ablate), [], [])
+    html = report.render(replace(found, ablate=ablate), [], [], [])
     assert "Paired difference to the multimodal model" not in html
     assert ".700 ± .020 −5.0 −5.0" in plain(html)
 
@@ -305,7 +352,7 @@ def test_variants_without_the_multimodal_one_are_not_compared() -> None:
     found = findings()
     ablate = {"text_only": found.ablate["multimodal"]}
     alone = found.classes[found.classes["variant"] == "multimodal"]
-    shown = plain(report.render(replace(found, ablate=ablate, classes=alone), [], []))
+    shown = plain(report.render(replace(found, ablate=ablate, classes=alone), [], [], []))
     assert "By class" in shown
     assert "Holm" not in shown
     assert "rescues or breaks" not in shown
@@ -328,6 +375,7 @@ def test_any_number_of_classes_is_shown(labels: tuple[str, ...]) -> None:
         ),
         [],
         [],
+        [],
     )
     for label in labels:
         assert f"<th>{label}</th>" in html
@@ -338,7 +386,7 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     from sentifuse.runtime.files import write_csv, write_json
 
     write_json(tmp_path / "config.json", dict(found.model))
-    for name in ("features", "data", "evaluate", "ablate", "folds"):
+    for name in ("features", "data", "evaluate", "ablate", "audit", "folds"):
         write_json(tmp_path / f"{name}.json", dict(getattr(found, name)))
     tables = {
         "stage1": HISTORY, "stage2": HISTORY, "ablate_runs": found.runs,
@@ -355,4 +403,4 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read.model == found.model
     assert read.features == found.features
     assert list(read.confusion["actual"]) == list(found.confusion["actual"])
-    assert plain(report.render(read, [], [])) == plain(report.render(found, [], []))
+    assert plain(report.render(read, [], [], [])) == plain(report.render(found, [], [], []))

@@ -354,9 +354,11 @@ def test_shards_count_the_tokens_of_all_encoders_whose_states_are_read() -> None
 
 
 def make_splits() -> pd.DataFrame:
-    rows = [("3", "positive", "train"), ("1", "negative", "train"), ("0", "neutral", "val")]
-    rows += [("2", "", "predict")]
-    return pd.DataFrame(rows, columns=["guid", "label", "split"])
+    rows = [
+        ("3", "positive", "train", "a"), ("1", "negative", "train", "a"),
+        ("0", "neutral", "val", "0"), ("2", "", "predict", "2"),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["guid", "label", "split", "group"])
 
 
 def test_parts_join_splits_and_features_by_guid() -> None:
@@ -365,6 +367,7 @@ def test_parts_join_splits_and_features_by_guid() -> None:
     assert parts.train.targets.tolist() == [2, 0]
     assert parts.val.guids == ["0"]
     assert parts.predict.targets.tolist() == [-1]
+    assert parts.groups == {"3": "a", "1": "a"}
     assert len(parts.test) == 0
 
 

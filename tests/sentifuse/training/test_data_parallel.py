@@ -66,6 +66,20 @@ def test_the_shards_gradients_add_up_to_that_of_the_batch(fusion: str, threads: 
         torch.testing.assert_close(found.gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_weights_of_samples_count_in_every_shard(threads: int) -> None:
+    weights = torch.rand(40, generator=torch.Generator().manual_seed(0))
+    data, model = replace(PARTS.train, weights=weights), classifier()
+    found = Backward(model, threads, data=data)
+    model.zero_grad()
+    logits = model(data.batch(INDEX, model.needs, "mean"))
+    loss = WEIGHTED(logits, data.targets[INDEX], weights[INDEX])
+    loss.backward()
+    assert found.loss == pytest.approx(loss.item(), rel=1e-6)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found.gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("trainable", [(), (several.OTHER_TEXT,), several.KEYS], ids=" ".join)
 @pytest.mark.parametrize("fusion", ["concat", "film", "cross_attn"])
 def test_the_shards_of_several_encoders_add_up_too(fusion: str, trainable: tuple[str, ...]) -> None:

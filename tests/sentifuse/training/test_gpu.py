@@ -23,7 +23,7 @@ from tests.synthetic import make_parts
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 DEVICE = "cuda"
-LOSS = Loss(class_weights="sqrt", label_smoothing=0.1, logit_adjustment=0.5)
+LOSS = Loss(class_weights="sqrt", label_smoothing=0.1, logit_adjustment=0.5, noise="none")
 PARTS = make_parts(train=48, val=24, noise=0.8, views=3)
 
 

@@ -33,7 +33,7 @@ SCHEDULE = Stage1(
     early_stop_patience=0,
     precision="fp32",
 )
-PLAIN = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0)
+PLAIN = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0, noise="none")
 
 
 class Run:
@@ -213,7 +213,7 @@ def test_logit_adjustment_shifts_the_logits_in_training_only() -> None:
     parts = make_parts()
     parts.train.targets[:] = torch.tensor([0] * 42 + [1] * 12 + [2] * 6)
     weights = {"negative": 0.5, "neutral": 1.0, "positive": 2.0}
-    run = Run(parts, lr=0.0, epochs=1, batch_size=60, loss=Loss(weights, 0.1, 1.0))
+    run = Run(parts, lr=0.0, epochs=1, batch_size=60, loss=Loss(weights, 0.1, 1.0, "none"))
     prior = torch.tensor([log(0.7), log(0.2), log(0.1)])
     for name, data, shift in (("train_loss", parts.train, prior), ("val_loss", parts.val, None)):
         criterion = Criterion(torch.tensor(list(weights.values())), 0.1, shift)

@@ -15,7 +15,7 @@ LABELS = ("negative", "neutral", "positive")
 
 
 def class_weights(kind: Any, counts: list[int]) -> torch.Tensor:
-    return losses.class_weights(Loss(kind, 0.0, 0.0), counts, LABELS)
+    return losses.class_weights(Loss(kind, 0.0, 0.0, "none"), counts, LABELS)
 
 
 def test_weights_are_one_without_weighting_even_for_a_class_without_samples() -> None:
@@ -78,3 +78,26 @@ def test_loss_is_the_weighted_mean_of_smoothed_cross_entropies(
     criterion = Criterion(torch.tensor(weights), smoothing, log_prior)
     value = criterion(torch.tensor(logits), torch.tensor(targets))
     assert value.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_sample_of_weight_two_counts_as_two_and_one_of_weight_zero_not_at_all(
+    smoothing: float,
+) -> None:
+    logits = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5], [0.0, 0.3, 0.1]])
+    targets = torch.tensor([2, 0, 1])
+    criterion = Criterion(torch.tensor([0.5, 2.0, 1.5]), smoothing, None)
+    samples, index = torch.tensor([2.0, 0.0, 1.0]), [0, 0, 2]
+    expected = criterion(logits[index], targets[index])
+    torch.testing.assert_close(criterion(logits, targets, samples), expected)
+    torch.testing.assert_close(
+        criterion.total_weight(targets, samples), criterion.total_weight(targets[index])
+    )
+
+
+def test_equal_weights_of_samples_change_nothing() -> None:
+    logits, targets = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5]]), torch.tensor([2, 0])
+    criterion = Criterion(torch.tensor([0.5, 2.0, 1.5]), 0.1, torch.tensor([-1.0, -2.0, -0.5]))
+    torch.testing.assert_close(
+        criterion(logits, targets, torch.tensor([0.3, 0.3])), criterion(logits, targets)
+    )

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from sentifuse.features.batches import RowIndices
+from sentifuse.features.batches import Dataset, RowIndices
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.fusion import FUSIONS
 from sentifuse.training.data_parallel import DataParallel
@@ -21,15 +22,17 @@ PARTS = make_parts(train=40, val=0, noise=0.8, views=3)
 WEIGHTED = Criterion(torch.tensor([0.5, 1.0, 2.0]), 0.1, torch.tensor([-0.3, -1.2, -2.0]))
 
 
-def trained(kind: Any, fusion: str, precision: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+def trained(
+    kind: Any, fusion: str, precision: str, train: Dataset = PARTS.train
+) -> tuple[list[float], dict[str, torch.Tensor]]:
     """The losses of an epoch of plain gradient descent, and the weights at its end."""
     torch.manual_seed(0)
     model = Classifier(
         model_config(fusion=fusion, encoders=encoders(IMAGE, TEXT), dropout=0.3, tail_dropout=0.2)
     ).train()
     rng = np.random.default_rng(1)
-    batches = PARTS.train.epoch(16, rng, by_length=model.needs.hidden)
-    gradients = kind(Step(model, WEIGHTED, precision=precision), PARTS.train, "draw")
+    batches = train.epoch(16, rng, by_length=model.needs.hidden)
+    gradients = kind(Step(model, WEIGHTED, precision=precision), train, "draw")
     losses, seen = [], []
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for index, loss in gradients.each(batches, rng):
@@ -52,6 +55,13 @@ def test_they_are_the_gradients_of_one_shard_to_the_bit(fusion: str, precision: 
     assert losses == expected
     for name, weight in weights.items():
         assert torch.equal(weight, expected_weights[name]), name
+
+
+def test_the_weights_of_samples_count() -> None:
+    weighed = replace(PARTS.train, weights=torch.linspace(0.1, 1, 40))
+    losses, _ = trained(Prefetch, "concat", "fp32", weighed)
+    assert losses == trained(in_one_shard, "concat", "fp32", weighed)[0]
+    assert losses != trained(Prefetch, "concat", "fp32")[0]
 
 
 def test_the_next_item_is_made_while_the_caller_works_on_one() -> None:

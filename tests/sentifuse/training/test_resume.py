@@ -24,7 +24,7 @@ from tests.synthetic import IMAGE, TEXT, make_parts, model_config
 
 pytestmark = pytest.mark.pipeline
 
-LOSS = Loss(class_weights="sqrt", label_smoothing=0.1, logit_adjustment=0.5)
+LOSS = Loss(class_weights="sqrt", label_smoothing=0.1, logit_adjustment=0.5, noise="none")
 EPOCHS = 5
 
 
@@ -185,6 +185,19 @@ def test_a_state_is_not_taken_up_by_a_run_that_starts_from_something_else(
     other = Stage(tmp_path / "shared", 1, **change)
     assert other.run() == expected
     assert len(other.kept()) == 1, "the other run's state is still there"
+
+
+def test_a_state_is_not_taken_up_by_a_run_whose_samples_have_other_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, parts = Classifier(model_config()), make_parts(6, 3)
+    optimizer = torch.optim.AdamW(model.parameters())
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    loop = Loop(model, optimizer, rates, np.random.default_rng(0))
+    recipe, resume = StageRecipe(LOSS, ImageViews("plain", "plain"), STAGE1), Resume(tmp_path)
+    for weights in (None, torch.ones(6), torch.full((6,), 0.5)):
+        weighed = replace(parts, train=replace(parts.train, weights=weights))
+        resume.enter(loop, weighed, recipe, None)
+    assert len(set(resume.folders)) == 3
 
 
 @pytest.mark.parametrize("trainable", [(), (OTHER_IMAGE, OTHER_TEXT), KEYS], ids=" ".join)

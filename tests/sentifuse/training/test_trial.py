@@ -13,13 +13,14 @@ from sentifuse.features.parts import Parts
 from sentifuse.metrics import calibration
 from sentifuse.metrics.scores import COMPARED, headline
 from sentifuse.models.inference import predict
-from sentifuse.training.loop import Hooks
+from sentifuse.training import two_stage
+from sentifuse.training.loop import Hooks, fit
 from sentifuse.training.trial import run_trial
 from sentifuse.training.two_stage import train_stage1, train_stage2
 from tests.sentifuse.training.test_two_stage import STAGE1, STAGE2, WEIGHTS
 from tests.synthetic import make_parts
 
-LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0)
+LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0, noise="none")
 FROZEN = Recipe(
     fusion="concat",
     input_mode="multimodal",
@@ -98,3 +99,29 @@ def test_hooks_see_the_epochs_of_both_stages() -> None:
     recipe = replace(FROZEN, stage2=replace(STAGE2, epochs=2))
     run_trial(recipe, split(), WEIGHTS, seed=3, hooks=Hooks(lambda row: seen.append(row["epoch"])))
     assert seen == [1, 2, 3, 4, 1, 2]
+
+
+@pytest.mark.parametrize("noise", ["drop", "weight"])
+def test_doubtful_labels_are_dealt_with_in_both_stages_and_the_split_stays_as_it_is(
+    noise: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = split(train=60)
+    wrong = made.train.targets.clone()
+    wrong[:12] = (wrong[:12] + 1) % 3
+    parts = replace(made, train=replace(made.train, targets=wrong))
+    trained: list[Dataset] = []
+
+    def seen(model: Any, parts: Parts, *others: Any, **more: Any) -> Any:
+        trained.append(parts.train)
+        return fit(model, parts, *others, **more)
+
+    monkeypatch.setattr(two_stage, "fit", seen)
+    recipe = replace(
+        FROZEN, loss=replace(LOSS, noise=noise), stage2=replace(STAGE2, epochs=1, members=2)
+    )
+    found = run_trial(recipe, parts, WEIGHTS, seed=3)
+    assert found.train_samples == 60
+    first, second, third = trained
+    assert list(first.guids) == list(second.guids) == list(third.guids)
+    assert (len(first) < 60) == (noise == "drop")
+    assert (second.weights is not None) == (noise == "weight")

@@ -55,7 +55,7 @@ STAGE2 = Stage2(
     precision="fp32",
     threads=2,
 )
-LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0)
+LOSS = Loss(class_weights="none", label_smoothing=0.0, logit_adjustment=0.0, noise="none")
 VIEWS = ImageViews(train="plain", predict="plain")
 WEIGHTS = {IMAGE: pretrained(IMAGE_TAIL), TEXT: pretrained(TEXT_TAIL)}
 
@@ -128,7 +128,7 @@ def test_the_loss_follows_the_recipe() -> None:
     train = replace(parts.train, rows=parts.train.rows[rows], targets=parts.train.targets[rows])
     trained = stage1(
         replace(parts, train=train),
-        loss=Loss(class_weights="sqrt", label_smoothing=0.2, logit_adjustment=1.5),
+        loss=Loss(class_weights="sqrt", label_smoothing=0.2, logit_adjustment=1.5, noise="none"),
         lr_head=0.0,
         epochs=1,
         batch_size=12,
@@ -150,7 +150,7 @@ def test_a_class_without_samples_has_no_prior_to_adjust_by() -> None:
     parts = make_parts(train=12, val=6)
     rows = [index for index in range(12) if index % 3]
     train = replace(parts.train, rows=parts.train.rows[rows], targets=parts.train.targets[rows])
-    loss = Loss(class_weights="none", label_smoothing=0.1, logit_adjustment=1.0)
+    loss = Loss(class_weights="none", label_smoothing=0.1, logit_adjustment=1.0, noise="none")
     with pytest.raises(UserError, match=r"^loss\.logit_adjustment: .*'negative'"):
         stage1(replace(parts, train=train), loss=loss, epochs=1)
 

@@ -89,6 +89,12 @@ def test_it_is_known_whether_the_default_is_in_the_space(
     assert read(tmp_path, text).default_drawn == drawn
 
 
+def test_what_becomes_of_doubtful_labels_can_be_searched(tmp_path: Path) -> None:
+    space = read(tmp_path, "loss.noise: [none, drop, weight]")
+    assert space.recipe({"loss.noise": "drop"}).loss.noise == "drop"
+    assert space.default.loss.noise == "none"
+
+
 def test_a_default_that_is_a_mapping_is_in_no_list(tmp_path: Path) -> None:
     own = tmp_path / "params.yaml"
     weights = "{negative: 1.0, neutral: 2.0, positive: 1.0}"
