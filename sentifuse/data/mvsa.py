@@ -81,8 +81,8 @@ def read_labels(path: Path) -> tuple[int, list[Annotated]]:
     """The number of annotators, and the rows of a label file.
 
     Raises:
-        UserError: the file is missing, is not UTF-8, or has another header; or rows with another number of
-            fields, an unknown label, an id that is no plain file name or that an earlier row has.
+        UserError: the file is missing, is not UTF-8, has another header or no rows; or rows with another
+            number of fields, an unknown label, an id that is no plain file name or that an earlier row has.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -90,13 +90,7 @@ def read_labels(path: Path) -> tuple[int, list[Annotated]]:
         raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: expected the label file of MVSA") from None
-    names = lines[0].lower().replace(" ", "").split("\t")
-    annotators = len(names) - 1
-    if annotators not in (1, 3) or names != ["id", *[_PAIR] * annotators]:
-        raise UserError(
-            f"{path}: line 1: {lines[0][:100]!r}: expected the header 'ID\\t{_PAIR}', with one `{_PAIR}` "
-            "(MVSA-Single) or three (MVSA-Multiple)"
-        )
+    annotators = _annotators(path, lines[0])
     rows: list[Annotated] = []
     mistakes: list[str] = []
     seen: dict[str, int] = {}
@@ -113,6 +107,8 @@ def read_labels(path: Path) -> tuple[int, list[Annotated]]:
         rows.append(Annotated(guid, majority(text_votes), majority(image_votes)))
     if mistakes:
         raise UserError(f"{path}: {listed(mistakes)}")
+    if not rows:
+        raise UserError(f"{path}: no rows below the header")
     return annotators, rows
 
 
@@ -154,6 +150,18 @@ def import_to(folder: Path, out: Path) -> Imported:
     _write(out / LEFT_OUT, LeftOut._fields, left_out)
     _write(out / SAMPLES, Sample._fields, samples)
     return Imported(annotators, samples, left_out)
+
+
+def _annotators(path: Path, header: str) -> int:
+    """How many columns of annotators the header of a label file has."""
+    names = header.lower().replace(" ", "").strip().split("\t")
+    annotators = len(names) - 1
+    if annotators not in (1, 3) or names != ["id", *[_PAIR] * annotators]:
+        raise UserError(
+            f"{path}: line 1: {header[:100]!r}: expected the header 'ID\\t{_PAIR}', with one `{_PAIR}` "
+            "(MVSA-Single) or three (MVSA-Multiple)"
+        )
+    return annotators
 
 
 def _mistakes(

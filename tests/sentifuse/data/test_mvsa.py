@@ -261,7 +261,7 @@ def test_a_folder_with_files_is_not_written_into(tmp_path: Path) -> None:
         b"ID\ttext,image\n3\tneutral,positive\n1\tnegative,negative\n",
         b"ID\ttext,image\r\n3\tneutral,positive\r\n1\tnegative,negative\r\n",
         b"\xef\xbb\xbfID\ttext,image\n3\tneutral,positive\n1\tnegative,negative",
-        b"id\ttext, image\n3 \t neutral , positive\t\n\n1\tnegative,negative\n\n",
+        b"id\ttext, image\t\n3 \t neutral , positive\t\n\n1\tnegative,negative\n\n",
     ],
     ids=["published", "crlf", "mark", "spaces"],
 )
@@ -278,6 +278,7 @@ def test_rows_are_read_in_file_order_however_the_file_was_written(
     ("text", "told"),
     [
         ("", r"line 1: ''"),
+        (f"{SINGLE}\n", r"no rows below the header$"),
         ("guid,tag\n", r"line 1: 'guid,tag'"),
         ("1\tneutral,positive\n", r"line 1: '1\\tneutral,positive'"),
         ("ID\ttext,image\ttext,image\n", r"line 1: .*three \(MVSA-Multiple\)"),
