@@ -33,6 +33,7 @@ def main() -> None:
         browser = Browser(Path(scratch) / "profile", width=WIDTH, height=900)
         try:
             browser.open(PAGE)
+            browser.screenshot(whole)  # before measuring: it settles the layout
             found = {
                 out: [
                     (_edge(browser, first, "y"), _edge(browser, last, "y", "height"))
@@ -40,7 +41,6 @@ def main() -> None:
                 ]
                 for out, parts in PICTURES.items()
             }
-            browser.screenshot(whole)
         finally:
             browser.close()
         page = Image.open(whole).convert("RGB")
