@@ -1,9 +1,10 @@
-"""Draws the README's picture of the report: its scores, and the first row of a gallery.
+"""Draws the README's pictures of the report: scores with the first row of a gallery, and the label audit.
 
     python -m docs.report_picture
 
-Reads `reports/report.html` of the demo data; writes `docs/images/report.png`. Needs Debian's `chromium`,
-`chromium-driver`, `fonts-noto-color-emoji` and `fonts-wqy-zenhei`, and `requirements-dev.txt`.
+Reads `reports/report.html` of the demo data; writes `report.png` and `label-audit.png` into `docs/images/`.
+Needs Debian's `chromium`, `chromium-driver`, `fonts-noto-color-emoji` and `fonts-wqy-zenhei`, and
+`requirements-dev.txt`.
 """
 
 import tempfile
@@ -14,32 +15,47 @@ from PIL import Image
 from tools.browser import Browser
 
 PAGE = Path("reports/report.html")
-OUT = Path("docs/images/report.png")
+# Picture -> parts of the page, each from the top of one element to the bottom of another.
+PICTURES = {
+    Path("docs/images/report.png"): [
+        ("#scores", "#scores .figure"),
+        ("#disagreements", "#disagreements .card:first-child"),
+    ],
+    Path("docs/images/label-audit.png"): [("#labels", "#labels .card:nth-child(4)")],
+}
 WIDTH, MARGIN = 1080, 10
 
 
 def main() -> None:
-    """Takes a screenshot of the page and puts two parts of it one below the other."""
+    """Takes a screenshot of the page and puts the parts of each picture one below the other."""
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "page.png"
         browser = Browser(Path(scratch) / "profile", width=WIDTH, height=900)
         try:
             browser.open(PAGE)
-            top = _edge(browser, "#scores", "y")
-            scores = (top, _edge(browser, "#scores .figure", "y", "height"))
-            last = "#disagreements .card:first-child"
-            cards = (_edge(browser, "#disagreements", "y"), _edge(browser, last, "y", "height"))
-            browser.screenshot(whole)
+            browser.screenshot(whole)  # before measuring: it settles the layout
+            found = {
+                out: [
+                    (_edge(browser, first, "y"), _edge(browser, last, "y", "height"))
+                    for first, last in parts
+                ]
+                for out, parts in PICTURES.items()
+            }
         finally:
             browser.close()
         page = Image.open(whole).convert("RGB")
-    parts = [
-        page.crop((0, start - MARGIN, page.width, end + MARGIN)) for start, end in (scores, cards)
-    ]
+    for out, edges in found.items():
+        _draw(page, edges, out)
+
+
+def _draw(page: Image.Image, edges: list[tuple[int, int]], out: Path) -> None:
+    parts = [page.crop((0, top - MARGIN, page.width, end + MARGIN)) for top, end in edges]
     sheet = Image.new("RGB", (page.width, sum(part.height for part in parts)))
-    sheet.paste(parts[0], (0, 0))
-    sheet.paste(parts[1], (0, parts[0].height))
-    sheet.quantize(192, dither=Image.Dither.NONE).save(OUT, optimize=True)
+    top = 0
+    for part in parts:
+        sheet.paste(part, (0, top))
+        top += part.height
+    sheet.quantize(192, dither=Image.Dither.NONE).save(out, optimize=True)
 
 
 def _edge(browser: Browser, css: str, *sizes: str) -> int:

@@ -62,6 +62,11 @@ def main(p: Params) -> None:
     with history.shown("stage 1", p.stage1.epochs) as on_epoch:
         hooks = Hooks(on_epoch, resume)
         model, fitted = train_stage1(how, parts, seed=p.seed, device=device, hooks=hooks)
+    if p.loss.noise != "none":
+        count = len(parts.train)
+        print(
+            f"loss.noise: {p.loss.noise}: {fitted.doubted} of {count} training labels are doubted"
+        )
     history.write(fitted, HISTORY)
     checkpoint.save(OUT, model, history.info([fitted], p.image_views.predict))
     resume.clear()

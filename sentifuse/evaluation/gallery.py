@@ -40,7 +40,8 @@ class SampleCard:
     """One sample: its text, shortened, its picture as a `data:` URI, and what the models say.
 
     The contributions are what `text` and `image` add to the probability of the first model, -1..1, where they
-    are known. `twins` has the labels of near-identical samples, in words.
+    are known. The label audit gives `suggested`, another label, and `twins`, the labels of near-identical
+    samples in words.
     """
 
     guid: str
@@ -49,6 +50,7 @@ class SampleCard:
     picture: str
     answers: list[Answer]
     contributions: dict[str, float]
+    suggested: str = ""
     twins: str = ""
 
 
@@ -106,6 +108,7 @@ def _card(
             for name in ("text", "image")
             if f"{name}_contribution" in row
         },
+        suggested=row.get("suggested", ""),
         twins=row.get("twins", ""),
     )
 

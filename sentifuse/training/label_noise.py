@@ -21,8 +21,8 @@ from sentifuse.training import out_of_fold
 _FOLDS = 5
 
 
-def trusted(parts: Parts, loss: Loss, mode: str, views: ViewChoice, seed: int) -> Parts:
-    """The same parts with what `loss.noise` makes of the training part.
+def trusted(parts: Parts, loss: Loss, mode: str, views: ViewChoice, seed: int) -> tuple[Parts, int]:
+    """The same parts with what `loss.noise` makes of the training part, and how many labels it doubts.
 
     With `drop` it lacks the samples whose labels are probably wrong. With `weight` they have the out-of-fold
     probability of their label as weight, and all others have 1.
@@ -38,7 +38,7 @@ def trusted(parts: Parts, loss: Loss, mode: str, views: ViewChoice, seed: int) -
         UserError: a label has too few groups of samples for the folds.
     """
     if loss.noise == "none":
-        return parts
+        return parts, 0
     train, targets = parts.train, parts.train.targets.numpy()
     try:
         folds = out_of_fold.fold_of(train, parts.labels, parts.groups, count=_FOLDS, seed=seed)
@@ -49,10 +49,11 @@ def trusted(parts: Parts, loss: Loss, mode: str, views: ViewChoice, seed: int) -
     found = out_of_fold.probabilities(train, folds, len(parts.labels), views, read, seed)
     doubtful = confident_learning.suggested(found, targets) != targets
     if loss.noise == "drop":
-        return replace(parts, train=_subset(train, np.flatnonzero(~doubtful)))
+        kept = _subset(train, np.flatnonzero(~doubtful))
+        return replace(parts, train=kept), int(doubtful.sum())
     own = found[np.arange(len(targets)), targets]
     weights = torch.from_numpy(np.where(doubtful, own, 1.0).astype(np.float32))
-    return replace(parts, train=replace(train, weights=weights))
+    return replace(parts, train=replace(train, weights=weights)), int(doubtful.sum())
 
 
 def _subset(data: Dataset, index: RowIndices) -> Dataset:

@@ -58,6 +58,7 @@ class Fitted:
         val: `accuracy` and `macro_f1` on validation at that epoch; empty without a validation part.
         precision: of the forward passes, `fp32` or `bf16`.
         device: where it was trained, `cpu` or `cuda`.
+        doubted: how many labels of the training part `loss.noise` left out or gave less weight.
     """
 
     history: list[dict[str, float]]
@@ -65,6 +66,7 @@ class Fitted:
     val: dict[str, float]
     precision: str
     device: str = "cpu"
+    doubted: int = 0
 
 
 def fit(

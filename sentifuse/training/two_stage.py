@@ -41,7 +41,7 @@ def train_stage1(
     if not len(parts.train):
         raise UserError("split: no training rows")
     views = recipe.image_views.predict
-    parts = label_noise.trusted(parts, recipe.loss, recipe.input_mode, views, seed)
+    parts, doubted = label_noise.trusted(parts, recipe.loss, recipe.input_mode, views, seed)
     torch.manual_seed(seed)
     meta = parts.train.features.meta
     config = ModelConfig(
@@ -54,7 +54,7 @@ def train_stage1(
     )
     model = Classifier(config).to(device)
     first = StageRecipe(recipe.loss, recipe.image_views, recipe.stage1)
-    return model, fit(model, parts, first, seed=seed, hooks=hooks)
+    return model, replace(fit(model, parts, first, seed=seed, hooks=hooks), doubted=doubted)
 
 
 def train_stage2(
@@ -86,7 +86,7 @@ def train_stage2(
         UserError: the weights are not those that a tail is made of, or training fails.
     """
     mode, views = start.config.input_mode, recipe.image_views.predict
-    parts = label_noise.trusted(parts, recipe.loss, mode, views, seed)
+    parts, _ = label_noise.trusted(parts, recipe.loss, mode, views, seed)
     members = []
     for member in range(recipe.schedule.members):
         torch.manual_seed(seed + member)

@@ -203,7 +203,7 @@ def test_a_killed_stage_takes_up_what_it_had(
 
 @pytest.mark.parametrize("noise", ["drop", "weight"])
 def test_labels_that_are_probably_wrong_count_less_in_every_stage_that_trains(
-    ready: Project, noise: str
+    ready: Project, noise: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _mislabel(range(0, 12, 2))
     ready.set({"loss.noise": noise, "ablate.repeats": 2, "ablate.modes": ["multimodal"]})
@@ -211,6 +211,7 @@ def test_labels_that_are_probably_wrong_count_less_in_every_stage_that_trains(
         call(stage)
     assert read("metrics/evaluate.json")["test"]["accuracy"] == 1.0
     assert {row["train_samples"] for row in rows("plots/ablate_runs.csv")} <= {"60", "61", "62"}
+    assert f"loss.noise: {noise}: 6 of 60 training labels are doubted\n" in capsys.readouterr().out
 
 
 def _mislabel(places: Iterable[int]) -> None:

@@ -126,7 +126,8 @@ def test_labels_that_are_not_doubted_are_not_shown() -> None:
 
 def test_the_card_of_a_doubted_label_has_one_answer(manifest: pd.DataFrame) -> None:
     [card] = gallery.cards(gallery.doubted(AUDITED, 1), LABELS, manifest, gallery.AUDITED)
-    assert (card.label, card.twins, card.contributions) == ("positive", "", {})
+    assert (card.label, card.suggested) == ("positive", "negative")
+    assert (card.twins, card.contributions) == ("", {})
     [answer] = card.answers
     assert (answer.model, answer.predicted) == ("out_of_fold", "negative")
     assert answer.probabilities == {"negative": 0.7, "neutral": 0.2, "positive": 0.1}

@@ -78,8 +78,10 @@ def audit() -> dict[str, Any]:
         "accuracy": 0.8,
         "doubted": 7,
         "wrong": {"share": 0.08, "low": 0.06, "high": 0.11},
-        "noise": {true: dict.fromkeys(LABELS, figure) for true in LABELS[1:]}
-        | {"negative": dict.fromkeys(LABELS)},
+        "noise": {
+            "negative": dict.fromkeys(LABELS),
+            **{true: dict.fromkeys(LABELS, figure) for true in LABELS[1:]},
+        },
         "twins": {
             "contradicted": {"samples": 5, "share": 0.4, "low": 0.2, "high": 0.6},
             "confirmed": {"samples": 0},
@@ -166,7 +168,9 @@ def card(guid: str, text: str = "a text") -> SampleCard:
 
 def doubted(guid: str) -> SampleCard:
     answer = Answer("out_of_fold", "negative", {"negative": 0.8, "neutral": 0.1, "positive": 0.1})
-    return SampleCard(guid, "positive", "a text", PIXEL, [answer], {}, "negative, neutral x2")
+    return SampleCard(
+        guid, "positive", "a text", PIXEL, [answer], {}, "negative", "negative, neutral x2"
+    )
 
 
 def plain(html: str) -> str:
@@ -237,11 +241,11 @@ def test_doubted_labels_stand_beside_what_is_estimated_of_all() -> None:
     assert "Of 5 samples whose twins" in shown
     assert "it doubts .400 .200 – .600 ." in shown, "nothing is said of confirmed labels"
     assert "suggests a label of theirs in .500 .000 – 1.000 of 2 cases." in shown
-    assert "negative – – – neutral .100 .050 – .150 .100" in shown
+    assert "labelled positive negative – – – neutral .100 .050 – .150 .100" in shown
     assert (
-        "label positive 9 out of fold negative .800 labels of its twins: negative, neutral x2"
-        in shown
+        "label positive , rather negative 9 out of fold negative .800 labels of its twins" in shown
     )
+    assert "of its twins: negative, neutral x2" in shown
     assert "of the model's negative" not in shown
 
 

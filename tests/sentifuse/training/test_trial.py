@@ -121,7 +121,8 @@ def test_doubtful_labels_are_dealt_with_in_both_stages_and_the_split_stays_as_it
     )
     found = run_trial(recipe, parts, WEIGHTS, seed=3)
     assert found.train_samples == 60
-    first, second, third = trained
+    assert run_trial(replace(recipe, stage2=None), parts, {}, seed=3).members[0].doubted > 0
+    first, second, third, _ = trained
     assert list(first.guids) == list(second.guids) == list(third.guids)
     assert (len(first) < 60) == (noise == "drop")
     assert (second.weights is not None) == (noise == "weight")
