@@ -19,7 +19,7 @@ SAMPLES = Path("data/evaluation/test.csv")
 MODEL = Path("models/stage2/config.json")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
-CLASSES = Path("data/ablation/classes.csv")
+DATA = Path("data")
 OUT = Path("reports/report.html")
 
 
@@ -46,7 +46,7 @@ def main(p: Params) -> None:
     from sentifuse.evaluation import gallery, report
     from sentifuse.runtime import files
 
-    found = report.read(p.labels, MODEL, METRICS, PLOTS, CLASSES)
+    found = report.read(p.labels, MODEL, METRICS, PLOTS, DATA)
     samples = files.read_csv(SAMPLES, text=["guid", "label", "predicted"])
     where = manifest.read(MANIFEST)
     mistakes, disagreements = (
