@@ -75,7 +75,9 @@ def main(p: Params) -> None:
     failed = failures.find(found.answers, about, p.interval, seed=p.seed)
     # How the model was trained: with `auto` that depends on the machine.
     trained = {name: loaded.info["training"][0][name] for name in ("device", "precision")}
-    files.write_json(METRICS, {**trained, **found.metrics, **failed.metrics})
+    if "test" in found.metrics:
+        found.metrics["test"] |= failed.metrics
+    files.write_json(METRICS, {**trained, **found.metrics})
     files.write_csv(SAMPLES, found.samples)
     files.write_csv(SLICES, failed.slices)
     for name in ("confusion", "reliability", "risk_coverage"):

@@ -17,8 +17,8 @@ class Failures:
     """What `find` found.
 
     Attributes:
-        metrics: `slices`, as of `slices.summary`; `oracle`, as of `oracle.scores`, where it has any;
-            `twins_in_train`, as of `twins.scores`. Nothing without a test part.
+        metrics: what is more to say of the test part: `slices`, as of `slices.summary`; `oracle`, as of
+            `oracle.scores`, where it has any; `twins_in_train`, as of `twins.scores`. Nothing without one.
         slices: as of `slices.table`; no rows without a test part.
     """
 
