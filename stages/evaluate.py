@@ -2,9 +2,11 @@
 
     python -m stages.evaluate
 
-Reads `data/features/`, `data/splits.csv`, `data/baselines/` and `models/stage2/`; writes
-`metrics/evaluate.json`, `plots/confusion.csv` and `.png`, `plots/reliability.csv`, `plots/risk_coverage.csv`,
-and one row per test sample in `data/evaluation/test.csv`, for the report's gallery.
+Reads `data/features/`, `data/splits.csv`, `data/baselines/` and `models/stage2/`, and, for the slices of the
+test part, `data/manifest.csv` with the texts that it names, `data/duplicates.csv` and
+`data/modality_labels.csv`; writes `metrics/evaluate.json`, `plots/confusion.csv` and `.png`,
+`plots/reliability.csv`, `plots/risk_coverage.csv`, one row per test sample in `data/evaluation/test.csv`, for
+the report's gallery, and one per slice in `data/evaluation/slices.csv`.
 """
 
 from dataclasses import dataclass
@@ -18,9 +20,13 @@ FEATURES = Path("data/features")
 SPLITS = Path("data/splits.csv")
 MODEL = Path("models/stage2")
 BASELINES = Path("data/baselines")
+MANIFEST = Path("data/manifest.csv")
+DUPLICATES = Path("data/duplicates.csv")
+MODALITY_LABELS = Path("data/modality_labels.csv")
 METRICS = Path("metrics/evaluate.json")
 PLOTS = Path("plots")
 SAMPLES = Path("data/evaluation/test.csv")
+SLICES = Path("data/evaluation/slices.csv")
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,8 @@ class Params:
 
 def main(p: Params) -> None:
     """Writes what the model and the baselines reach on the same samples."""
-    from sentifuse.data import splits
-    from sentifuse.evaluation import baselines, plots
+    from sentifuse.data import duplicates, manifest, modality_labels, splits
+    from sentifuse.evaluation import baselines, describing, failures, plots
     from sentifuse.evaluation import evaluate as evaluation
     from sentifuse.features import schema
     from sentifuse.features.parts import load_parts
@@ -54,20 +60,33 @@ def main(p: Params) -> None:
 
     loaded = checkpoint.load(MODEL)
     labels = loaded.model.config.labels
-    parts = load_parts(schema.read(FEATURES), splits.read(SPLITS), labels)
+    data = schema.read(FEATURES)
+    parts = load_parts(data, splits.read(SPLITS), labels)
     scale = evaluation.Scale(p.interval, p.evaluate.bins, p.seed)
     others = baselines.read(BASELINES, len(parts.test))
     found = evaluation.evaluate(loaded, parts, others, scale)
+    guids = parts.test.guids
+    about = describing.About(
+        describing.texts(manifest.read(MANIFEST), guids),
+        describing.in_picture(data, guids),
+        duplicates.read(DUPLICATES),
+        modality_labels.read(MODALITY_LABELS),
+    )
+    failed = failures.find(found.answers, about, p.interval, seed=p.seed)
     # How the model was trained: with `auto` that depends on the machine.
     trained = {name: loaded.info["training"][0][name] for name in ("device", "precision")}
+    if "test" in found.metrics:
+        found.metrics["test"] |= failed.metrics
     files.write_json(METRICS, {**trained, **found.metrics})
     files.write_csv(SAMPLES, found.samples)
+    files.write_csv(SLICES, failed.slices)
     for name in ("confusion", "reliability", "risk_coverage"):
         files.write_csv(PLOTS / f"{name}.csv", getattr(found, name))
     actual, predicted = (list(found.confusion[name]) for name in ("actual", "predicted"))
     matrix = scores.confusion_by_name(actual, predicted, labels)
     plots.save(plots.confusion_matrix(matrix, labels), PLOTS / "confusion.png")
     print(evaluation.summary(found.metrics))
+    print(failures.told(failed), end="\n" if failed.metrics else "")
 
 
 if __name__ == "__main__":

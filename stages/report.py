@@ -19,8 +19,8 @@ SAMPLES = Path("data/evaluation/test.csv")
 MODEL = Path("models/stage2/config.json")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
-CLASSES = Path("data/ablation/classes.csv")
-AUDIT = Path("data/label_audit.csv")
+DATA = Path("data")
+AUDIT = DATA / "label_audit.csv"
 OUT = Path("reports/report.html")
 
 
@@ -47,7 +47,7 @@ def main(p: Params) -> None:
     from sentifuse.evaluation import gallery, report
     from sentifuse.runtime import files
 
-    found = report.read(p.labels, MODEL, METRICS, PLOTS, CLASSES)
+    found = report.read(p.labels, MODEL, METRICS, PLOTS, DATA)
     samples = files.read_csv(SAMPLES, text=["guid", "label", "predicted"])
     where = manifest.read(MANIFEST)
     mistakes, disagreements = (

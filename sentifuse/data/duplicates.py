@@ -7,6 +7,7 @@ perceptual hashes), or if their cleaned texts are equal. Groups are the connecte
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,11 @@ def table(found: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """Those samples of `find` that are in groups of two or more, to look at: `COLUMNS`, group by group."""
     rows = _shared(_joined(found, splits), "group")
     return rows[COLUMNS].sort_values(["group", "guid"], ignore_index=True)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Reads a `table`; every column is a string."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def report(

@@ -1,4 +1,4 @@
-"""Emoji -> their English names, for tokenizers that do not know them."""
+"""Emoji in texts, and their English names for tokenizers that do not know them."""
 
 import functools
 import re
@@ -13,6 +13,8 @@ _JOINER = "\u200d"
 # What joins emoji, chooses between a sign's look as text and as emoji, or spells out the region of a flag. It
 # says nothing once the emoji in front of it is words.
 _EMOJI_GLUE = frozenset([_JOINER, "\ufe0e", "\ufe0f", *map(chr, range(0xE0020, 0xE0080))])
+# Emoji to the library, but signs in nearly all texts.
+_SIGNS = frozenset("©®™")
 
 
 def unknown(has_unknown: Callable[[list[str]], Sequence[bool]]) -> frozenset[str]:
@@ -30,6 +32,12 @@ def unknown(has_unknown: Callable[[list[str]], Sequence[bool]]) -> frozenset[str
     # may know a character at the start of a word only.
     answers = has_unknown([f"a{each}a" for each in every])
     return frozenset(each for each, is_unknown in zip(every, answers, strict=True) if is_unknown)
+
+
+def present(text: str) -> bool:
+    """Whether `text` has an emoji; `©`, `®` and `™` are signs and do not count."""
+    known = _emoji().names.keys() - _SIGNS
+    return any(piece in known for run in _PERHAPS_EMOJI.findall(text) for piece in _pieces(run))
 
 
 def in_words(text: str, unknown: Collection[str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sentifuse.config.recipe import IntervalOptions
+from sentifuse.evaluation.answers import MODEL, Answers
 from sentifuse.evaluation.attribution import Attribution, attribute
 from sentifuse.evaluation.baselines import UNIMODAL
 from sentifuse.features.parts import Parts
@@ -50,6 +51,7 @@ class Evaluation:
         reliability: as of `calibration.reliability`, with a column `temperature`: `before`, `after` it.
         risk_coverage: as of `calibration.risk_coverage`.
         samples: as of `sample_table`.
+        answers: what the model and those of one modality answer.
     """
 
     metrics: dict[str, Any]
@@ -57,6 +59,7 @@ class Evaluation:
     reliability: pd.DataFrame
     risk_coverage: pd.DataFrame
     samples: pd.DataFrame
+    answers: Answers
 
 
 def evaluate(
@@ -69,15 +72,16 @@ def evaluate(
     if len(parts.val):
         probabilities = softmax(predict(model, parts.val, views).numpy(), temperature)
         metrics["val"] = score(parts.val.targets.numpy(), probabilities, labels, scale)
-    if not len(parts.test):
+    targets = parts.test.targets.numpy()
+    if not len(targets):
         return Evaluation(
             metrics or {"note": NOTE},
             confusion=pd.DataFrame(columns=["actual", "predicted"]),
             reliability=pd.DataFrame(columns=[*calibration.RELIABILITY, "temperature"]),
             risk_coverage=pd.DataFrame(columns=calibration.RISK_COVERAGE),
             samples=pd.DataFrame(columns=["guid", "label", "predicted"]),
+            answers=Answers(labels, [], targets, {MODEL: targets}),
         )
-    targets = parts.test.targets.numpy()
     found = attribute(model, parts.test, views, temperature)
     trust, reliability, risk_coverage = calibrate(targets, found.logits, temperature, scale.bins)
     metrics["test"] = score(targets, found.probabilities, labels, scale) | {"calibration": trust}
@@ -85,7 +89,11 @@ def evaluate(
     alone: dict[str, Floats] = {name: baselines[name] for name in UNIMODAL if name in baselines}
     samples = sample_table(parts.test.guids, targets, labels, found, alone)
     confusion = samples[["label", "predicted"]].rename(columns={"label": "actual"})
-    return Evaluation(metrics, confusion, reliability, risk_coverage, samples)
+    given = {
+        name: each.argmax(axis=1) for name, each in {MODEL: found.probabilities, **alone}.items()
+    }
+    answers = Answers(labels, parts.test.guids, targets, given)
+    return Evaluation(metrics, confusion, reliability, risk_coverage, samples, answers)
 
 
 def score(

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from sentifuse.evaluation import plots
 from sentifuse.evaluation.gallery import SampleCard, data_uri
+from sentifuse.evaluation.slices import LEAST
 from sentifuse.metrics.scores import confusion_by_name
 from sentifuse.runtime import templates
 from sentifuse.runtime.files import read_csv, read_json
@@ -20,10 +21,11 @@ from sentifuse.runtime.files import read_csv, read_json
 TEMPLATE = "report.html.j2"
 FOLDS_TEMPLATE = "report_folds.html.j2"
 AUDIT_SECTION = "report_audit.html.j2"
+SLICES_SECTION = "report_slices.html.j2"
 # Shares of the test part for which the page gives the risk as a number.
 COVERAGES = (0.25, 0.5, 0.75, 1.0)
 # Columns that hold names, even where all of the names look like numbers.
-_TEXT_COLUMNS = ["actual", "predicted", "variant", "label", "temperature"]
+_TEXT_COLUMNS = ["actual", "predicted", "variant", "label", "temperature", "slice", "value"]
 TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 FOLD_TITLES = {**TITLES, "weighted_f1": "weighted F1"}
 
@@ -42,18 +44,19 @@ class Findings:
     audit: Mapping[str, Any]
     runs: pd.DataFrame
     classes: pd.DataFrame
+    slices: pd.DataFrame
     histories: tuple[pd.DataFrame, pd.DataFrame]
     confusion: pd.DataFrame
     reliability: pd.DataFrame
     risk_coverage: pd.DataFrame
 
 
-def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path, classes: Path) -> Findings:
-    """Reads `config.json` of a checkpoint, the folders of the JSON and of the CSV files, and the table of
-    classes that `ablate` wrote."""
+def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path, data: Path) -> Findings:
+    """Reads `config.json` of a checkpoint, and the folders in which the stages leave their JSON files, their
+    plots and their tables."""
 
-    def table(name: str) -> pd.DataFrame:
-        return read_csv(plots / f"{name}.csv", text=_TEXT_COLUMNS)
+    def table(name: str, folder: Path = plots) -> pd.DataFrame:
+        return read_csv(folder / f"{name}.csv", text=_TEXT_COLUMNS)
 
     return Findings(
         labels=labels,
@@ -65,7 +68,8 @@ def read(labels: Sequence[str], model: Path, metrics: Path, plots: Path, classes
         folds=read_json(metrics / "folds.json"),
         audit=read_json(metrics / "audit.json"),
         runs=table("ablate_runs"),
-        classes=read_csv(classes, text=_TEXT_COLUMNS),
+        classes=table("classes", data / "ablation"),
+        slices=table("slices", data / "evaluation"),
         histories=(table("stage1"), table("stage2")),
         confusion=table("confusion"),
         reliability=table("reliability"),
@@ -88,11 +92,15 @@ def render(
     }
     return templates.load(Path(__file__).parent / TEMPLATE, html=True, filters=filters).render(
         found=found,
+        slices_section=SLICES_SECTION,
         titles=TITLES,
         folds_template=FOLDS_TEMPLATE,
         fold_titles=FOLD_TITLES,
         variants={name: row for name, row in found.ablate.items() if name != "note"},
         classes=_classes(found.classes),
+        least=LEAST,
+        pictures_read=any(key.startswith("ocr_") for key in found.features),
+        slices=[_known(row) for row in found.slices.to_dict("records")],
         kept=_kept(found.risk_coverage),
         figures={
             name: data_uri("image/svg+xml", plots.svg(figure).encode())
@@ -116,6 +124,9 @@ def _figures(found: Findings) -> dict[str, Figure]:
         by_variant = found.runs.groupby("variant", sort=False)["macro_f1"]
         scores = {str(name): list(values) for name, values in by_variant}
         out["ablation"] = plots.ablation(scores, TITLES["macro_f1"])
+    scored = found.slices[found.slices["accuracy"].notna()]
+    if len(scored):
+        out["slices"] = _slices_figure(found.evaluate["test"], scored)
     differences = _differences(found.ablate)
     if differences:
         out["differences"] = plots.intervals(differences, zero=True)
@@ -144,6 +155,15 @@ def _test_figures(found: Findings) -> dict[str, Figure]:
     }
 
 
+def _slices_figure(test: Mapping[str, Any], scored: pd.DataFrame) -> Figure:
+    """The accuracy of each slice, below that of the whole test part."""
+    rows = {"all test samples": _interval(test["accuracy"], test["interval"]["accuracy"])}
+    for row in scored.to_dict("records"):
+        ends = row["accuracy"], row["accuracy_low"], row["accuracy_high"]
+        rows[f"{row['slice']}: {row['value']}"] = ends
+    return plots.intervals({name: {"accuracy": ends} for name, ends in rows.items()}, zero=False)
+
+
 def _best_epoch(history: pd.DataFrame) -> int:
     """The first epoch with the highest macro-F1 on validation: `fit` keeps its weights."""
     if "val_macro_f1" not in history or not len(history):
@@ -168,9 +188,13 @@ def _classes(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     """Variant and class -> score -> its row of `ablation.classes`, less what is not known."""
     out: dict[tuple[str, str], dict[str, Any]] = {}
     for row in table.to_dict("records"):
-        known = {str(name): value for name, value in row.items() if pd.notna(value)}
-        out.setdefault((row["variant"], row["label"]), {})[row["score"]] = known
+        out.setdefault((row["variant"], row["label"]), {})[row["score"]] = _known(row)
     return out
+
+
+def _known(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The cells of a table's row that are not empty."""
+    return {str(name): value for name, value in row.items() if pd.notna(value)}
 
 
 def _interval(value: float, ends: Mapping[str, float], unit: float = 1) -> plots.Interval:

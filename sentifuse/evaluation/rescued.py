@@ -15,6 +15,7 @@ import pandas as pd
 
 from sentifuse.config.recipe import InputMode
 from sentifuse.evaluation.variants import Run
+from sentifuse.metrics import proportions
 
 # Input mode -> the modality that it leaves out.
 LEFT_OUT: dict[InputMode, str] = {"text_only": "image", "image_only": "text"}
@@ -78,8 +79,6 @@ def counts(samples: pd.DataFrame, full: str, without: str, level: float) -> dict
 
 
 def _count(which: "pd.Series[bool]", level: float) -> dict[str, float]:
-    from scipy.stats import binomtest
-
     found, total = int(which.sum()), len(which)
-    around = binomtest(found, total).proportion_ci(level, method="wilson")
+    around = proportions.wilson((found, total), level)
     return {"count": found, "low": total * around.low, "high": total * around.high}

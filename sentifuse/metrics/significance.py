@@ -121,17 +121,27 @@ def over_samples(
 
 
 def holm(family: Mapping[Key, Difference]) -> dict[Key, Difference]:
-    """Corrects the p-values of `family` for the number of its comparisons.
+    """Corrects the p-values of `family`, where they are known, for the number of its comparisons.
 
-    The chance that `p_holm` is below 0.05 for any comparison without a difference is at most 5 %, whatever
-    the others are, and however all depend on each other. The i-th smallest of m p-values is multiplied by
-    m - i + 1; the product is at most 1, and no smaller than that of a smaller p-value (Holm 1979, "A simple
-    sequentially rejective multiple test procedure"). Intervals stay as they are: each holds for its
-    comparison alone.
+    They are corrected as `holm_p_values` does it. Intervals stay as they are: each holds for its comparison
+    alone.
     """
     raw = {key: each.p_value for key, each in family.items() if each.p_value is not None}
-    out, least = dict(family), 0.0
+    corrected = holm_p_values(raw)
+    return {key: replace(each, p_holm=corrected.get(key)) for key, each in family.items()}
+
+
+def holm_p_values(raw: Mapping[Key, float]) -> dict[Key, float]:
+    """The p-values of a family of comparisons, corrected for their number.
+
+    The chance that one below 0.05 belongs to a comparison without a difference is at most 5 %, whatever the
+    others are, and however all depend on each other. The i-th smallest of m p-values is multiplied by
+    m - i + 1; the product is at most 1, and no smaller than that of a smaller p-value (Holm 1979, "A simple
+    sequentially rejective multiple test procedure").
+    """
+    out: dict[Key, float] = {}
+    least = 0.0
     for place, key in enumerate(sorted(raw, key=raw.__getitem__)):
         least = max(least, min(1.0, (len(raw) - place) * raw[key]))
-        out[key] = replace(family[key], p_holm=least)
+        out[key] = least
     return out

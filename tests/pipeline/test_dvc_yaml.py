@@ -138,7 +138,15 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
     "train_stage2": ({"data/features", "data/splits.csv", "models/stage1"}, {"models/stage2"}),
     "train_baselines": ({"data/features", "data/splits.csv"}, {"data/baselines"}),
     "evaluate": (
-        {"data/features", "data/splits.csv", "models/stage2", "data/baselines"},
+        {
+            "data/features",
+            "data/splits.csv",
+            "data/manifest.csv",
+            "data/duplicates.csv",
+            "data/modality_labels.csv",
+            "models/stage2",
+            "data/baselines",
+        },
         {"data/evaluation"},
     ),
     "package": (

@@ -4,7 +4,7 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 
+from sentifuse.data import duplicates
 from sentifuse.errors import UserError
 from sentifuse.evaluation import variants
 from sentifuse.models import checkpoint
@@ -65,6 +66,15 @@ def write_manifest(path: Path, count: int, lacking: Mapping[int, str] = {}) -> N
     write_text(path, "\n".join(rows) + "\n")
 
 
+def write_duplicates(path: Path, pairs: Sequence[tuple[int, int]]) -> None:
+    """A table in which each pair is one of train and one of the test part with one text."""
+    rows = [",".join(duplicates.COLUMNS)]
+    for one, other in pairs:
+        parts = ((one, "train"), (other, "test"))
+        rows += [f"{guid},{one},,{part},i.png,,,same {one}" for guid, part in parts]
+    write_text(path, "\n".join(rows) + "\n")
+
+
 def write_splits(path: Path, sizes: dict[str, int]) -> None:
     parts = [name for name, size in sizes.items() for _ in range(size)]
     rows = [
@@ -82,6 +92,9 @@ def ready(workspace: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     write_features(workspace.folder / "data" / "features", sum(sizes.values()))
     write_splits(workspace.folder / "data" / "splits.csv", sizes)
     write_manifest(workspace.folder / "data" / "manifest.csv", sum(sizes.values()))
+    write_text(workspace.folder / "t.txt", "what a day")
+    write_duplicates(workspace.folder / "data" / "duplicates.csv", [])
+    write_text(workspace.folder / "data" / "modality_labels.csv", "guid,text_label,image_label\n")
     workspace.set(
         {
             "head.hidden_dims": [16],
@@ -282,6 +295,36 @@ def test_figures_stand_beside_their_intervals_and_those_of_baselines(trained: Pr
     assert {row["temperature"] for row in rows("plots/reliability.csv")} == {"before", "after"}
     assert float(rows("plots/risk_coverage.csv")[-1]["coverage"]) == 1
     assert Path("plots/confusion.png").stat().st_size > 0
+
+
+def test_slices_twins_and_the_oracle_are_those_of_the_test_part(
+    trained: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = TRAIN + VAL
+    write_duplicates(Path("data/duplicates.csv"), [(0, first), (1, first + 1)])
+    labels = [f"{first + place},neutral,{LABELS[1 + place % 2]}" for place in range(TEST)]
+    header = "guid,text_label,image_label"
+    write_text(Path("data/modality_labels.csv"), "\n".join([header, *labels]) + "\n")
+    call(evaluate)
+    metrics = read("metrics/evaluate.json")["test"]
+    # Nine samples are too few to score a slice; they are counted all the same.
+    assert metrics["slices"] == {"scored": 0}
+    assert {(row["slice"], row["value"], row["samples"]) for row in rows("data/evaluation/slices.csv")} == {
+        ("text and image", "labels agree", "5"), ("text and image", "labels differ", "4"),
+        ("near-duplicate", "yes", "2"), ("near-duplicate", "no", "7"),
+        ("twin in train", "yes", "2"), ("twin in train", "no", "7"),
+    }  # fmt: skip
+    assert metrics["twins_in_train"]["text"]["samples"] == 2
+    assert metrics["twins_in_train"]["text"]["without"]["accuracy"] == 1.0
+    assert metrics["twins_in_train"]["image_file"] == {"samples": 0}
+    assert metrics["oracle"]["text_or_image"]["accuracy"] == 1.0
+    assert "slices: none has 20 samples" in capsys.readouterr().out
+
+
+def test_a_text_that_is_gone_is_named(trained: Project) -> None:
+    Path("t.txt").unlink()
+    with pytest.raises(UserError, match=r"^t\.txt: No such file or directory: .* guid 69: "):
+        call(evaluate)
 
 
 @pytest.mark.parametrize("finetune", [True, False])

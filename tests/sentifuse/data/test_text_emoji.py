@@ -232,3 +232,21 @@ def test_the_library_is_imported_only_where_it_is_needed() -> None:
 def test_long_texts_take_time_in_proportion_to_their_length(piece: str) -> None:
     # Half a second if it is in proportion; minutes or more if it grows with the square.
     text.clean(piece * 100_000, WORDS, EVERY)
+
+
+# present
+
+
+@pytest.mark.parametrize(
+    "written", ["love 😍", "love😍it", "❤", "❤️", "🇫🇷", "1️⃣ first", "👩‍👧 us", "😀😀"]
+)
+def test_an_emoji_is_found_wherever_it_stands(written: str) -> None:
+    assert emoji_names.present(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "plain", "1 # *", "été 日本語", "Nikon® ©2015 ™", ":-)", JOINER + AS_EMOJI, "…“”"],
+)
+def test_signs_and_letters_are_no_emoji(written: str) -> None:
+    assert not emoji_names.present(written)

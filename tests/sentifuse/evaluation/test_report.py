@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sentifuse.config.recipe import IntervalOptions
-from sentifuse.evaluation import evaluate, report
+from sentifuse.evaluation import evaluate, report, slices
 from sentifuse.evaluation.gallery import Answer, SampleCard
 from sentifuse.evaluation.report import Findings
 from sentifuse.metrics import calibration
@@ -35,6 +35,14 @@ DUPLICATES = {
         "this_split": {"val": {"with_twin": 0}, "test": {"with_twin": 0}},
     },
     "groups_with_unlabelled": 1,
+}
+FAILURES: dict[str, Any] = {
+    "oracle": {
+        "text_or_image": {"accuracy": 0.85, "low": 0.75, "high": 0.92},
+        "text_or_image_or_model": {"accuracy": 0.9, "low": 0.8, "high": 0.96},
+        "by_luck": 0.81,
+    },
+    "twins_in_train": {"text": {"samples": 0}, "any": {"samples": 0}},
 }
 HISTORY = pd.DataFrame(
     {
@@ -101,6 +109,23 @@ def classes() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def slice_table() -> pd.DataFrame:
+    """Two slices that are scored, one of them without macro-F1, and one that is not."""
+    scored = {
+        "samples": 30, "accuracy": 0.5, "accuracy_low": 0.332, "accuracy_high": 0.668, "macro_f1": 0.4,
+        "macro_f1_low": 0.25, "macro_f1_high": 0.55, "minus_rest": -0.2, "minus_rest_low": -0.38,
+        "minus_rest_high": 0.01, "minus_rest_same_classes": -0.15, "p_value": 0.03, "p_holm": 0.06,
+    }  # fmt: skip
+    other = {**scored, "accuracy": 0.7, "minus_rest": 0.2, "p_holm": 0.0004}
+    other |= dict.fromkeys(["macro_f1", "macro_f1_low", "macro_f1_high", "minus_rest_same_classes"])
+    rows = [
+        {"slice": "emoji", "value": "yes", **scored},
+        {"slice": "emoji", "value": "no", **other},
+        {"slice": "language", "value": "<other>", "samples": 3},
+    ]
+    return pd.DataFrame(rows, columns=slices.COLUMNS)
+
+
 def findings() -> Findings:
     """Findings about 60 test samples that a model gets mostly right."""
     rng = np.random.default_rng(0)
@@ -108,7 +133,7 @@ def findings() -> Findings:
     logits = (2 * np.eye(3)[targets] + rng.standard_normal((60, 3))).astype(np.float32)
     probabilities = calibration.softmax(logits)
     trust, reliability, risk_coverage = evaluate.calibrate(targets, logits, 1.25, SCALE.bins)
-    test = evaluate.score(targets, probabilities, LABELS, SCALE) | {"calibration": trust}
+    test = evaluate.score(targets, probabilities, LABELS, SCALE) | {"calibration": trust} | FAILURES
     baselines = {"majority": np.tile([0.2, 0.3, 0.5], (60, 1)), "text_only": probabilities[::-1]}
     return Findings(
         labels=LABELS,
@@ -146,6 +171,7 @@ def findings() -> Findings:
             columns=["variant", "seed", "accuracy", "macro_f1"],
         ),
         classes=classes(),
+        slices=slice_table(),
         histories=(HISTORY, HISTORY),
         confusion=pd.DataFrame(
             {
@@ -284,7 +310,7 @@ def test_a_browser_shows_every_picture_and_card_without_a_network(
     assert len(browser.find("#disagreements .card")) == 2
     assert len(browser.find("#labels .card")) == 1
     figures = browser.find("img.figure")
-    assert len(figures) == 7
+    assert len(figures) == 8
     for image in browser.find("img"):
         assert int(image.get_property("naturalWidth") or 0) > 0
         assert image.get_attribute("alt")
@@ -307,6 +333,48 @@ def test_texts_are_data_and_never_run(browser: Browser, tmp_path: Path) -> None:
     assert browser.network_requests() == []
 
 
+def test_slices_stand_on_the_page_with_what_is_known_of_them() -> None:
+    shown = plain(report.render(findings(), [], []))
+    assert (
+        "emoji: yes 30 .500 .332 – .668 .400 .250 – .550 −20.0 −38.0 to +1.0, p .060 −15.0 "
+        "emoji: no 30 .700 .332 – .668 +20.0 −38.0 to +1.0, p &lt; .001 Some slices"
+    ) in shown
+    assert "fewer than 20 samples in them or beside them: language: &lt;other&gt; (3)." in shown
+    assert "is known with backbone.ocr only" in shown
+    assert "For .850 (.750 – .920) of the test samples, text alone or image alone" in shown
+    assert "dealt out at random it would still be .810" in shown
+    assert "No test sample has a twin in train." in shown
+
+
+def test_where_slices_or_the_oracle_are_missing_the_page_says_why() -> None:
+    found = findings()
+    test = {name: own for name, own in found.evaluate["test"].items() if name != "oracle"}
+    without = {**found.evaluate, "test": test}
+    features = {**found.features, "ocr_one": {"name": "one"}}
+    shown = plain(
+        report.render(
+            replace(found, slices=found.slices[2:], evaluate=without, features=features), [], []
+        )
+    )
+    assert "No slice has 20 samples and 20 others beside it." in shown
+    assert "Text alone and image alone were not trained" in shown
+    assert "backbone.ocr" not in shown
+
+
+def test_scores_without_twins_stand_beside_those_with_them() -> None:
+    found = findings()
+    ends = {"low": 0.5, "high": 0.7}
+    without = {
+        "accuracy": 0.61, "macro_f1": 0.62, "interval": {"accuracy": ends, "macro_f1": ends}
+    }  # fmt: skip
+    row = {"samples": 9, "without": without}
+    twins = {"near_identical_image": {"samples": 0}, "text": row, "any": row}
+    test = {**found.evaluate["test"], "twins_in_train": twins}
+    shown = plain(report.render(replace(found, evaluate={**found.evaluate, "test": test}), [], []))
+    assert "near identical image 0 text 9 .610 .500 – .700 .620 .500 – .700 any 9 .610" in shown
+    assert "report the figures without them" in shown
+
+
 def test_without_a_test_part_the_page_says_so() -> None:
     found = findings()
     shown = plain(
@@ -317,6 +385,7 @@ def test_without_a_test_part_the_page_says_so() -> None:
                 ablate={"note": "test_size is 0: there is nothing to compare on"},
                 runs=found.runs[:0],
                 classes=found.classes[:0],
+                slices=found.slices[:0],
                 confusion=found.confusion[:0],
                 reliability=found.reliability[:0],
                 risk_coverage=found.risk_coverage[:0],
@@ -338,6 +407,7 @@ def test_without_held_out_rows_there_are_losses_only() -> None:
         evaluate={"note": evaluate.NOTE},
         ablate={"note": "nothing"},
         histories=(history, history[:0]),
+        slices=found.slices[:0],
     )
     assert "On validation" not in plain(report.render(none, [], [], []))
 
@@ -358,7 +428,7 @@ def test_variants_without_the_multimodal_one_are_not_compared() -> None:
     alone = found.classes[found.classes["variant"] == "multimodal"]
     shown = plain(report.render(replace(found, ablate=ablate, classes=alone), [], [], []))
     assert "By class" in shown
-    assert "Holm" not in shown
+    assert "Each p is corrected" not in shown
     assert "rescues or breaks" not in shown
 
 
@@ -374,7 +444,7 @@ def test_any_number_of_classes_is_shown(labels: tuple[str, ...]) -> None:
         replace(
             found,
             labels=labels,
-            evaluate={"test": test, "baselines": {}},
+            evaluate={"test": test | FAILURES, "baselines": {}},
             confusion=pd.DataFrame({"actual": names, "predicted": names}),
         ),
         [],
@@ -399,10 +469,9 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     }  # fmt: skip
     for name, table in tables.items():
         write_csv(tmp_path / f"{name}.csv", table)
-    write_csv(tmp_path / "classes.csv", found.classes)
-    read = report.read(
-        LABELS, tmp_path / "config.json", tmp_path, tmp_path, tmp_path / "classes.csv"
-    )
+    write_csv(tmp_path / "ablation" / "classes.csv", found.classes)
+    write_csv(tmp_path / "evaluation" / "slices.csv", found.slices)
+    read = report.read(LABELS, tmp_path / "config.json", tmp_path, tmp_path, tmp_path)
     assert read.evaluate == found.evaluate
     assert read.model == found.model
     assert read.features == found.features
