@@ -36,13 +36,16 @@ deps: $(VENV)/installed
 .dvc/plots/offline.html: $(VENV)/installed $(wildcard sentifuse/experiments/offline_plots.*)
 	-python -m sentifuse offline-plots && touch $@
 
+# pip would compile all 23,000 modules, which takes a minute; Python compiles those that it imports.
+INSTALL := pip install --quiet --no-compile
+
 $(VENV)/installed: requirements.txt constraints.txt pyproject.toml
 	test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: set PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	pip install --quiet --constraint constraints.txt --requirement requirements.txt
-	pip install --quiet --no-deps --editable .
+	$(INSTALL) --constraint constraints.txt --requirement requirements.txt
+	$(INSTALL) --no-deps --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed $(EXTRAS)
-	pip install --quiet --constraint constraints.txt $(EXTRAS:%=--requirement %)
+	$(INSTALL) --constraint constraints.txt $(EXTRAS:%=--requirement %)
 	touch $@

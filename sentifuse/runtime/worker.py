@@ -9,13 +9,13 @@ import torch
 
 from sentifuse.runtime import devices, lifeline, process
 
-# How a pool that trains starts its processes. A fork need not import torch again, and ends at once. Elsewhere
-# than on Linux it is not safe, and CUDA does not survive it.
+# How a pool starts its processes. A fork need not import torch and transformers again, and ends at once.
+# Elsewhere than on Linux it is not safe, and CUDA does not survive it.
 _START = "fork" if sys.platform == "linux" else "spawn"
 
 
 def places(device: str, most: int) -> tuple[BaseContext, "SimpleQueue[str]", int]:
-    """What a pool that trains on `device` is made with.
+    """What a pool that computes on `device` is made with.
 
     Returns:
         The context of its processes, a device for each of them to take (`start_on`), and their number, which

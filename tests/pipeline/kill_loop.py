@@ -162,8 +162,9 @@ def _kill(dvc: "subprocess.Popen[bytes]", target: str, report: Report) -> str:
         The stage that ran.
     """
     family = _family(dvc)
+    # A worker is a fork of its stage, with the same command line.
     stages = [each for each, command in family.items() if " -m stages." in command]
-    workers = [each for each, command in family.items() if "spawn_main" in command]
+    workers = stages[1:]
     victims = {"dvc": list(family)[:1], "stage": stages[:1], "worker": workers[:1]}.get(target, [])
     stage = _running(family)
     try:

@@ -5,7 +5,6 @@ depend on the number of cores. On a machine with GPUs, too, each process reads, 
 files, and has an encoder of its own on one of the GPUs.
 """
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -85,13 +84,9 @@ def shards(
 
 def start(record: AnyRecord, setting: Setting, workers: int) -> ProcessPoolExecutor:
     """Starts processes, on GPUs maybe fewer than `workers`, which load the encoder each."""
-    places = devices.of_workers(setting.device, workers)
-    context = multiprocessing.get_context("spawn")
-    free = context.SimpleQueue()
-    for each in places:
-        free.put(each)
+    context, free, count = worker.places(setting.device, workers)
     return ProcessPoolExecutor(
-        len(places),
+        count,
         mp_context=context,
         initializer=_start_worker,
         initargs=(record, setting, free),
