@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sentifuse.deploy.predict_csv import Predicts
-    from sentifuse.deploy.predictor import Prediction
+    from sentifuse.deploy.pairs import Prediction
 
 
 _KEYED = re.compile("(image|text)_[^=/]+=")
