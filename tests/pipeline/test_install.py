@@ -13,7 +13,7 @@ from sentifuse.runtime import pins
 from tests.pipeline.project import environment
 from tools.closure import ROOT
 
-EXTRAS = {"serve", "ray", "ocr", "s3", "ssh", "search", "dev"}
+EXTRAS = {"serve", "ray", "ocr", "s3", "ssh", "search", "onnx", "export", "dev"}
 
 
 @pytest.fixture(scope="module")
