@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	done)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-EXTRAS := requirements-serve.txt requirements-s3.txt requirements-ssh.txt requirements-ray.txt requirements-ocr.txt requirements-parquet.txt requirements-search.txt requirements-dev.txt
+EXTRAS := requirements-serve.txt requirements-s3.txt requirements-ssh.txt requirements-ray.txt requirements-ocr.txt requirements-parquet.txt requirements-search.txt requirements-onnx.txt requirements-export.txt requirements-dev.txt
 
 .PHONY: repro test unit portable deps
 

@@ -35,6 +35,7 @@ TOPICS = {
     "scaling": "benchmarks.scaling",
     "ray": "benchmarks.ray_engine",
     "pipeline": "benchmarks.pipeline",
+    "export": "benchmarks.export",
     "gpu": "benchmarks.gpu",
 }
 # What a plain run measures: the last one wants a GPU.

@@ -18,6 +18,7 @@ from sentifuse.features.schema import EncoderMeta
 from sentifuse.features.selection import Wanted
 from sentifuse.models import checkpoint
 from sentifuse.models.classifier import Classifier, ModelConfig
+from sentifuse.models.ensemble import Ensemble
 from tests.synthetic import LABELS
 from tools.clip_folder import make_clip_folder
 
@@ -61,6 +62,7 @@ def make_bundle(
     metrics: dict[str, Any] | None = None,
     frozen: bool = False,
     more_texts: Sequence[str] = (),
+    members: int = 1,
     **config: Any,
 ) -> Path:
     """Writes `folder/clip` and `folder/bundle`, and returns the latter.
@@ -74,6 +76,7 @@ def make_bundle(
         metrics: what `evaluate` found.
         frozen: whether no layer is finetuned.
         more_texts: names of text encoders beside CLIP's.
+        members: how many models vote.
         config: of the model.
     """
     clip = make_clip_folder(folder / "clip")
@@ -100,7 +103,8 @@ def make_bundle(
     }
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = Classifier(ModelConfig(**{**values, **config})).eval()
+        several = [Classifier(ModelConfig(**{**values, **config})) for _ in range(members)]
+        model = (several[0] if members == 1 else Ensemble(several)).eval()
         for parameter in model.parameters():
             parameter.data += 0.2 * torch.randn_like(parameter)
     checkpoint.save(folder / "trained", model, {"predict_views": predict_views, "temperature": 1.5})

@@ -8,6 +8,7 @@ python -m sentifuse search recipes/search-quick.yaml   # try many recipes on the
 python -m sentifuse analyze                       # rank all experiments, table and page
 python -m sentifuse offline-plots                 # `dvc plots` pages that need no network
 python -m sentifuse predict --image a.jpg --text "what a day"
+python -m sentifuse export models/bundle models/export   # ONNX graphs, which need no torch
 python -m sentifuse serve                         # a page to try the model
 python -m sentifuse push-hub me/mood              # a bundle, to the Hugging Face Hub
 python -m sentifuse pull-hub me/mood models/mood  # and from there
@@ -17,41 +18,29 @@ python -m sentifuse mend                          # remove what a killed DVC stu
 """
 
 import argparse
+import importlib
+import sys
 
-from sentifuse.cli import (
-    analyze,
-    check,
-    compare,
-    import_data,
-    mend,
-    offline_plots,
-    predict,
-    pull_hub,
-    push_hub,
-    push_runs,
-    recipe,
-    search,
-    serve,
-    store,
-)
 from sentifuse.runtime.process import run
 
-# Each module imports what takes long when its command is called. Name -> module and help.
+# Name -> help. The module of a command is imported when it is called: an export predicts where nothing is
+# installed that the others need.
 COMMANDS = {
-    "import": (import_data, "make a data set of MVSA as it is published"),
-    "check": (check, "list the bad samples of a data set"),
-    "recipe": (recipe, "print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)"),
-    "compare": (compare, "the paired differences between experiments' ablation runs"),
-    "search": (search, "try many recipes on the cached features, and write the best one"),
-    "analyze": (analyze, "rank, group and draw all experiments"),
-    "predict": (predict, "predict a pair, or a CSV of pairs"),
-    "serve": (serve, "a page to try a model"),
-    "offline-plots": (offline_plots, "let `dvc plots` make pages that need no network"),
-    "push-hub": (push_hub, "upload a bundle to the Hugging Face Hub"),
-    "pull-hub": (pull_hub, "download a bundle from the Hugging Face Hub"),
-    "push-runs": (push_runs, "upload every run of a stage, so that other clones need not run it"),
-    "store": (store, "list the feature store, or make room in it"),
-    "mend": (mend, "remove half-written locks of a killed DVC and damaged objects of its cache"),
+    "import": "make a data set of MVSA as it is published",
+    "check": "list the bad samples of a data set",
+    "recipe": "print a recipe as options: dvc exp run $(python -m sentifuse recipe FILE)",
+    "compare": "the paired differences between experiments' ablation runs",
+    "search": "try many recipes on the cached features, and write the best one",
+    "analyze": "rank, group and draw all experiments",
+    "predict": "predict a pair, or a CSV of pairs",
+    "export": "write a bundle as ONNX graphs, which predict without torch",
+    "serve": "a page to try a model",
+    "offline-plots": "let `dvc plots` make pages that need no network",
+    "push-hub": "upload a bundle to the Hugging Face Hub",
+    "pull-hub": "download a bundle from the Hugging Face Hub",
+    "push-runs": "upload every run of a stage, so that other clones need not run it",
+    "store": "list the feature store, or make room in it",
+    "mend": "remove half-written locks of a killed DVC and damaged objects of its cache",
 }
 
 
@@ -61,10 +50,14 @@ def main() -> None:
         prog="python -m sentifuse", description="Helpers beside `dvc`."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (module, about) in COMMANDS.items():
+    called = sys.argv[1:2]
+    for name, about in COMMANDS.items():
         options = commands.add_parser(name, help=about)
-        module.add_options(options)
-        options.set_defaults(call=module.run)
+        if called == [name]:
+            file = "import_data" if name == "import" else name.replace("-", "_")
+            module = importlib.import_module(f"sentifuse.cli.{file}")
+            module.add_options(options)
+            options.set_defaults(call=module.run)
     arguments = parser.parse_args()
     arguments.call(arguments)
 

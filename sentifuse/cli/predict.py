@@ -15,8 +15,8 @@ from sentifuse.runtime import numerics
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sentifuse.deploy.pairs import Prediction
     from sentifuse.deploy.predict_csv import Predicts
-    from sentifuse.deploy.predictor import Prediction
 
 
 _KEYED = re.compile("(image|text)_[^=/]+=")
@@ -26,7 +26,13 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say which model."""
     add = parser.add_argument
     folder = Path("models/bundle")
-    add("--model", type=Path, default=folder, metavar="DIR", help="a bundle (default: %(default)s)")
+    add(
+        "--model",
+        type=Path,
+        default=folder,
+        metavar="DIR",
+        help="a bundle or an export (default: %(default)s)",
+    )
     add(
         "--backbone",
         action="append",
@@ -112,9 +118,9 @@ def _predict_csv(arguments: argparse.Namespace) -> None:
 @contextmanager
 def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
     if arguments.engine == "local":
-        from sentifuse.deploy.predictor import Predictor
+        from sentifuse.deploy.opening import open_model
 
-        yield Predictor.load(arguments.model, places(arguments.backbone))
+        yield open_model(arguments.model, places(arguments.backbone))
         return
     from sentifuse.deploy.ray_predictor import RayPredictor
     from sentifuse.features.engines.cluster import Cluster
@@ -124,9 +130,9 @@ def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
 
 
 def _predict_pair(arguments: argparse.Namespace) -> None:
-    from sentifuse.deploy.predictor import Predictor
+    from sentifuse.deploy.opening import open_model
 
-    predictor = Predictor.load(arguments.model, places(arguments.backbone))
+    predictor = open_model(arguments.model, places(arguments.backbone))
     found = predictor.predict(arguments.image, arguments.text or None)
     if not arguments.json:
         print(_told(found))

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"serve: {error.name} is not installed: run `pip install -r requirements-serve.txt`"
         ) from None
     numerics.hold_as_trained(arguments.model)
-    from sentifuse.deploy.predictor import Predictor
+    from sentifuse.deploy.opening import open_model
     from sentifuse.deploy.serving.app import create_app
     from sentifuse.deploy.serving.limits import Limits
 
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
         queue=arguments.queue,
     )
-    predictor = Predictor.load(arguments.model, places(arguments.backbone), limits.pixels)
+    predictor = open_model(arguments.model, places(arguments.backbone), limits.pixels)
     # A server that is open to others may have any name, unless --allow-host lists its names.
     hosts = {"localhost", "127.0.0.1", "::1", arguments.host, *arguments.allow_host}
     named = local or arguments.allow_host

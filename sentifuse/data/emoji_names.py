@@ -3,7 +3,7 @@
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 # All characters that emoji are made of, and more: those of ASCII are for keycaps. A class of just the right
@@ -27,27 +27,46 @@ def unknown(has_unknown: Callable[[list[str]], Sequence[bool]]) -> frozenset[str
     Raises:
         ValueError: `has_unknown` gave more or fewer answers than it got texts.
     """
-    every = list(_emoji().names)
+    every = list(installed().names)
     # Between letters, as in `love😍`: WordPiece makes a whole word unknown for one character in it, and it
     # may know a character at the start of a word only.
     answers = has_unknown([f"a{each}a" for each in every])
     return frozenset(each for each, is_unknown in zip(every, answers, strict=True) if is_unknown)
 
 
+class Emoji(NamedTuple):
+    """All emoji that there are."""
+
+    names: Mapping[str, str]  # English, in words: `smiling face with heart-eyes`
+    longest: int  # characters of the longest emoji
+
+    @classmethod
+    def of(cls, names: Mapping[str, str]) -> "Emoji":
+        """Those that have `names`."""
+        return cls(names, max(map(len, names), default=0))
+
+
 def present(text: str) -> bool:
     """Whether `text` has an emoji; `©`, `®` and `™` are signs and do not count."""
-    known = _emoji().names.keys() - _SIGNS
-    return any(piece in known for run in _PERHAPS_EMOJI.findall(text) for piece in _pieces(run))
+    emoji = installed()
+    known = emoji.names.keys() - _SIGNS
+    return any(
+        piece in known for run in _PERHAPS_EMOJI.findall(text) for piece in _pieces(run, emoji)
+    )
 
 
-def in_words(text: str, unknown: Collection[str]) -> str:
-    """`text` with names, and spaces around them, in place of its emoji that are in `unknown`."""
-    names = _emoji().names
+def in_words(text: str, unknown: Collection[str], emoji: Emoji | None = None) -> str:
+    """`text` with names, and spaces around them, in place of its emoji that are in `unknown`.
+
+    `emoji` are all that there are; None for those of the library `emoji`.
+    """
+    emoji = emoji or installed()
+    names = emoji.names
 
     def named_pieces(run: re.Match[str]) -> str:
         pieces: list[str] = []
         named = False
-        for piece in _pieces(run[0]):
+        for piece in _pieces(run[0], emoji):
             if piece in names and piece in unknown:
                 if pieces and pieces[-1] == _JOINER:
                     pieces.pop()
@@ -61,17 +80,12 @@ def in_words(text: str, unknown: Collection[str]) -> str:
     return _PERHAPS_EMOJI.sub(named_pieces, text)
 
 
-class _Emoji(NamedTuple):
-    names: dict[str, str]  # English, in words: `smiling face with heart-eyes`
-    longest: int  # characters of the longest emoji
-
-
 @functools.cache
-def _emoji() -> _Emoji:
+def installed() -> Emoji:
+    """The emoji that the library `emoji` has."""
     import emoji  # takes its time, and few encoders need it
 
-    names = {each: _plain(known["en"]) for each, known in emoji.EMOJI_DATA.items()}
-    return _Emoji(names, max(map(len, names)))
+    return Emoji.of({each: _plain(known["en"]) for each, known in emoji.EMOJI_DATA.items()})
 
 
 def _plain(name: str) -> str:
@@ -80,7 +94,7 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFKD", spaced).encode("ascii", "ignore").decode()
 
 
-def _pieces(run: str) -> Iterator[str]:
+def _pieces(run: str, emoji: Emoji) -> Iterator[str]:
     """The emoji of `run`, each as long as can be, and its other characters one by one.
 
     So a sequence that is no emoji of the library's, such as a family that nobody has drawn yet, comes in
@@ -88,7 +102,7 @@ def _pieces(run: str) -> Iterator[str]:
     first half of England's), its time grows with the square of their length, and it drops variation selectors
     of other signs.
     """
-    known, longest = _emoji().names, _emoji().longest
+    known, longest = emoji
     start = 0
     while start < len(run):
         ends = range(min(start + longest, len(run)), start, -1)

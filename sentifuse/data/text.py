@@ -9,6 +9,7 @@ from html.entities import html5
 from typing import ClassVar, Literal
 
 from sentifuse.data import emoji_names
+from sentifuse.data.emoji_names import Emoji
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -167,7 +168,12 @@ class TextSpec:
 _PLAIN = TextSpec()
 
 
-def clean(text: str, spec: TextSpec = _PLAIN, unknown: Collection[str] = frozenset()) -> str:
+def clean(
+    text: str,
+    spec: TextSpec = _PLAIN,
+    unknown: Collection[str] = frozenset(),
+    emoji: Emoji | None = None,
+) -> str:
     """Gives `text` as an encoder wants it; of `#Tag` keeps `Tag`, and folds white space.
 
     Entities of HTML, such as `&amp;`, become what they stand for. Punctuation and emoji stay, if only by
@@ -179,11 +185,12 @@ def clean(text: str, spec: TextSpec = _PLAIN, unknown: Collection[str] = frozens
         spec: How the encoder wants its texts.
         unknown: The emoji that its tokenizer does not know, as `emoji_names.unknown` finds them; they matter
             only if `spec.emoji` is `words`.
+        emoji: All emoji that there are; None for those of the library `emoji`.
     """
     text = _ENTITY.sub(_character, text)
     if spec.emoji == "words" and unknown:
         # First of all: a mention or a link would take the digit of a keycap emoji behind it for its own.
-        text = emoji_names.in_words(text, unknown)
+        text = emoji_names.in_words(text, unknown, emoji)
     # The text is split rather than replaced in, so that no step takes a placeholder for a part of the text.
     parts = [
         f" {spec.mention} ".join(_own_words(own, spec) for own in _MENTION.split(part))

@@ -4,7 +4,6 @@ The frozen layers of the encoders are not in it: the bundle names the backbone a
 Nothing in the folder can run code. `loading` makes a model of it; this module needs no torch.
 """
 
-import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import safetensors.numpy
 
 from sentifuse.deploy import model_card
+from sentifuse.deploy.sealed import seal, unseal
 from sentifuse.errors import UserError
 from sentifuse.runtime.files import read_json, sha256, write_bytes, write_text
 
@@ -63,7 +63,7 @@ def save(folder: Path, trained: Path, provenance: Provenance, name: str, licence
     config = {"format": FORMAT, **document, **asdict(provenance)}
     shutil.rmtree(folder, ignore_errors=True)
     write_bytes(folder / WEIGHTS, weights)
-    write_text(folder / CONFIG, _sealed(config))
+    write_text(folder / CONFIG, seal(config))
     write_text(folder / CARD, model_card.render(config, name, licence))
 
 
@@ -81,7 +81,7 @@ def verify(folder: Path) -> dict[str, Any]:
             f"{error.filename}: no such file: a bundle is a folder with {WEIGHTS} and {CONFIG}, "
             "as `dvc repro package` writes to models/bundle"
         ) from None
-    config = _unsealed(raw)
+    config = unseal(raw)
     if config is None:
         raise UserError(f"{path}: not a bundle's config, or changed since it was written: {_AGAIN}")
     if config["format"] != FORMAT:
@@ -100,20 +100,3 @@ def verify(folder: Path) -> dict[str, Any]:
             f"bundle: {_AGAIN}"
         )
     return config
-
-
-def _sealed(config: dict[str, Any]) -> str:
-    """The config as JSON with the SHA-256 of itself, which is computed while that field is empty."""
-    blank = json.dumps({"sha256": "", **config}, indent=2, ensure_ascii=False, allow_nan=False)
-    return blank.replace('"sha256": ""', f'"sha256": "{sha256(blank.encode())}"', 1) + "\n"
-
-
-def _unsealed(raw: bytes) -> dict[str, Any] | None:
-    """The config that `_sealed` wrote; None if anything but its line ends has changed."""
-    try:
-        config: dict[str, Any] = json.loads(raw)
-        del config["sha256"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    # Git may have changed the line ends on Windows, which changes no value.
-    return config if _sealed(config).encode() == raw.replace(b"\r\n", b"\n") else None

@@ -80,16 +80,8 @@ def load_reader(folder: Path, record: EncodingRecord) -> Reader | None:
     Raises:
         UserError: it is not installed, or it is not the one that the bundle was trained with.
     """
-    if record.reader is None:
-        return None
-    reader, expected = ocr.load(), record.reader.fingerprint
-    if reader.fingerprint != expected:
-        raise UserError(
-            f"{folder}: trained with the reader of text in images {expected}, but here is "
-            f"{reader.fingerprint}: install the version of {ocr.NAME} that it was trained with "
-            "(requirements-ocr.txt of that release), or train again with `dvc repro`"
-        )
-    return reader
+    found = record.reader
+    return None if found is None else ocr.load_same(folder, found.fingerprint)
 
 
 def _moved(

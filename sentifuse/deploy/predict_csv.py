@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sentifuse.data import text
-from sentifuse.deploy.predictor import Pair, Prediction
+from sentifuse.deploy.pairs import Pair, Prediction
 from sentifuse.errors import UserError, listed
 from sentifuse.runtime.files import check_output, writing
 
@@ -22,6 +22,7 @@ class CsvRow:
 
     line: int
     guid: str
+    tag: str
     found: Pair | UserError
 
 
@@ -88,6 +89,15 @@ def check_files(source: Path, out: Path, more: Iterable[Path]) -> None:
         check_output("--out", out, (source.parent / str(name) for name in named if name))
 
 
+def read(source: Path) -> Iterator[CsvRow]:
+    """The rows of a CSV file, one at a time.
+
+    Raises:
+        UserError: not such a CSV file.
+    """
+    return (_row(source.parent, line, record) for line, record in _records(source))
+
+
 def _records(source: Path) -> Iterator[tuple[int, dict[str | Any, str | Any]]]:
     """Each row with the line in which it ends, one at a time."""
     try:
@@ -116,30 +126,30 @@ def _check_header(source: Path, names: Iterable[str] | None) -> None:
 
 
 def _row(folder: Path, line: int, record: dict[str | Any, str | Any]) -> CsvRow:
-    guid = record.get("guid") or ""
+    guid, tag = record.get("guid") or "", record.get("tag") or ""
     if None in record or None in record.values():
-        return CsvRow(line, guid, UserError("another number of fields than the header has"))
+        return CsvRow(line, guid, tag, UserError("another number of fields than the header has"))
     image, words, file = (record.get(name) or "" for name in ("image", "text", "text_file"))
     try:
         raw = (folder / file).read_bytes() if file else b""
         content = text.read(raw) if raw.strip() else words
     except OSError as error:
-        return CsvRow(line, guid, UserError(f"{folder / file}: {error.strerror}"))
+        return CsvRow(line, guid, tag, UserError(f"{folder / file}: {error.strerror}"))
     except text.TextError as error:
-        return CsvRow(line, guid, UserError(f"{folder / file}: {error.reason} ({error})"))
+        return CsvRow(line, guid, tag, UserError(f"{folder / file}: {error.reason} ({error})"))
     # An empty field is a missing text; an empty file is an empty text, as in training.
     pair = Pair(
         folder / image if image.strip() else None, content if file or words.strip() else None
     )
     nothing = UserError("neither an image nor a text")
-    return CsvRow(line, guid, nothing if pair == Pair() else pair)
+    return CsvRow(line, guid, tag, nothing if pair == Pair() else pair)
 
 
 def _answered(
     ask: Callable[[Iterator[Pair]], Iterator[T]], source: Path
 ) -> Iterator[tuple[CsvRow, T | UserError]]:
     """Each row with its answer, in order; only those that hold a pair are asked about."""
-    rows, ahead = tee(_row(source.parent, line, record) for line, record in _records(source))
+    rows, ahead = tee(read(source))
     answers = ask(row.found for row in ahead if isinstance(row.found, Pair))
     for row in rows:
         yield row, next(answers) if isinstance(row.found, Pair) else row.found

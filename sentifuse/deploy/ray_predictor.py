@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sentifuse.deploy import bundle
-from sentifuse.deploy.predictor import PAIRS_A_BATCH, Pair, Prediction, Predictor
+from sentifuse.deploy.pairs import PAIRS_A_BATCH, Pair, Prediction
+from sentifuse.deploy.predictor import Predictor
 from sentifuse.errors import UserError
 from sentifuse.features import encoding_record
 from sentifuse.features.engines.cluster import Cluster

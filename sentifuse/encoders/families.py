@@ -95,8 +95,12 @@ def _embed_siglip2_image(model: Any, pixels: Tensor) -> Tensor:
     size = model.config.patch_size
     rows = pixels.unfold(2, size, size).unfold(3, size, size)  # (B, 3, rows, columns, size, size)
     patches = rows.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)  # (B, P, size * size * 3)
-    shape = torch.tensor([list(rows.shape[2:4])] * len(pixels), device=pixels.device)
-    embedded: Tensor = model.embeddings(pixel_values=patches, spatial_shapes=shape)
+    own = model.embeddings
+    known = own.position_embedding.weight.reshape(*[own.position_embedding_size] * 2, -1)
+    # What `own` itself does, but it works the positions out once for each picture.
+    shape = torch.tensor([list(rows.shape[2:4])], device=pixels.device)
+    positions = own.resize_positional_embeddings(known, shape, max_length=patches.shape[1])
+    embedded: Tensor = own.patch_embedding(patches) + positions
     return embedded
 
 

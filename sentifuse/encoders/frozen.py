@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sentifuse.data.images import ImageSpec
 from sentifuse.encoders.families import FINETUNED
@@ -30,9 +30,18 @@ class FrozenEncoder:
         self.device = device
         self.fingerprint = fingerprint(described, model.state_dict())
 
+    @property
+    def parts(self) -> nn.ModuleList:
+        """The modules that `compute` applies."""
+        return nn.ModuleList([self._model])
+
     @torch.inference_mode()
     def encode(self, inputs: Tensor, split: int, tokens: bool) -> Encoded:
         """Pixels (B, 3, S, S) or token ids (B, T) without padding -> embedding and tokens."""
+        return self.compute(inputs, split, tokens)
+
+    def compute(self, inputs: Tensor, split: int, tokens: bool) -> Encoded:
+        """As `encode`, in whatever mode torch is: for `torch.export`."""
         embedding, states = self._forward(self._model, inputs)
         return Encoded(embedding, states if tokens else None, None)
 

@@ -80,6 +80,15 @@ class Encoder(Protocol):
         """SHA-256 of the weights and of everything else that decides on the output."""
         ...
 
+    @property
+    def parts(self) -> nn.ModuleList:
+        """The modules that `compute` applies."""
+        ...
+
+    def compute(self, inputs: Tensor, split: int, tokens: bool) -> Encoded:
+        """As `encode`, in whatever mode torch is: for `torch.export`."""
+        ...
+
     def tail(self, split: int) -> TailSpec:
         """The last `split` layers (1..`layers`), with what follows them up to the embedding."""
         ...

@@ -6,6 +6,7 @@ before it is asked for: see `requirements-ocr.txt`.
 
 import json
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image, ImageOps
@@ -56,6 +57,22 @@ def load() -> Reader:
     """
     _check_installed()
     return _RapidReader()
+
+
+def load_same(folder: Path, expected: str) -> Reader:
+    """Loads the reader that the model in `folder` was trained with, which has the fingerprint `expected`.
+
+    Raises:
+        UserError: it is not installed, or it is another one.
+    """
+    reader = load()
+    if reader.fingerprint != expected:
+        raise UserError(
+            f"{folder}: trained with the reader of text in images {expected}, but here is "
+            f"{reader.fingerprint}: install the version of {NAME} that it was trained with "
+            "(requirements-ocr.txt of that release), or train again with `dvc repro`"
+        )
+    return reader
 
 
 def fingerprint() -> str:

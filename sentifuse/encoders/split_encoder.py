@@ -65,9 +65,18 @@ class SplitEncoder:
         weights |= {f"body.{name}": value for name, value in self._exact.state_dict().items()}
         return fingerprint(self._described, weights)
 
+    @property
+    def parts(self) -> nn.ModuleList:
+        """The modules that `compute` applies."""
+        return nn.ModuleList([self._stem, self._body])
+
     @torch.inference_mode()
     def encode(self, inputs: Tensor, split: int, tokens: bool) -> Encoded:
         """Pixels (B, 3, S, S) or token ids (B, T) without padding -> what `Encoded` says."""
+        return self.compute(inputs, split, tokens)
+
+    def compute(self, inputs: Tensor, split: int, tokens: bool) -> Encoded:
+        """As `encode`, in whatever mode torch is: for `torch.export`."""
         embedded = self._embed(self._stem, inputs)
         start = self.layers - split if split else 0
         hidden = self._body.lower(embedded, start) if start else embedded

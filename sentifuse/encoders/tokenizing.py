@@ -1,6 +1,7 @@
 """Raw texts -> token ids, as a text encoder was trained to read them."""
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +53,25 @@ class Tokenizer:
         )
         return [list(ids) for ids in encoded["input_ids"]]
 
+    @property
+    def unknown_emoji(self) -> Collection[str]:
+        """The emoji that it does not know."""
+        return self._unknown
+
+    @property
+    def end(self) -> int | None:
+        """The token behind which a text is cut; None for no such token."""
+        return None
+
+    def portable(self) -> str | None:
+        """The tokenizer as the library `tokenizers` reads it; None for one that is written in Python.
+
+        It holds where texts are cut and whether they are padded, but not how they are cleaned.
+        """
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        self(["a"])  # its first use sets where it cuts and pads
+        return None if backend is None else str(backend.to_str())
+
     def _has_unknown(self, texts: list[str]) -> list[bool]:
         unknown = self._tokenizer.unk_token_id
         if unknown is None:
@@ -64,10 +84,14 @@ class Tokenizer:
 class EndingTokenizer(Tokenizer):
     """One for encoders that pool at the first end-of-text token: texts end there."""
 
+    @property
+    def end(self) -> int:
+        """The end-of-text token."""
+        return int(self._tokenizer.eos_token_id)
+
     def __call__(self, texts: list[str]) -> list[list[int]]:
         # A text may spell out the end-of-text token.
-        end = self._tokenizer.eos_token_id
-        return [ids[: ids.index(end) + 1] for ids in super().__call__(texts)]
+        return [ids[: ids.index(self.end) + 1] for ids in super().__call__(texts)]
 
 
 def load(

@@ -14,8 +14,8 @@ from sentifuse.errors import UserError
 from sentifuse.features.batches import Needs, ViewChoice
 from sentifuse.features.parts import Parts
 from sentifuse.features.schema import Described
-from sentifuse.metrics.calibration import softmax
 from sentifuse.metrics.scores import Floats, headline
+from sentifuse.metrics.softmax import softmax
 from sentifuse.runtime.files import write_bytes
 from sentifuse.runtime.threads import cores
 from sentifuse.training import logistic_regression as lr

@@ -13,12 +13,13 @@ import pandas as pd
 
 from sentifuse.config.recipe import IntervalOptions
 from sentifuse.evaluation.answers import MODEL, Answers
-from sentifuse.evaluation.attribution import Attribution, attribute
+from sentifuse.evaluation.attribution import attribute
 from sentifuse.evaluation.baselines import UNIMODAL
 from sentifuse.features.parts import Parts
 from sentifuse.metrics import bootstrap, calibration
-from sentifuse.metrics.calibration import softmax
 from sentifuse.metrics.scores import COMPARED, HEADLINE, ClassIndices, Floats, scores
+from sentifuse.metrics.shapley import Attribution
+from sentifuse.metrics.softmax import Logits, softmax
 from sentifuse.models.checkpoint import Checkpoint
 from sentifuse.models.inference import predict
 
@@ -146,7 +147,7 @@ def compare(
 
 
 def calibrate(
-    targets: ClassIndices, logits: calibration.Logits, temperature: float, bins: int
+    targets: ClassIndices, logits: Logits, temperature: float, bins: int
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Measures how far confidence is to be trusted, on samples that did not choose `temperature`.
 

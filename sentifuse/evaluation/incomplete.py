@@ -15,11 +15,11 @@ import torch
 
 from sentifuse.data.splits import UNLABELLED_PARTS, SplitRow
 from sentifuse.evaluation import attribution
-from sentifuse.evaluation.attribution import Attribution
 from sentifuse.features.batches import Dataset, ViewChoice
 from sentifuse.features.parts import check_labels
 from sentifuse.features.schema import Features
 from sentifuse.metrics.scores import Floats
+from sentifuse.metrics.shapley import Attribution
 from sentifuse.models.classifier import INPUT_MODES, Classifier
 from sentifuse.models.ensemble import Ensemble
 

@@ -22,6 +22,7 @@ from sentifuse.data.images import ImageSpec, ViewSpec
 from sentifuse.data.text import TextSpec
 from sentifuse.encoders.interface import AnyEncoder, ImageEncoder, TextEncoder
 from sentifuse.errors import UserError
+from sentifuse.features.contents import decoding
 from sentifuse.features.store.space import EncodedRow
 from sentifuse.runtime import finite
 
@@ -105,11 +106,6 @@ class Item:
     path: str
     view: int
     text: str | None = None
-
-
-def item_key(content: str, view: int) -> str:
-    """The store key of view `view` of a file with the content hash `content`."""
-    return content if view == 0 else f"{content}.{view}"
 
 
 def from_disk(item: Item) -> bytes:
@@ -248,10 +244,8 @@ def decode(read: Callable[[Item], bytes], item: Item) -> Image.Image:
     Raises:
         UserError: it cannot be decoded.
     """
-    try:
+    with decoding(item.path):
         return images.read(read(item))
-    except OSError as error:
-        raise UserError(f"{item.path}: not an image that can be decoded ({error})") from None
 
 
 def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:

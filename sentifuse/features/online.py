@@ -1,27 +1,19 @@
 """Contents in memory -> features; each row is what `preprocess` makes of the same bytes in a file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from sentifuse.config.backbone import Modality
 from sentifuse.encoders.interface import AnyEncoder, Backbone
 from sentifuse.encoders.ocr import Reader
-from sentifuse.features.encoding import EncoderRecord, Item, encode_shard, item_key
+from sentifuse.features.contents import Source, item_key
+from sentifuse.features.encoding import EncoderRecord, Item, encode_shard
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.reading import read_shard, text_of
 from sentifuse.features.schema import Array, Arrays, EncoderMeta, Features, Meta
 from sentifuse.features.store.space import EncodedRow
 from sentifuse.runtime.files import sha256
-
-
-@dataclass(frozen=True)
-class Source:
-    """Bytes of an image file or of a text, and what messages call them."""
-
-    name: str
-    raw: bytes
 
 
 def encode(

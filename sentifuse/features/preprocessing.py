@@ -12,7 +12,8 @@ from sentifuse.config.backbone import Modality
 from sentifuse.data.manifest import Sample
 from sentifuse.encoders.interface import AnyEncoder, Backbone
 from sentifuse.features import assemble, encoding_record, fidelity, reading
-from sentifuse.features.encoding import EncoderRecord, Item, item_key
+from sentifuse.features.contents import item_key
+from sentifuse.features.encoding import EncoderRecord, Item
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.engines.registry import Encode
 from sentifuse.features.schema import TAIL, EncoderMeta, Meta

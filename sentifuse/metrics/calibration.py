@@ -9,8 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sentifuse.metrics.scores import ClassIndices, Floats
-
-Logits = NDArray[np.float32] | NDArray[np.float64]
+from sentifuse.metrics.softmax import softmax
 
 # Without limits a fit on samples that are all right, or all wrong, would go to 0 or infinity.
 TEMPERATURES = (0.2, 20.0)
@@ -35,14 +34,6 @@ def fit_temperature(logits: NDArray[np.float32], targets: ClassIndices) -> float
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
     return float(np.exp(found.x))
-
-
-def softmax(logits: Logits, temperature: float = 1.0) -> Floats:
-    """softmax(logits / temperature) over the last axis, in float64 so that rows sum to 1 when written."""
-    scaled = logits.astype(np.float64) / temperature
-    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    out: Floats = powers / powers.sum(axis=-1, keepdims=True)
-    return out
 
 
 def log_loss(probabilities: Floats, targets: ClassIndices) -> float:

@@ -37,6 +37,11 @@ class Ensemble(nn.Module):
     def without(self, batch: Batch, absences: Sequence[Collection[str]]) -> Tensor:
         """What `forward` gives for each of A sets of absent modalities: (A, B, C)."""
         members = cast(Sequence[Classifier], self.members)
-        votes = torch.stack([each.without(batch, absences).log_softmax(dim=2) for each in members])
-        # The mean in log space: the probability of a class may be too small for float32, and log 0 is -inf.
-        return votes.logsumexp(dim=0) - math.log(len(votes))
+        return vote([each.without(batch, absences) for each in members])
+
+
+def vote(logits: Sequence[Tensor]) -> Tensor:
+    """The logarithm of the mean probabilities of several models; all are (..., C)."""
+    votes = torch.stack([each.log_softmax(dim=-1) for each in logits])
+    # The mean in log space: the probability of a class may be too small for float32, and log 0 is -inf.
+    return votes.logsumexp(dim=0) - math.log(len(votes))

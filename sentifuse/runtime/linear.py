@@ -4,6 +4,8 @@ On a processor torch multiplies float32 matrices by MKL, which takes twice as lo
 processors with AVX-512, and everywhere with `numerics: portable`, which holds oneDNN to AVX2 and MKL to SSE2.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +26,14 @@ class Linear(nn.Linear):
             out: Tensor = F.linear(x.to_mkldnn(), self.weight, self.bias).to_dense()
             return out
         return super().forward(x)
+
+
+def plain(model: nn.Module) -> None:
+    """Undoes `by_onednn`, and makes every `Linear` of `model` a plain one: for `torch.export`."""
+    for module in model.modules():
+        if type(module) is Linear:
+            kept: Any = module
+            kept.__class__ = nn.Linear
 
 
 def by_onednn(model: nn.Module) -> None:

@@ -15,9 +15,8 @@ import warnings
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from sentifuse.config import params
 from sentifuse.errors import UserError
-from sentifuse.runtime import lifeline, numerics, pins
+from sentifuse.runtime import lifeline, numerics
 from sentifuse.runtime.numerics import Numerics
 
 # What the machine refuses -> what to do before the next `dvc repro`.
@@ -48,6 +47,10 @@ P = TypeVar("P", bound=StageParams)
 
 def run_stage(main: Callable[[P], None], kind: type[P]) -> None:
     """Runs the stage `main` with its params, which `params.load` reads from `params.yaml` as `kind`."""
+
+    # Not for commands: pydantic and YAML are not installed where an export predicts.
+    from sentifuse.config import params
+    from sentifuse.runtime import pins
 
     def stage() -> None:
         checked = params.load(kind)

@@ -10,6 +10,7 @@ from sentifuse.config.recipe import Recipe, StageRecipe
 from sentifuse.features.parts import Parts
 from sentifuse.metrics import calibration
 from sentifuse.metrics.scores import COMPARED, WATCHED, ClassIndices, Floats, headline
+from sentifuse.metrics.softmax import softmax
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.inference import predict
@@ -47,7 +48,7 @@ class Trial:
     @property
     def probabilities(self) -> Floats:
         """(N, C), with the temperature."""
-        return calibration.softmax(self.logits, self.temperature)
+        return softmax(self.logits, self.temperature)
 
     @property
     def predicted(self) -> ClassIndices:

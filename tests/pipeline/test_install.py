@@ -13,7 +13,9 @@ from sentifuse.runtime import pins
 from tests.pipeline.project import environment
 from tools.closure import ROOT
 
-EXTRAS = {"serve", "ray", "ocr", "parquet", "s3", "ssh", "search", "dev"}
+EXTRAS = {
+    "serve", "ray", "ocr", "parquet", "s3", "ssh", "search", "onnx", "export", "dev"
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

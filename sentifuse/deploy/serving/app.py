@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 
-from sentifuse.deploy.predictor import Prediction, Predictor
+from sentifuse.deploy.pairs import PairPredictor, Prediction
 from sentifuse.deploy.serving.forms import FormRoute, read_text
 from sentifuse.deploy.serving.guards import add_guards
 from sentifuse.deploy.serving.limits import BodyLimit, Limits, Workers
@@ -53,7 +53,7 @@ _PROBLEMS = {
 
 
 def create_app(
-    predictor: Predictor, limits: Limits, hosts: Collection[str] | None = None
+    predictor: PairPredictor, limits: Limits, hosts: Collection[str] | None = None
 ) -> FastAPI:
     """Builds the application; `hosts` are the names of the server, None stands for any."""
     page = PAGE.read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ def create_app(
     return app
 
 
-def _pages(page: str, predictor: Predictor, limits: Limits) -> APIRouter:
+def _pages(page: str, predictor: PairPredictor, limits: Limits) -> APIRouter:
     router = APIRouter()
 
     @router.api_route(
@@ -96,7 +96,7 @@ def _pages(page: str, predictor: Predictor, limits: Limits) -> APIRouter:
     return router
 
 
-def _prediction(predictor: Predictor, limits: Limits) -> APIRouter:
+def _prediction(predictor: PairPredictor, limits: Limits) -> APIRouter:
     router = APIRouter(route_class=FormRoute)
     workers = Workers(limits)
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "search": "try many recipes on the cached features, and write the best one",
     "analyze": "rank, group and draw all experiments",
     "predict": "predict a pair, or a CSV of pairs",
+    "export": "write a bundle as ONNX graphs, which predict without torch",
     "serve": "a page to try a model",
     "offline-plots": "let `dvc plots` make pages that need no network",
     "push-hub": "upload a bundle to the Hugging Face Hub",
@@ -35,6 +36,6 @@ def test_the_help_lists_every_command_with_what_it_does() -> None:
 
 
 def test_what_takes_long_to_import_is_left_to_the_command_that_needs_it() -> None:
-    slow = {"dvc", "jinja2", "matplotlib", "pandas", "scipy", "torch", "transformers"}
+    slow = {"dvc", "jinja2", "matplotlib", "pandas", "pydantic", "scipy", "torch", "transformers"}
     code = f"import sys, sentifuse.cli.main; print({slow} & set(sys.modules) or 'none')"
     assert python("-c", code) == "none\n"

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from sentifuse.cli import predict
-from sentifuse.deploy.predictor import Prediction, Predictor
+from sentifuse.deploy.pairs import Prediction
+from sentifuse.deploy.predictor import Predictor
 from sentifuse.errors import UserError
 from tests.bundles import IMAGE, TEXT, make_bundle
 from tools.encoder_folders import make_encoder_folder

@@ -9,6 +9,7 @@ import torch
 
 from sentifuse.deploy import bundle, loading
 from sentifuse.deploy.bundle import Provenance
+from sentifuse.deploy.sealed import seal
 from sentifuse.errors import UserError
 from sentifuse.models import checkpoint
 from sentifuse.runtime.files import sha256
@@ -119,7 +120,7 @@ def test_weights_that_git_gave_other_line_ends_say_so(folder: Path, count: int) 
     weights = path.read_bytes().replace(b"\r\n", b"\r\r") + b"\n"
     config = json.loads((folder / bundle.CONFIG).read_text(encoding="utf-8"))
     del config["sha256"]
-    sealed = bundle._sealed(config | {"weights_sha256": sha256(weights)})
+    sealed = seal(config | {"weights_sha256": sha256(weights)})
     (folder / bundle.CONFIG).write_text(sealed, encoding="utf-8")
     path.write_bytes(weights.replace(b"\n", b"\r\n", count))
     with pytest.raises(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sentifuse.deploy import predict_csv
-from sentifuse.deploy.predictor import Pair, Prediction
+from sentifuse.deploy.pairs import Pair, Prediction
 from sentifuse.errors import UserError
 
 

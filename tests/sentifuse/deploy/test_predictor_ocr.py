@@ -8,7 +8,8 @@ import torch
 
 from sentifuse.data.splits import SplitRow
 from sentifuse.deploy import bundle, loading
-from sentifuse.deploy.predictor import Pair, Predictor
+from sentifuse.deploy.pairs import Pair
+from sentifuse.deploy.predictor import Predictor
 from sentifuse.encoders import ocr
 from sentifuse.errors import UserError
 from sentifuse.evaluation import incomplete

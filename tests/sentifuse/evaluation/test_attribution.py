@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from sentifuse.evaluation.attribution import Attribution, attribute
+from sentifuse.evaluation.attribution import attribute
 from sentifuse.features.batches import Dataset
 from sentifuse.metrics.calibration import softmax
+from sentifuse.metrics.shapley import Attribution
 from sentifuse.models.classifier import Classifier
 from sentifuse.models.ensemble import Ensemble
 from sentifuse.models.fusion import FUSIONS

@@ -12,13 +12,13 @@ from torch import nn
 
 from sentifuse.config.recipe import IntervalOptions
 from sentifuse.evaluation import evaluate as evaluation
-from sentifuse.evaluation.attribution import Attribution
 from sentifuse.evaluation.evaluate import Scale
 from sentifuse.features.batches import Batch, Dataset, Needs, ViewChoice
 from sentifuse.features.parts import Parts
 from sentifuse.metrics import bootstrap, calibration
 from sentifuse.metrics import scores as metrics
 from sentifuse.metrics.scores import HEADLINE, scores, summary
+from sentifuse.metrics.shapley import Attribution
 from sentifuse.models.checkpoint import Checkpoint
 from sentifuse.models.classifier import Classifier
 from tests.synthetic import (

@@ -7,8 +7,8 @@ import pytest
 
 from sentifuse.errors import UserError
 from sentifuse.evaluation import predictions
-from sentifuse.evaluation.attribution import Attribution
 from sentifuse.evaluation.incomplete import Predicted
+from sentifuse.metrics.shapley import Attribution
 
 LABELS = ("negative", "neutral", "positive")
 PROBABILITIES = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25], [1 / 3, 1 / 3 + 1e-9, 1 / 3 - 1e-9]])

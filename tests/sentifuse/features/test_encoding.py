@@ -17,13 +17,13 @@ from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
 from sentifuse.encoders.interface import AnyEncoder, Encoded
 from sentifuse.errors import UserError
+from sentifuse.features.contents import item_key
 from sentifuse.features.encoding import (
     VERSIONS,
     EncoderRecord,
     Item,
     Setting,
     encode_shard,
-    item_key,
 )
 from sentifuse.features.store.space import EncodedRow
 from tools.clip_folder import make_clip_folder

@@ -15,9 +15,9 @@ from sentifuse.encoders.interface import Backbone
 from sentifuse.features import assemble, schema
 from sentifuse.features import online as online_features
 from sentifuse.features.batches import Dataset, Needs
-from sentifuse.features.encoding import Item, encode_shard, item_key
+from sentifuse.features.contents import Source, item_key
+from sentifuse.features.encoding import Item, encode_shard
 from sentifuse.features.encoding_record import EncodingRecord
-from sentifuse.features.online import Source
 from sentifuse.features.schema import EncoderMeta, Features, Meta
 from sentifuse.features.store.space import Space
 from sentifuse.runtime.files import sha256

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
-from sentifuse.deploy.predictor import Prediction
+from sentifuse.deploy.pairs import Prediction
 from sentifuse.deploy.serving.app import PAGE, create_app
 from sentifuse.deploy.serving.limits import Limits
 from sentifuse.errors import UserError

@@ -12,7 +12,8 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from sentifuse.deploy.predictor import Prediction, Predictor
+from sentifuse.deploy.pairs import Prediction
+from sentifuse.deploy.predictor import Predictor
 from sentifuse.deploy.serving.app import create_app
 from sentifuse.deploy.serving.limits import Limits
 from tests.bundles import make_bundle

@@ -25,7 +25,8 @@ from sentifuse.data.images import ViewSpec
 from sentifuse.encoders import registry
 from sentifuse.errors import UserError
 from sentifuse.features import encoding_record
-from sentifuse.features.encoding import EncoderRecord, Item, Setting, item_key
+from sentifuse.features.contents import item_key
+from sentifuse.features.encoding import EncoderRecord, Item, Setting
 from sentifuse.features.encoding_record import EncodingRecord
 from sentifuse.features.engines import cluster as engine_cluster
 from sentifuse.features.engines import local

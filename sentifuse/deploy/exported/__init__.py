@@ -1,0 +1,1 @@
+"""Predictions from an export. They need `onnxruntime`, `tokenizers`, `pillow` and `numpy`, and no torch."""

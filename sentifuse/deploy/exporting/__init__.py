@@ -1,0 +1,1 @@
+"""A bundle -> an export: graphs of ONNX that are compared with the bundle before they get their name."""

@@ -1,0 +1,291 @@
+"""A bundle and its export: the gate, the folder, what a prediction needs."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("onnxscript", reason="onnxscript is not installed (requirements-export.txt)")
+
+from sentifuse.deploy.exported import files
+from sentifuse.deploy.exported.predictor import ExportedPredictor
+from sentifuse.deploy.exporting import gate, samples, write
+from sentifuse.deploy.exporting.gate import Accuracy, Measured
+from sentifuse.deploy.opening import open_model
+from sentifuse.deploy.pairs import Pair
+from sentifuse.deploy.predictor import Predictor
+from sentifuse.errors import UserError
+from tests.bundles import make_bundle
+from tests.places import ROOT
+from tools.encoder_folders import make_encoder_folder
+
+# Of several lengths, scripts and none.
+TEXTS = ("good day", "the day", "so bad #Monday", "天气", "the the the good good day", "http://x.y")
+
+
+def picture(seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+PAIRS = [
+    *(Pair(picture(seed), text) for seed, text in enumerate(TEXTS)),
+    Pair(None, "good day"),
+    Pair(picture(1), None),
+]
+
+
+def assert_alike(export: Path, bundle: Path) -> None:
+    """Both say the same of `PAIRS`, to what float32 can."""
+    found, expected = (open_model(each).predict_many(PAIRS) for each in (export, bundle))
+    for one, other in zip(found, expected, strict=True):
+        assert (one.label, one.used) == (other.label, other.used)
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+        for name in ("confidence", "base", "text_contribution", "image_contribution"):
+            assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three views, their mean; a tail in each encoder; attention over tokens."""
+    return make_bundle(tmp_path_factory.mktemp("bundle"), fusion="cross_attn")
+
+
+@pytest.fixture(scope="module")
+def export(bundle: Path) -> Path:
+    out = bundle.parent / "export"
+    measured = write.export(bundle, out, int8=False)
+    assert measured.difference < gate.TOLERANCE
+    assert measured.agreement == 1
+    assert measured.pairs > 2 * len(samples.made().pairs)
+    return out
+
+
+def test_an_export_says_what_its_bundle_says(bundle: Path, export: Path) -> None:
+    assert_alike(export, bundle)
+    document = json.loads((export / files.MANIFEST).read_text(encoding="utf-8"))
+    assert document["measured"]["difference"] < gate.TOLERANCE
+    assert {*document["files"], files.MANIFEST} == {path.name for path in export.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fusion": "concat", "predict_views": "plain"},
+        {"fusion": "gated", "frozen": True},
+        {"fusion": "film", "members": 2},
+        {"fusion": "film_concat", "input_mode": "text_only"},
+        {"fusion": "cross_attn", "frozen": True, "members": 2},
+    ],
+    ids=["concat", "gated", "film", "film_concat", "cross_attn"],
+)
+def test_every_fusion_passes(tmp_path: Path, options: dict[str, Any]) -> None:
+    made = make_bundle(tmp_path, **options)
+    write.export(made, tmp_path / "export", int8=False)
+    if "input_mode" not in options:
+        assert_alike(tmp_path / "export", made)
+
+
+def test_several_text_encoders_pass(tmp_path: Path) -> None:
+    other = make_encoder_folder("mpnet", tmp_path / "mpnet")
+    made = make_bundle(tmp_path, more_texts=[str(other)], fusion="film_concat")
+    write.export(made, tmp_path / "export", int8=False)
+    assert_alike(tmp_path / "export", made)
+
+
+def test_an_export_in_8_bits_passes_on_samples(bundle: Path, tmp_path: Path) -> None:
+    labels = [each.label for each in Predictor.load(bundle).predict_many(PAIRS)]
+    path = _samples(tmp_path, labels)
+    measured = write.export(bundle, tmp_path / "export", int8=True, csv=path)
+    assert measured.accuracy is not None
+    assert measured.accuracy.bundle == 1
+    plain = sum(path.stat().st_size for path in (bundle.parent / "export").glob("*.onnx"))
+    assert sum(path.stat().st_size for path in (tmp_path / "export").glob("*.onnx")) < plain
+    assert open_model(tmp_path / "export").predict(picture(), "good day").used == ("image", "text")
+
+
+def _samples(folder: Path, labels: list[str]) -> Path:
+    path = folder / "samples.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "text", "tag"])
+        for number, (pair, label) in enumerate(zip(PAIRS, labels, strict=True)):
+            if isinstance(pair.image, bytes):
+                (folder / f"{number}.png").write_bytes(pair.image)
+            name = f"{number}.png" if pair.image else ""
+            writer.writerow([name, pair.text or "", label])
+    return path
+
+
+# What a prediction must not import: everything but the four libraries that it needs, and what these need.
+_WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "transformers", "pydantic", "pandas", "scipy", "yaml", "emoji",
+                                      "safetensors", "sklearn", "onnx", "jinja2", "matplotlib"}:
+            raise ImportError(f"{name} is imported")
+
+sys.meta_path.insert(0, Refuse())
+from sentifuse.exported import Predictor
+found = Predictor.load(sys.argv[1]).predict(image=sys.argv[2], text="a good day \\U0001f60d")
+print(found.label, found.used)
+"""
+
+
+def test_a_prediction_imports_four_libraries_only(export: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture())
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_TORCH, str(export), str(tmp_path / "a.png")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "('image', 'text')" in done.stdout
+
+
+def test_a_refused_export_leaves_what_was_there(
+    bundle: Path, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in export.iterdir()}
+    monkeypatch.setattr(gate, "TOLERANCE", -1.0)
+    with pytest.raises(
+        UserError, match=r"refused: \d+ pairs: largest difference \S+, same label 100"
+    ):
+        write.export(bundle, export, int8=False)
+    assert {path.name: path.read_bytes() for path in export.iterdir()} == before
+    assert not list(export.parent.glob(".*part"))
+
+
+def measured(**changes: Any) -> Measured:
+    fine = Measured(pairs=9, difference=1e-6, agreement=1.0, accuracy=Accuracy(0.7, 0.7, 0.6, 0.8))
+    return replace(fine, **changes)
+
+
+@pytest.mark.parametrize(
+    ("figures", "int8", "told"),
+    [
+        (
+            {"difference": 2e-4},
+            False,
+            r"difference 2\.0e-04.*expected differences of 1e-04 or less",
+        ),
+        ({"difference": float("nan")}, False, "expected differences"),
+        ({"agreement": 0.98}, True, r"same label 98\.00%.*expected the same label for 99%"),
+        (
+            {"accuracy": Accuracy(0.55, 0.7, 0.6, 0.8)},
+            True,
+            r"accuracy 0\.550, the bundle's 0\.700 \(0\.600 to 0\.800\): expected an accuracy within",
+        ),
+    ],
+)
+def test_the_gate_refuses_with_the_figures(figures: dict[str, Any], int8: bool, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        gate.check(measured(**figures), int8, [])
+
+
+def test_the_gate_lets_through_what_is_alike() -> None:
+    gate.check(measured(), False, [])
+    gate.check(measured(difference=0.05, agreement=0.99), True, [])
+
+
+def test_the_gate_says_that_the_bundle_computes_in_another_precision() -> None:
+    with pytest.raises(UserError, match="compute in bf16, an export computes in fp32"):
+        gate.check(measured(difference=1e-3), False, ["bf16"])
+
+
+def test_wrong_places_are_told_before_any_work(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--int8 needs --samples CSV"):
+        write.export(bundle, tmp_path / "export", int8=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("")
+    with pytest.raises(UserError, match="mine: not an export, and not empty"):
+        write.export(bundle, tmp_path / "mine", int8=False)
+    with pytest.raises(UserError, match="no such file: a bundle is a folder"):
+        write.export(tmp_path / "none", tmp_path / "export", int8=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("image,text,tag\n,good,positive\n,bad,great\n", "line 3: tag 'great': expected one of"),
+        ("image,text,tag\n,,positive\n", "1 bad rows: line 2: neither an image nor a text"),
+        ("image,text\n", "no rows"),
+        ("name\nx\n", "expected a header"),
+    ],
+)
+def test_bad_samples_are_told(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "samples.csv"
+    path.write_text(content)
+    with pytest.raises(UserError, match=told):
+        samples.read(path, ["negative", "positive"])
+
+
+def test_samples_without_labels_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "samples.csv"
+    path.write_text("image,text\n,good\n")
+    assert samples.read(path, ["negative", "positive"]).labels is None
+
+
+def test_the_samples_that_are_made_are_the_same_each_time() -> None:
+    assert samples.made() == samples.made()
+
+
+def test_a_damaged_export_is_told(export: Path, tmp_path: Path) -> None:
+    def copy(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for path in export.iterdir():
+            os.link(path, folder / path.name)
+        return folder
+
+    def rewrite(path: Path, raw: bytes) -> None:
+        path.unlink()
+        path.write_bytes(raw)
+
+    folder = copy("graph")
+    raw = bytearray((folder / files.DECISION).read_bytes())
+    raw[-9] ^= 1
+    rewrite(folder / files.DECISION, bytes(raw))
+    with pytest.raises(UserError, match=r"decision\.onnx: damaged"):
+        open_model(folder)
+    folder = copy("gone")
+    (folder / files.DECISION).unlink()
+    with pytest.raises(UserError, match=r"decision\.onnx: no such file"):
+        open_model(folder)
+    folder = copy("manifest")
+    text = (folder / files.MANIFEST).read_text(encoding="utf-8")
+    rewrite(folder / files.MANIFEST, text.replace("1.5", "1.6").encode())
+    with pytest.raises(UserError, match="changed since it was written"):
+        open_model(folder)
+    with pytest.raises(UserError, match="no such file: an export is a folder"):
+        ExportedPredictor.load(tmp_path)
+
+
+def test_an_export_needs_no_backbone(export: Path) -> None:
+    with pytest.raises(UserError, match="--backbone: an export holds its encoders"):
+        open_model(export, "somewhere")
+
+
+def test_bad_pairs_are_told_as_by_a_bundle(bundle: Path, export: Path, tmp_path: Path) -> None:
+    cut_off = picture(1)[:-300]
+    pairs = [Pair(picture(), "good day"), Pair(cut_off, "the"), Pair(), Pair(tmp_path / "no.png")]
+    ours, theirs = (list(open_model(each).try_many(pairs)) for each in (export, bundle))
+    assert [str(each) for each in ours[1:]] == [str(each) for each in theirs[1:]]
+    pixels = np.zeros((20, 30), np.uint8)
+    assert open_model(export).predict(Image.fromarray(pixels)).used == ("image",)
