@@ -80,7 +80,7 @@ def main(p: Params) -> None:
     files.write_csv(DUPLICATES, duplicates.table(found, table))
     files.write_csv(BAD_SAMPLES, bad_samples.table(raw.problems))
     counts = {
-        "split": {
+        "protocol": {
             "published": bool(named),
             "folds": len(tables),
             "ids_passed_over": len(passed_over),
