@@ -67,8 +67,7 @@ def _start(work: Path, folders: dict[str, Path], pair: Pair, rounds: int) -> lis
         subprocess.run([*command, *options], check=True, capture_output=True)
 
     seconds = side_by_side(
-        {name: lambda folder=folder: start(folder) for name, folder in folders.items()},
-        rounds=rounds,
+        {name: partial(start, folder) for name, folder in folders.items()}, rounds=rounds
     )
     middle = {name: float(np.median(each)) for name, each in seconds.items()}
     return [

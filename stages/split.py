@@ -90,7 +90,7 @@ def main(p: Params) -> None:
     files.write_csv(BAD_SAMPLES, bad_samples.table(raw.problems))
     files.write_csv(MODALITY_LABELS, modality_labels.table(raw.listing.modality_labels))
     counts = {
-        "split": {
+        "protocol": {
             "published": bool(named),
             "folds": len(tables),
             "ids_passed_over": len(passed_over),

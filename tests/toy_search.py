@@ -29,7 +29,7 @@ def make_project(folder: Path, features: Features | None = None, **changes: Any)
     ]
     table = pd.DataFrame(rows, columns=splits.COLUMNS, dtype=str)
     files.write_csv(folder / "data/splits.csv", table)
-    files.write_json(folder / "metrics/data.json", {"split": {"published": False}})
+    files.write_json(folder / "metrics/data.json", {"protocol": {"published": False}})
     document = yaml_file.read(ROOT / "params.yaml")
     short = {
         "split.val_size": 0.2,

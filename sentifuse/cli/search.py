@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Scores on a published test part stand beside those of others: it may choose nothing.
-    published = files.read_json(_COUNTS)["split"]["published"]
+    published = files.read_json(_COUNTS)["protocol"]["published"]
     test_size = 0.0 if published else p.split.test_size
     data = study.Data(_FEATURES, _SPLITS, p.labels, p.split.val_size, test_size)
     device = devices.choose(p.device, p.numerics)

@@ -103,11 +103,13 @@ def _over_folds(table: pd.DataFrame, level: float) -> dict[str, Any]:
     for score in SCORES:
         values: Floats = table[score].to_numpy()
         around = significance.corrected_t_test(values, ratio, level)
+        # With two or three folds it can be wider than all scores that there are.
+        low, high = np.clip(np.array([around.low, around.high], dtype=np.float64), 0, 1)
         out[score] = {
             "mean": around.mean,
             "sd": float(np.std(values, ddof=1)),
-            "low": around.low,
-            "high": around.high,
+            "low": float(low),
+            "high": float(high),
         }
     return out
 

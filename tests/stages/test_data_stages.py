@@ -152,7 +152,7 @@ def test_twins_stand_in_one_part_unless_the_split_is_to_be_plain(
 def test_one_split_has_no_folds(raw: Path) -> None:
     call(split)
     assert Path("data/folds.csv").read_bytes() == b"guid,fold,split\n"
-    assert counts()["split"] == {"published": False, "folds": 1, "ids_passed_over": 0}
+    assert counts()["protocol"] == {"published": False, "folds": 1, "ids_passed_over": 0}
 
 
 @pytest.mark.parametrize("grouped", [True, False])
@@ -177,7 +177,7 @@ def test_folds_partition_the_labelled_rows_and_the_first_is_the_split(
     )
     assert (twins["this_split"]["test"]["with_twin"] == 0) == grouped
     assert twins["ungrouped_split"]["test"]["text"] > 0
-    assert counts()["split"]["folds"] == 4
+    assert counts()["protocol"]["folds"] == 4
 
 
 def test_a_published_split_is_used_as_it_is_and_its_leaks_are_told(
@@ -199,7 +199,7 @@ def test_a_published_split_is_used_as_it_is_and_its_leaks_are_told(
     assert Counter(splits)["unused"] == 5
     assert Path("data/manifest.csv").read_text().count("\n") == manifest.decode().count("\n")
     found = counts()
-    assert found["split"] == {"published": True, "folds": 1, "ids_passed_over": 0}
+    assert found["protocol"] == {"published": True, "folds": 1, "ids_passed_over": 0}
     assert sum(found["samples"]["unused"].values()) == 5
     none = {"image_file": 0, "near_identical_image": 0, "text": 0}
     assert found["duplicates"]["twins_in_train"] == {
@@ -264,7 +264,7 @@ def test_several_published_folds_are_all_written_and_validation_is_drawn_if_ther
         for fold in ("0", "1")
         for part, size in (("train", 45), ("val", 5), ("test", 10))
     }
-    assert counts()["split"]["folds"] == 2
+    assert counts()["protocol"]["folds"] == 2
     assert counts()["duplicates"]["twins_in_train"]["this_split"]["test"]["samples"] == 20
 
 
@@ -280,7 +280,7 @@ def test_ids_without_a_sample_stop_the_split_unless_bad_samples_are_skipped(
     assert not Path("data").exists()
     workspace.set({"data.on_bad_sample": "skip"})
     call(split)
-    assert counts()["split"]["ids_passed_over"] == 3
+    assert counts()["protocol"]["ids_passed_over"] == 3
     # No row is left of its validation part: it is drawn.
     assert Counter(table("splits")["split"]) == {"train": 45, "val": 5, "test": 10, "predict": 2}
 

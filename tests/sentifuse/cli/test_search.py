@@ -89,7 +89,7 @@ def test_a_published_test_part_chooses_nothing(
 ) -> None:
     from sentifuse.experiments.search import trials
 
-    files.write_json(project / "metrics/data.json", {"split": {"published": published}})
+    files.write_json(project / "metrics/data.json", {"protocol": {"published": published}})
     searched: list[Any] = []
 
     def stop(search: Any, *more: Any) -> None:
