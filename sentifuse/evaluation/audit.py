@@ -116,7 +116,7 @@ def summary(
         doubts a contradicted one (`same_suggestion`).
     """
     number = {label: place for place, label in enumerate(labels)}
-    targets = rows["label"].map(number).to_numpy(dtype=np.int64)
+    targets = np.array([number[label] for label in rows["label"]], dtype=np.int64)
     probabilities = rows[[f"p_{label}" for label in labels]].to_numpy()
     questions = _questions(rows)
 
@@ -126,7 +126,7 @@ def summary(
             shares = [weights @ yes / (weights @ asked) for asked, yes in questions.values()]
         return np.array([noise.wrong, *noise.matrix.ravel(), *shares])
 
-    drawn = bootstrap.resample_groups(rows["group"], resamples=interval.resamples, seed=seed)
+    drawn = bootstrap.resample_groups(list(rows["group"]), resamples=interval.resamples, seed=seed)
     plain = measure(np.ones(len(rows), dtype=np.int64))
     figures = _figures(plain, np.array([measure(each) for each in drawn]), interval.level)
     return {
@@ -136,8 +136,8 @@ def summary(
         "wrong": next(figures),
         "noise": {true: {given: next(figures) for given in labels} for true in labels},
         "twins": {
-            name: {"samples": int(asked.sum()), **(next(figures) or {})}
-            for name, (asked, _) in questions.items()
+            name: {"samples": int(asked.sum()), **(figure or {})}
+            for (name, (asked, _)), figure in zip(questions.items(), figures, strict=True)
         },
     }
 
