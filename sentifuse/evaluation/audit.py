@@ -17,7 +17,7 @@ from sentifuse.config.recipe import IntervalOptions
 from sentifuse.errors import UserError
 from sentifuse.features.batches import Dataset, ViewChoice
 from sentifuse.metrics import bootstrap, confident_learning
-from sentifuse.metrics.scores import ClassIndices, Floats
+from sentifuse.metrics.scores import Floats
 from sentifuse.training import out_of_fold
 
 NO_LABELS = "there are no labelled rows"
@@ -116,7 +116,7 @@ def summary(
         doubts a contradicted one (`same_suggestion`).
     """
     number = {label: place for place, label in enumerate(labels)}
-    targets: ClassIndices = np.array(rows["label"].map(number), dtype=np.int64)
+    targets = np.array([number[label] for label in rows["label"]], dtype=np.int64)
     probabilities = rows[[f"p_{label}" for label in labels]].to_numpy()
     questions = _questions(rows)
 
@@ -136,8 +136,8 @@ def summary(
         "wrong": next(figures),
         "noise": {true: {given: next(figures) for given in labels} for true in labels},
         "twins": {
-            name: {"samples": int(asked.sum()), **(share or {})}
-            for (name, (asked, _)), share in zip(questions.items(), figures, strict=True)
+            name: {"samples": int(asked.sum()), **(figure or {})}
+            for (name, (asked, _)), figure in zip(questions.items(), figures, strict=True)
         },
     }
 

@@ -60,7 +60,7 @@ def probabilities(
         seed: draws the samples to train on where there are many (`logistic_regression.MAX_ROWS`).
     """
     targets = data.targets.numpy()
-    best: Floats = np.empty(0)
+    best: Floats = np.empty((0, classes))
     least = np.inf
 
     def predict(fold: int, penalty: float, out: Floats) -> None:
