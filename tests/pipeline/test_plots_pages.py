@@ -28,6 +28,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A repository with the code and the committed plots, where nothing has been run but the command."""
     project = lay_out(tmp_path_factory.mktemp("plots"))
     shutil.copytree(ROOT / "plots", project.folder / "plots")
+    # The committed run has one split, and so no folds to draw.
+    folds = "fold,macro_f1\n0,0.6\n1,0.7\n"
+    (project.folder / "plots" / "folds.csv").write_text(folds, encoding="utf-8")
     project.commit("plots")
     project.run(sys.executable, "-m", "sentifuse", "offline-plots")
     return project
