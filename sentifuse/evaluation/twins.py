@@ -55,5 +55,7 @@ def scores(
                 name: asdict(bootstrap.interval(drawn[name][:, 0], interval.level))
                 for name in COMPARED
             }
-            out[str(kind)]["without"] = headline(targets, predicted, classes) | {"interval": ends}
+            out[str(kind)]["without"] = headline(targets, predicted, classes, COMPARED) | {
+                "interval": ends
+            }
     return out

@@ -334,7 +334,7 @@ def test_texts_are_data_and_never_run(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_slices_stand_on_the_page_with_what_is_known_of_them() -> None:
-    shown = plain(report.render(findings(), [], []))
+    shown = plain(report.render(findings(), [], [], []))
     assert (
         "emoji: yes 30 .500 .332 – .668 .400 .250 – .550 −20.0 −38.0 to +1.0, p .060 −15.0 "
         "emoji: no 30 .700 .332 – .668 +20.0 −38.0 to +1.0, p &lt; .001 Some slices"
@@ -353,7 +353,7 @@ def test_where_slices_or_the_oracle_are_missing_the_page_says_why() -> None:
     features = {**found.features, "ocr_one": {"name": "one"}}
     shown = plain(
         report.render(
-            replace(found, slices=found.slices[2:], evaluate=without, features=features), [], []
+            replace(found, slices=found.slices[2:], evaluate=without, features=features), [], [], []
         )
     )
     assert "No slice has 20 samples and 20 others beside it." in shown
@@ -370,7 +370,9 @@ def test_scores_without_twins_stand_beside_those_with_them() -> None:
     row = {"samples": 9, "without": without}
     twins = {"near_identical_image": {"samples": 0}, "text": row, "any": row}
     test = {**found.evaluate["test"], "twins_in_train": twins}
-    shown = plain(report.render(replace(found, evaluate={**found.evaluate, "test": test}), [], []))
+    shown = plain(
+        report.render(replace(found, evaluate={**found.evaluate, "test": test}), [], [], [])
+    )
     assert "near identical image 0 text 9 .610 .500 – .700 .620 .500 – .700 any 9 .610" in shown
     assert "report the figures without them" in shown
 
