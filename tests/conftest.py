@@ -31,19 +31,27 @@ def browser(_chromium: "Browser") -> "Browser":
     return _chromium
 
 
-_TIERS = {"unit", "pipeline", "browser", "servers", "cluster"}
+# In the order of a run. Ray's tests come first and next to each other, so that one process of pytest-xdist
+# starts one cluster for all of them; the quick ones come last, so that both processes end together.
+_TIERS = ("cluster", "pipeline", "servers", "browser", "unit")
 _CHAIN = ("benchmarks", "pipeline", "stages")  # folders whose tests run stages, DVC or git
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives each test its tier, so that `pytest -m unit` runs what needs none of the others."""
-    for item in items:
-        marked = {mark.name for mark in item.iter_markers()}
-        if "long" in marked or marked & _TIERS:
-            continue
-        if "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker("browser")
-        elif item.path.relative_to(Path(__file__).parent).parts[0] in _CHAIN:
-            item.add_marker("pipeline")
-        else:
-            item.add_marker("unit")
+    """Gives each test its tier, so that `pytest -m unit` runs what needs no other, and sorts by tier."""
+    places = {item: _TIERS.index(_tier(item)) for item in items}
+    for item, place in places.items():
+        if item.get_closest_marker("long") is None:
+            item.add_marker(_TIERS[place])
+    items.sort(key=places.__getitem__)
+
+
+def _tier(item: pytest.Item) -> str:
+    """The tier that a test is marked with, or the one of its fixtures and of its folder."""
+    for tier in _TIERS:
+        if item.get_closest_marker(tier) is not None:
+            return tier
+    if "browser" in getattr(item, "fixturenames", ()):
+        return "browser"
+    chain = item.path.relative_to(Path(__file__).parent).parts[0] in _CHAIN
+    return "pipeline" if chain else "unit"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests import search
+from tests.once import once
 
 
 @pytest.fixture(autouse=True)
@@ -15,10 +16,9 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def searched_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("searched")
-    search.make_repository(folder)
-    return folder
+def searched_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    made = once(tmp_path_factory, worker_id, "searched", search.make_repository)
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("own") / "searched", symlinks=True))
 
 
 @pytest.fixture

@@ -383,9 +383,13 @@ def fill(value: float) -> Callable[[Tensor], object]:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    ("kept", "hidden_dtype"), [({}, "float16"), (BARE, "float16"), ({}, "float32")]
+    ("value", "kept", "hidden_dtype"),
+    [
+        (float("nan"), {}, "float16"),
+        (float("inf"), BARE, "float16"),
+        (-float("inf"), {}, "float32"),
+    ],
 )
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
     ("modality", "weight"),
