@@ -221,7 +221,7 @@ def test_a_column_of_parts_is_a_published_split(raw: Path, workspace: Project) -
     (raw / "samples.csv").write_text("\n".join([head, *written]), encoding="utf-8")
     call(split)
     assert Counter(table("splits")["split"]) == {"train": 30, "val": 10, "test": 15, "unused": 5}
-    assert counts()["split"] == {"published": True, "folds": 1, "ids_passed_over": 0}
+    assert counts()["protocol"] == {"published": True, "folds": 1, "ids_passed_over": 0}
     labels = table("modality_labels")
     assert list(labels.columns) == ["guid", "text_label", "image_label"]
     assert (len(labels), set(labels["text_label"]), set(labels["image_label"])) == (
@@ -231,7 +231,7 @@ def test_a_column_of_parts_is_a_published_split(raw: Path, workspace: Project) -
     )
     workspace.set({"split.folds": 5})
     call(split)
-    assert counts()["split"] == {"published": False, "folds": 5, "ids_passed_over": 0}
+    assert counts()["protocol"] == {"published": False, "folds": 5, "ids_passed_over": 0}
 
 
 def test_a_column_of_parts_without_a_test_part_is_refused_with_what_to_do(raw: Path) -> None:
