@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 import pytest
 
-from sentifuse.models.fusion import FUSIONS
 from tests.pipeline.project import Project, stages_restored, stages_run
 
 EVALUATE = "metrics/evaluate.json"
@@ -129,7 +128,7 @@ def test_a_named_recipe_is_an_experiment(copied: Project) -> None:
 def test_the_queue_runs_a_grid_of_fusions_and_rates_with_two_workers(queue: Project) -> None:
     # Short runs, and no ablation: the queue is what is tested.
     queue.dvc(
-        "exp", "run", "--queue", "--set-param", f"fusion={','.join(FUSIONS)}",
+        "exp", "run", "--queue", "--set-param", "fusion=gated,film",
         "--set-param", "stage1.lr_head=0.001,0.003",
         "--set-param", "stage1.epochs=1", "--set-param", "stage2.epochs=1", "evaluate",
     )  # fmt: skip
@@ -139,13 +138,15 @@ def test_the_queue_runs_a_grid_of_fusions_and_rates_with_two_workers(queue: Proj
     end = time.monotonic() + LIMIT
     while re.search("Queued|Running", status := queue.dvc("queue", "status")):
         assert time.monotonic() < end, status
-        time.sleep(3)
-    assert status.count("Success") == 10, status
+        time.sleep(1)
+    assert status.count("Success") == 4, status
     found = listed(queue)
     combinations = {
         (params(each)["fusion"], params(each)["stage1"]["lr_head"]) for each in found.values()
     }
-    assert combinations == {(fusion, rate) for fusion in FUSIONS for rate in (0.001, 0.003)}
+    assert combinations == {
+        (fusion, rate) for fusion in ("gated", "film") for rate in (0.001, 0.003)
+    }
     for name, each in found.items():
         assert each["metrics"][EVALUATE]["data"] == metrics(queue, name)
     assert queue.git("status", "--porcelain") == ""
