@@ -54,6 +54,8 @@ def test_files_in_git_are_those_that_the_run_saw_and_wrote(stage: str) -> None:
 def test_what_a_stage_read_is_what_another_wrote(stage: str) -> None:
     read = [entry for entry in LOCKED[stage]["deps"] if not entry["path"].endswith((".py", ".j2"))]
     for entry in read:
+        if entry["path"] == "splits":  # which git has
+            continue
         whole = KEPT.get(entry["path"])
         assert whole is None or whole == entry["md5"], f"{stage}: {entry['path']}: {AGAIN}"
         assert whole is not None or any(entry["path"].startswith(f"{path}/") for path in KEPT)
