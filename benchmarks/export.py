@@ -7,8 +7,10 @@ views) with random weights behind the encoders. All programs have one thread. To
 
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +68,7 @@ def _start(work: Path, folders: dict[str, Path], pair: Pair, rounds: int) -> lis
         subprocess.run([*command, *options], check=True, capture_output=True)
 
     seconds = side_by_side(
-        {name: lambda folder=folder: start(folder) for name, folder in folders.items()},  # type: ignore[misc]
-        rounds=rounds,
+        {name: partial(start, folder) for name, folder in folders.items()}, rounds=rounds
     )
     middle = {name: float(np.median(each)) for name, each in seconds.items()}
     return [
@@ -86,9 +87,7 @@ def _latency(
         pair = next(following[name])
         predictors[name].predict(pair.image, pair.text)
 
-    seconds = side_by_side(
-        {name: lambda name=name: one(name) for name in predictors}, rounds=rounds
-    )  # type: ignore[misc]
+    seconds = side_by_side({name: partial(one, name) for name in predictors}, rounds=rounds)
     found = []
     for name in ("fp32", "int8"):
         for share in (50, 99):
@@ -100,12 +99,11 @@ def _latency(
 def _throughput(
     predictors: dict[str, PairPredictor], pairs: Sequence[Pair], rounds: int
 ) -> list[Measurement]:
+    def all_of(predictor: PairPredictor) -> None:
+        deque(predictor.predict_many(pairs), maxlen=0)
+
     seconds = side_by_side(
-        {
-            name: lambda each=each: list(each.predict_many(pairs))  # type: ignore[misc]
-            for name, each in predictors.items()
-        },
-        rounds=rounds,
+        {name: partial(all_of, each) for name, each in predictors.items()}, rounds=rounds
     )
     rates = {name: len(pairs) / float(np.median(each)) for name, each in seconds.items()}
     return [
