@@ -7,6 +7,7 @@ views) with random weights behind the encoders. All programs have one thread. To
 
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -98,11 +99,12 @@ def _latency(
 def _throughput(
     predictors: dict[str, PairPredictor], pairs: Sequence[Pair], rounds: int
 ) -> list[Measurement]:
+    def all_of(predictor: PairPredictor) -> None:
+        deque(predictor.predict_many(pairs), maxlen=0)
 
-    def one(name: str) -> None:
-        list(predictors[name].predict_many(pairs))
-
-    seconds = side_by_side({name: partial(one, name) for name in predictors}, rounds=rounds)
+    seconds = side_by_side(
+        {name: partial(all_of, each) for name, each in predictors.items()}, rounds=rounds
+    )
     rates = {name: len(pairs) / float(np.median(each)) for name, each in seconds.items()}
     return [
         Measurement(

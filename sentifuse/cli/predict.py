@@ -122,6 +122,10 @@ def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
 
         yield open_model(arguments.model, places(arguments.backbone))
         return
+    from sentifuse.deploy.exported.files import is_export
+
+    if is_export(arguments.model):
+        raise UserError(f"{arguments.model}: an export: --engine ray wants a bundle")
     from sentifuse.deploy.ray_predictor import RayPredictor
     from sentifuse.features.engines.cluster import Cluster
 

@@ -46,6 +46,7 @@ class ExportedEncoder:
         spec: how it wants its images or texts.
         end: the token behind which a text is cut; None for no such token.
         ocr: SHA-256 of the reader of text in images whose texts it encodes, or None.
+        precision: of its weights, `fp32` or `int8`.
     """
 
     key: str
@@ -57,6 +58,7 @@ class ExportedEncoder:
     spec: ImageSpec | TextSpec
     end: int | None
     ocr: str | None
+    precision: str = "fp32"
 
     @property
     def graph(self) -> str:
@@ -80,7 +82,6 @@ class Manifest:
         views: V, how many views of each image the model sees.
         drawn: how random views are drawn.
         temperature: of the probabilities.
-        precision: of the encoders' weights, `fp32` or `int8`.
     """
 
     labels: tuple[str, ...]
@@ -89,7 +90,6 @@ class Manifest:
     views: int
     drawn: ViewSpec
     temperature: float
-    precision: str
 
 
 def output(key: str, number: int, what: str) -> str:
@@ -167,7 +167,6 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         views=document["views"],
         drawn=ViewSpec(**document["drawn"]),
         temperature=document["temperature"],
-        precision=document["precision"],
     )
 
 

@@ -120,7 +120,6 @@ def write(folder: Path, loaded: Bundle, backbone: Backbone) -> Manifest:
         views=record.views if loaded.predict_views == "mean" else 1,
         drawn=record.setting.views,
         temperature=loaded.temperature,
-        precision="fp32",
     )
     write_manifest(folder, manifest, {})
     return manifest

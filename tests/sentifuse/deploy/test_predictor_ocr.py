@@ -135,6 +135,30 @@ def test_another_reader_is_refused_and_other_libraries_are_told(
         Predictor.load(made)
 
 
+@pytest.mark.parametrize("input_mode", ["multimodal", "text_only"])
+def test_an_export_reads_pictures_too(
+    tmp_path: Path, input_mode: str, reader: FakeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    from sentifuse.deploy.exporting import samples, write
+    from sentifuse.exported import Predictor as ExportedPredictor
+
+    made, _ = make(tmp_path, input_mode)
+    monkeypatch.setattr(samples, "made", lambda: samples.Samples(PAIRS[:4], None))
+    write.export(made, tmp_path / "export", int8=False)
+    ours, theirs = (
+        list(each.load(folder).predict_many(PAIRS[:5]))
+        for each, folder in ((ExportedPredictor, tmp_path / "export"), (Predictor, made))
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+        assert one.used == other.used
+    assert ours[0].probabilities != ours[1].probabilities
+    reader.fingerprint = "e" * 64
+    with pytest.raises(UserError, match=r"reader of text in images ffff.* but here is eeee"):
+        ExportedPredictor.load(tmp_path / "export")
+
+
 def test_versions_of_the_reader_are_on_record_only_if_it_is_used() -> None:
     assert "opencv" in encoding_record.versions(True)
     assert "opencv" not in encoding_record.versions()

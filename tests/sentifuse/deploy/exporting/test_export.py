@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,17 @@ from PIL import Image
 
 pytest.importorskip("onnxscript", reason="onnxscript is not installed (requirements-export.txt)")
 
+from sentifuse.data.text import TextSpec
 from sentifuse.deploy.exported import files
 from sentifuse.deploy.exported.predictor import ExportedPredictor
 from sentifuse.deploy.exporting import gate, samples, write
 from sentifuse.deploy.exporting.gate import Accuracy, Measured
 from sentifuse.deploy.opening import open_model
-from sentifuse.deploy.pairs import Pair
+from sentifuse.deploy.pairs import Pair, PairPredictor
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.errors import UserError
+from sentifuse.metrics import shapley
+from sentifuse.metrics.shapley import Attribution
 from tests.bundles import make_bundle
 from tests.places import ROOT
 from tools.encoder_folders import make_encoder_folder
@@ -104,15 +108,56 @@ def test_several_text_encoders_pass(tmp_path: Path) -> None:
     assert_alike(tmp_path / "export", made)
 
 
-def test_an_export_in_8_bits_passes_on_samples(bundle: Path, tmp_path: Path) -> None:
+def test_an_export_in_8_bits_is_smaller_and_says_nearly_the_same(
+    bundle: Path, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels = [each.label for each in Predictor.load(bundle).predict_many(PAIRS)]
-    path = _samples(tmp_path, labels)
-    measured = write.export(bundle, tmp_path / "export", int8=True, csv=path)
-    assert measured.accuracy is not None
-    assert measured.accuracy.bundle == 1
-    plain = sum(path.stat().st_size for path in (bundle.parent / "export").glob("*.onnx"))
-    assert sum(path.stat().st_size for path in (tmp_path / "export").glob("*.onnx")) < plain
+    # Random weights leave the classes close to each other: what is asked of trained ones is not asked here.
+    monkeypatch.setattr(gate, "AGREEMENT", 0.5)
+    monkeypatch.setattr(gate, "_accuracy", lambda *_: Accuracy(0.7, 0.7, 0.6, 0.8))
+    found = write.export(bundle, tmp_path / "export", int8=True, csv=_samples(tmp_path, labels))
+    assert found.agreement >= 0.5
+    assert gate.TOLERANCE < found.difference < 0.5
+    sizes = [
+        sum(each.stat().st_size for each in path.glob("*.onnx"))
+        for path in (tmp_path / "export", export)
+    ]
+    assert sizes[0] < sizes[1]
+    made, document = files.read_manifest(tmp_path / "export")
+    assert "int8" in {each.precision for each in made.encoders}
+    assert document["measured"]["accuracy"] is not None
     assert open_model(tmp_path / "export").predict(picture(), "good day").used == ("image", "text")
+
+
+class Says(PairPredictor):
+    """Says of each text the class that it is the name of."""
+
+    def __init__(self, swapped: Collection[str] = ()) -> None:
+        super().__init__(["a", "b"], ["text"], [TextSpec()], 100, reads_images=False)
+        self._swapped = swapped
+
+    def _answer(self, samples: Any, used: Any) -> Attribution:
+        texts = [sample["text"].raw.decode() for sample in samples]
+        is_b = np.array([(text[0] == "b") != (text in self._swapped) for text in texts])
+        logits = np.stack([1.0 - is_b, 1.0 * is_b], axis=1)
+        return shapley.contributions(np.stack([logits] * 4), 1.0)
+
+
+def test_the_gate_measures_agreement_and_accuracy() -> None:
+    texts = [f"{'ab'[number % 2]} {number}" for number in range(100)]
+    labels = [text[0] for text in texts]
+    given = samples.Samples([Pair(text=text) for text in texts], labels)
+    found = gate.measure(Says(texts[40:43]), Says(texts[42:52]), given)
+    assert found.difference == pytest.approx(0.462, abs=1e-3)
+    # The halves of the first 32 pairs are the same text once more.
+    assert (found.pairs, found.agreement) == (132, 1 - 11 / 132)
+    assert found.accuracy is not None
+    assert (found.accuracy.export, found.accuracy.bundle) == (0.97, 0.9)
+    assert 0.8 < found.accuracy.low < 0.9 < found.accuracy.high < 0.97
+    with pytest.raises(
+        UserError, match=r"same label 91\.67%; accuracy 0\.970, the bundle's 0\.900"
+    ):
+        gate.check(found, True, [])
 
 
 def _samples(folder: Path, labels: list[str]) -> Path:
