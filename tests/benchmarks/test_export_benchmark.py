@@ -9,7 +9,7 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed (requireme
 from benchmarks import export
 
 
-@pytest.mark.long  # a minute: it exports the bundled encoders twice, and starts a process for each first answer
+@pytest.mark.long  # a minute: it exports the bundled encoders twice, and starts processes
 def test_it_measures_both_precisions_beside_the_bundle(tmp_path: Path) -> None:
     found = export.measure(tmp_path, short=True)
     assert [(each.what.partition(",")[0], each.target) for each in found] == [
