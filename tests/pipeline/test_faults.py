@@ -32,7 +32,7 @@ from tests.serial_pool import SerialPool
 CHAIN = STAGES[1:]
 OUTPUTS_OF = {
     "split": ("data/manifest.csv", "data/splits.csv", "data/folds.csv", "data/duplicates.csv",
-        "data/bad_samples.csv", "metrics/data.json"),
+        "data/bad_samples.csv", "data/modality_labels.csv", "metrics/data.json"),
     "preprocess": ("data/features", ".sentifuse/store"),
     "train_stage1": ("models/stage1", "plots/stage1.csv"),
     "train_stage2": ("models/stage2", "plots/stage2.csv"),
@@ -41,6 +41,7 @@ OUTPUTS_OF = {
     "package": ("models/bundle",),
     "ablate": ("data/ablation", "metrics/ablate.json", "plots/ablate.csv", "plots/ablate_runs.csv",
         "plots/ablate.png"),
+    "audit": ("data/label_audit.csv", "metrics/audit.json"),
     "cross_validate": ("data/cross_validation", "metrics/folds.json", "plots/folds.csv"),
     "report": ("reports",),
     "infer": ("data/predictions",),
