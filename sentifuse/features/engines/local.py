@@ -104,16 +104,21 @@ def run(
     cores = threads.cores()
     waiting = shards(items, record.modality, count, cores)
     running: set[Future[int]] = set()
+
+    def fill() -> None:
+        for shard in islice(waiting, cores * _SHARDS_A_WORKER - len(running)):
+            running.add(pool.submit(_work, shard, space.folder))
+
+    # The first `submit` starts the processes: before there is a thread that draws the progress.
+    fill()
     with progress(record.task, count, f"{record.modality}s") as shown:
         try:
-            while True:
-                for shard in islice(waiting, cores * _SHARDS_A_WORKER - len(running)):
-                    running.add(pool.submit(_work, shard, space.folder))
-                if not running:
-                    break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
+            while running:
+                done = wait(running, return_when=FIRST_COMPLETED).done
+                running -= done
                 for future in done:
                     shown.advance(future.result())
+                fill()
         except BrokenProcessPool:
             raise UserError(
                 f"{record.task}: a worker was killed (out of memory?); what is done is kept: "
