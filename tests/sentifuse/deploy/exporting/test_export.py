@@ -32,6 +32,9 @@ from tests.bundles import make_bundle
 from tests.places import ROOT
 from tools.encoder_folders import make_encoder_folder
 
+# They take minutes: on one Python they are enough.
+pytestmark = pytest.mark.pipeline
+
 # Of several lengths, scripts and none.
 TEXTS = ("good day", "the day", "so bad #Monday", "天气", "the the the good good day", "http://x.y")
 

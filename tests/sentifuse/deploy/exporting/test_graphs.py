@@ -20,6 +20,9 @@ from sentifuse.features.selection import Wanted
 from tools.clip_folder import make_clip_folder
 from tools.encoder_folders import READS_IMAGES, READS_TEXTS, make_encoder_folder
 
+# They take minutes: on one Python they are enough.
+pytestmark = pytest.mark.pipeline
+
 FROZEN = ("albert", "resnet")
 CASES: list[tuple[Modality, str]] = [
     ("image", "clip"),
