@@ -239,9 +239,8 @@ def _sample(row: Annotated) -> Sample:
 
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
-        os.link(
-            source.resolve(), target
-        )  # of what a link leads to: a link must not lead out of `out`
+        # Of what a link leads to: a link must not lead out of `out`.
+        os.link(source.resolve(), target)
     except OSError:  # another disk, or a file system without hard links
         shutil.copyfile(source, target)
 

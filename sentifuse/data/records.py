@@ -97,7 +97,7 @@ def _add(found: _Found, record: Record, root: Path, columns: Columns) -> None:
     if guid in found.inputs and not to_predict:
         return  # it is told of; the first one stays, or the one to predict
     found.inputs[guid] = (
-        record.image or _image(record, root, columns.image),
+        record.image or _path(record, root, columns.image, "image"),
         record.text or _text(record, root, columns),
     )
     if part and not to_predict:
@@ -105,10 +105,6 @@ def _add(found: _Found, record: Record, root: Path, columns: Columns) -> None:
     labels = word(columns.text_label), word(columns.image_label)
     if any(labels):
         found.modality_labels[guid] = labels
-
-
-def _image(record: Record, root: Path, column: str) -> Input:
-    return _path(record, root, column, "image")
 
 
 def _text(record: Record, root: Path, columns: Columns) -> Input:

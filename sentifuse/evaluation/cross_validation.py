@@ -9,15 +9,14 @@ import pandas as pd
 
 from sentifuse.config.recipe import IntervalOptions
 from sentifuse.metrics import bootstrap, significance
-from sentifuse.metrics.scores import HEADLINE, Floats, scores
+from sentifuse.metrics.scores import COMPARED, HEADLINE, Floats, scores
 
 if TYPE_CHECKING:
     # It loads torch, which a pipeline with one split does not need here.
     from sentifuse.training.trial import Trial
 
 NOTE = "one split: there are no folds to train on (split.folds, split.file)"
-SCORES = ("accuracy", "macro_f1", "weighted_f1")
-_COLUMNS = ["fold", "train_samples", "test_samples", *SCORES]
+_COLUMNS = ["fold", "train_samples", "test_samples", *COMPARED]
 
 
 def predictions(trials: "Sequence[Trial]", labels: Sequence[str]) -> pd.DataFrame:
@@ -35,12 +34,12 @@ def predictions(trials: "Sequence[Trial]", labels: Sequence[str]) -> pd.DataFram
 
 
 def by_fold(trials: "Sequence[Trial]", labels: Sequence[str]) -> pd.DataFrame:
-    """One row per fold: `fold`, `train_samples`, `test_samples`, and `SCORES` on its test part, 0..1."""
+    """One row per fold: `fold`, `train_samples`, `test_samples`, and `COMPARED` on its test part, 0..1."""
     rows = []
     for fold, trial in enumerate(trials):
         own = scores(trial.targets, trial.predicted, labels)
         sizes = {"train_samples": trial.train_samples, "test_samples": own["samples"]}
-        rows.append({"fold": fold, **sizes, **{score: own[score] for score in SCORES}})
+        rows.append({"fold": fold, **sizes, **{score: own[score] for score in COMPARED}})
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -62,10 +61,10 @@ def measure(
         seed: of the bootstrap.
 
     Returns:
-        `by_fold`: fold -> its sizes and `SCORES`. `over_folds`: for each of `SCORES` the `mean`, the sample
-        standard deviation `sd`, and the ends of an interval, and the `method` of that. `pooled`: the scores
-        of `metrics.scores` over all test parts, each sample once, with an `interval` for each headline
-        score. Without folds, a `note` only.
+        `by_fold`: fold -> its sizes and `COMPARED`. `over_folds`: for each of `COMPARED` the `mean`, the
+        sample standard deviation `sd`, and the ends of an interval, and the `method` of that. `pooled`: the
+        scores of `metrics.scores` over all test parts, each sample once, with an `interval` for each
+        headline score. Without folds, a `note` only.
     """
     if table.empty:
         return {"note": NOTE}
@@ -82,7 +81,7 @@ def told(found: Mapping[str, Any]) -> str:
         return str(found["note"])
     over, pooled = found["over_folds"], found["pooled"]
     lines = [f"{len(found['by_fold'])} folds, {pooled['samples']} test samples"]
-    for score in SCORES:
+    for score in COMPARED:
         own, ends = over[score], pooled["interval"][score]
         lines.append(
             f"{score}: {own['mean']:.3f} +- {own['sd']:.3f} over folds ({own['low']:.3f} to "
@@ -100,7 +99,7 @@ def _over_folds(table: pd.DataFrame, level: float) -> dict[str, Any]:
     """
     ratio = float((table["test_samples"] / table["train_samples"]).mean())
     out: dict[str, Any] = {"method": significance.CORRECTED_T}
-    for score in SCORES:
+    for score in COMPARED:
         values: Floats = table[score].to_numpy()
         around = significance.corrected_t_test(values, ratio, level)
         # With two or three folds it can be wider than all scores that there are.

@@ -12,7 +12,7 @@ from scipy import stats
 
 from sentifuse.config.recipe import IntervalOptions
 from sentifuse.evaluation import cross_validation
-from sentifuse.metrics.scores import scores
+from sentifuse.metrics.scores import COMPARED, scores
 from sentifuse.training.trial import Trial
 from tests.places import ROOT
 
@@ -83,7 +83,7 @@ def test_pooled_scores_are_those_of_all_test_parts_together() -> None:
     interval = found.pop("interval")
     assert found == scores(targets, predicted, LABELS)
     assert found["samples"] == 9
-    for score in cross_validation.SCORES:
+    for score in COMPARED:
         assert interval[score]["low"] < found[score] < interval[score]["high"]
 
 
@@ -102,7 +102,7 @@ def test_it_is_told_in_a_line_for_each_score() -> None:
     lines = cross_validation.told(found).splitlines()
     assert lines[0] == "3 folds, 9 test samples"
     assert lines[1].startswith("accuracy: 0.667 +- 0.333 over folds (")
-    assert [line.split(":")[0] for line in lines[1:]] == list(cross_validation.SCORES)
+    assert [line.split(":")[0] for line in lines[1:]] == list(COMPARED)
 
 
 def test_without_folds_there_is_a_note_and_tables_without_rows() -> None:
