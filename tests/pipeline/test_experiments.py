@@ -119,7 +119,13 @@ def test_a_named_recipe_is_an_experiment(copied: Project) -> None:
     recipe.write_text("fusion: film\nhead:\n  hidden_dims: [4, 4]\nstage1:\n  epochs: 1\n")
     options = copied.sentifuse("recipe", "recipes/tiny.yaml").split()
     output = copied.dvc("exp", "run", "--name", "tiny", *options, "evaluate")
-    assert stages_run(output) == ["train_stage1", "train_stage2", "train_baselines", "evaluate"]
+    # The baselines need nothing of the two stages, so DVC may run them first.
+    ran = stages_run(output)
+    assert [stage for stage in ran if stage != "train_baselines"] == [
+        "train_stage1", "train_stage2", "evaluate",
+    ]  # fmt: skip
+    assert "train_baselines" in ran
+    assert ran[-1] == "evaluate"
     found = params(listed(copied)["tiny"])
     assert (found["fusion"], found["head"]["hidden_dims"]) == ("film", [4, 4])
     assert (found["stage1"]["epochs"], found["stage2"]["epochs"]) == (1, 2)
