@@ -35,7 +35,8 @@ def recipe(fusion: Any, dropout: float = 0.0) -> Recipe:
         loss=LOSS,
         image_views=ImageViews("draw", "mean"),
         stage1=replace(STAGE1, epochs=3, precision="fp32"),
-        stage2=replace(STAGE2, epochs=2, precision="fp32", encoder_dropout=dropout),
+        # One shard, as there: each shard of a batch draws its own views.
+        stage2=replace(STAGE2, epochs=2, precision="fp32", encoder_dropout=dropout, threads=1),
     )
 
 
