@@ -123,10 +123,12 @@ class TransformerLayer(nn.Module):
         kv = self.norm1(x) if self.pre_norm else x
         q = kv
         if at is not None:
-            rows = torch.arange(len(x), device=x.device)
+            rows = torch.arange(x.shape[0], device=x.device)
             q, x = kv[rows, at, None], x[rows, at, None]  # (B, 1, H)
             if mask is not None:
-                mask = mask.expand(len(x), -1, -1, -1)[rows, :, at, None]  # (B, heads or 1, 1, T)
+                mask = mask.expand(x.shape[0], -1, -1, -1)[
+                    rows, :, at, None
+                ]  # (B, heads or 1, 1, T)
         x = x + self.dropout(self.scale1(self._attend(q, kv, mask)))
         x = x if self.pre_norm else self.norm1(x)
         inner = self.norm2(x) if self.pre_norm else x
@@ -202,7 +204,7 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, P, H) -> (B, H)."""
-        found = self.attention(self.probe.expand(len(x), -1, -1), x, x, need_weights=False)[0]
+        found = self.attention(self.probe.expand(x.shape[0], -1, -1), x, x, need_weights=False)[0]
         inner = self.activation(self.mlp["fc1"](self.layernorm(found)))
         pooled: Tensor = found + self.mlp["fc2"](inner)  # (B, 1, H)
         return pooled[:, 0]
@@ -308,7 +310,7 @@ def pool(x: Tensor, mask: Tensor | None, how: str) -> Tensor:
         how: one of `POOLS` but `attention`.
     """
     if how in ("first", "last"):
-        return x[torch.arange(len(x), device=x.device), _position(x, mask, how)]
+        return x[torch.arange(x.shape[0], device=x.device), _position(x, mask, how)]
     if mask is None:
         return x.mean(dim=1) if how == "mean" else x.amax(dim=1)
     if how == "max":

@@ -187,7 +187,7 @@ class Classifier(nn.Module):
         """The state of an absent modality: zeros, with a single token."""
         encoders = self.config.of(modality)
         norms = [cast(nn.LayerNorm, self.norms[each.key]) for each in encoders]
-        weight, size = norms[0].weight, len(batch[encoders[0].key].embedding)
+        weight, size = norms[0].weight, batch[encoders[0].key].embedding.shape[0]
         width = sum(len(norm.weight) for norm in norms)
         return _Embedded(
             weight.new_zeros(size, width),
