@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 EXTRAS := requirements-serve.txt requirements-s3.txt requirements-ssh.txt requirements-ray.txt requirements-ocr.txt requirements-parquet.txt requirements-search.txt requirements-onnx.txt requirements-export.txt requirements-dev.txt
 
-.PHONY: repro test unit portable deps
+.PHONY: repro test unit long portable deps
 
 repro: $(VENV)/installed .dvc/plots/offline.html
 	dvc repro
@@ -23,6 +23,10 @@ test: $(VENV)/installed-dev
 # The tests of functions and classes only, which take five minutes.
 unit: $(VENV)/installed-dev
 	pytest -m unit
+
+# The tests that are not part of `make test`, because each takes minutes.
+long: $(VENV)/installed-dev
+	pytest -m long
 
 # Checks whether the demo pipeline gives the committed bytes on this machine.
 portable: $(VENV)/installed

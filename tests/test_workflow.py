@@ -52,7 +52,7 @@ def test_each_action_is_pinned_to_a_commit_and_says_its_version() -> None:
 
 def test_it_does_what_a_user_does() -> None:
     commands = [line for line in LINES if line.split()[0] in ("make", "git", "dvc")]
-    assert commands == ["make test", "make repro", "git diff --exit-code"]
+    assert commands == ["make test", "make long", "make repro", "git diff --exit-code"]
     for line in LINES:
         if line.startswith(".venv/bin/dvc "):
             assert re.fullmatch(r"\.venv/bin/dvc (metrics|params) diff --md HEAD\^", line)

@@ -10,7 +10,8 @@ pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")
 
 from benchmarks import ray_engine
 
-pytestmark = pytest.mark.cluster
+# It makes full-size encoders; tests/sentifuse/features/engines/test_ray.py tests the engine itself.
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 def test_it_compares_both_engines_and_their_shards(

@@ -76,6 +76,7 @@ def test_drawn_features_are_read_as_features(tmp_path: Path) -> None:
     assert found.rows(["0000049", "0000000"]).tolist() == [49, 0]
 
 
+@pytest.mark.long
 def test_the_short_form_runs(tmp_path: Path) -> None:
     found = scaling.measure(tmp_path, short=True)
     assert [each.part for each in found] == ["memory"] * 9

@@ -131,11 +131,11 @@ def test_a_named_recipe_is_an_experiment(copied: Project) -> None:
     assert (found["stage1"]["epochs"], found["stage2"]["epochs"]) == (1, 2)
 
 
-def test_the_queue_runs_a_grid_of_fusions_and_rates_with_two_workers(queue: Project) -> None:
+def test_the_queue_runs_a_choice_of_fusions_with_two_workers(queue: Project) -> None:
     # Short runs, and no ablation: the queue is what is tested.
     queue.dvc(
         "exp", "run", "--queue", "--set-param", "fusion=gated,film",
-        "--set-param", "stage1.lr_head=0.001,0.003",
+        "--set-param", "stage1.lr_head=0.001",
         "--set-param", "stage1.epochs=1", "--set-param", "stage2.epochs=1", "evaluate",
     )  # fmt: skip
     assert "Started '2' new experiments task queue workers" in queue.dvc(
@@ -145,14 +145,12 @@ def test_the_queue_runs_a_grid_of_fusions_and_rates_with_two_workers(queue: Proj
     while re.search("Queued|Running", status := queue.dvc("queue", "status")):
         assert time.monotonic() < end, status
         time.sleep(1)
-    assert status.count("Success") == 4, status
+    assert status.count("Success") == 2, status
     found = listed(queue)
     combinations = {
         (params(each)["fusion"], params(each)["stage1"]["lr_head"]) for each in found.values()
     }
-    assert combinations == {
-        (fusion, rate) for fusion in ("gated", "film") for rate in (0.001, 0.003)
-    }
+    assert combinations == {("gated", 0.001), ("film", 0.001)}
     for name, each in found.items():
         assert each["metrics"][EVALUATE]["data"] == metrics(queue, name)
     assert queue.git("status", "--porcelain") == ""
@@ -161,7 +159,7 @@ def test_the_queue_runs_a_grid_of_fusions_and_rates_with_two_workers(queue: Proj
 def test_data_that_git_ignores_reaches_the_queue_once_dvc_tracks_it(copied: Project) -> None:
     shutil.move(copied.folder / "raw", copied.folder / "data" / "mine")
     copied.set({"data.root": "data/mine"})
-    copied.dvc("repro")
+    copied.dvc("repro", "split")
     copied.commit("my data")
     assert copied.git("ls-files", "data") == "data/.gitignore\n"
 

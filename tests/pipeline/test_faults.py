@@ -251,7 +251,7 @@ def test_a_read_only_project_is_one_line(stage: str, plain: Project) -> None:
     assert line.endswith(": Read-only file system: make it writable and run `dvc repro` again")
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut"])
+@pytest.mark.parametrize("damage", ["flipped", pytest.param("cut", marks=pytest.mark.long)])
 def test_damaged_outputs_are_made_anew(damage: str, finished: Project, tmp_path: Path) -> None:
     """Every output that DVC tracks at once, and with them the store."""
     project = finished.copy(tmp_path / "project")
@@ -303,6 +303,7 @@ def test_what_dvc_does_not_get_over_is_mended(finished: Project, tmp_path: Path)
     assert "nothing to mend" in project.run(sys.executable, "-m", "sentifuse", "mend")
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_some_times_ends_as_if_it_had_not_been(
     finished: Project, tmp_path: Path
 ) -> None:

@@ -1,8 +1,8 @@
 """Results shared through a folder, S3 and SSH: the commands of `docs/remotes.md`."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,21 @@ pytestmark = pytest.mark.servers
 TRAINED = {
     "train_stage1", "train_stage2", "evaluate", "package", "ablate", "cross_validate", "report", "infer"
 }  # fmt: skip
+Kind = Callable[[Path], AbstractContextManager[servers.Remote]]
 # All of them, and these again for the experiment.
 RUNS = len(STAGES) + len(TRAINED)
 
 
-@pytest.fixture(params=[servers.folder, servers.s3, servers.ssh], ids=lambda kind: kind.__name__)
+def kinds(*plain: Kind) -> pytest.MarkDecorator:
+    """The kinds of remote; a plain run takes those named: only how files travel differs."""
+    each = [
+        pytest.param(kind, id=kind.__name__, marks=[] if kind in plain else [pytest.mark.long])
+        for kind in (servers.folder, servers.s3, servers.ssh)
+    ]
+    return pytest.mark.parametrize("remote", each, indirect=True)
+
+
+@pytest.fixture
 def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[servers.Remote]:
     scratch = tmp_path / "server"
     scratch.mkdir()
@@ -65,6 +75,7 @@ def applied(project: Project, experiment: str) -> Iterator[None]:
     project.discard_changes()
 
 
+@kinds(servers.folder, servers.ssh)
 def test_a_fresh_clone_pulls_results_and_an_experiment(
     remote: servers.Remote, sender: Project, receiver: Project
 ) -> None:
@@ -91,6 +102,7 @@ def test_a_fresh_clone_pulls_results_and_an_experiment(
     assert stages_run(output) == stages_restored(output) == []
 
 
+@kinds(servers.s3)
 def test_a_fresh_clone_replays_another_run_without_training(
     remote: servers.Remote, sender: Project, receiver: Project
 ) -> None:

@@ -135,6 +135,7 @@ def test_another_reader_is_refused_and_other_libraries_are_told(
         Predictor.load(made)
 
 
+@pytest.mark.pipeline  # as of `exporting/test_export.py`
 @pytest.mark.parametrize("input_mode", ["multimodal", "text_only"])
 def test_an_export_reads_pictures_too(
     tmp_path: Path, input_mode: str, reader: FakeReader, monkeypatch: pytest.MonkeyPatch

@@ -300,7 +300,7 @@ def test_a_node_that_is_lost_in_the_middle_loses_no_task(
             node = None
     assert node is None
     assert sorted(found) == list(range(40))
-    assert len(set(found.values())) == 3
+    assert len(set(found.values())) > 1
 
 
 def test_only_nodes_with_a_gpu_work_where_there_are_some(
