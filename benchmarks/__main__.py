@@ -1,12 +1,13 @@
 """Measures speed and memory beside plain reference implementations, all in one run.
 
-    python -m benchmarks                       # some twenty minutes on two cores, which it wants for itself
-    python -m benchmarks --only extraction     # one topic
-    python -m benchmarks --only gpu            # on a machine with a GPU
-    python -m benchmarks --short --out /tmp/b  # every line of it once, on a handful of samples: no figures
+    python -m benchmarks                    # some twenty minutes on two cores, which it wants for itself
+    python -m benchmarks --only extraction  # one topic; the lines of the others stay
+    python -m benchmarks --only gpu         # on a machine with a GPU
+    python -m benchmarks --short            # every line of it once, on a handful of samples: no figures
 
-Writes `results.json`, `results.md` (the table) and `results.png` to `benchmarks/`, or to the folder that
-`--out` names. Weights are random where no real ones are at hand: speed does not depend on them.
+Writes `results.json`, `results.md` (the tables) and `results.png` to `benchmarks/`, or to the folder that
+`--out` names; a short run writes to a temporary one. Weights are random where no real ones are at hand: speed
+does not depend on them.
 """
 
 import argparse
@@ -17,9 +18,10 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 from benchmarks import measurement
@@ -41,6 +43,7 @@ TOPICS = {
 # What a plain run measures: the last one wants a GPU.
 USUAL = [topic for topic in TOPICS if topic != "gpu"]
 OUT = Path(__file__).parent
+RESULTS = "results.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,19 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--short", action="store_true", help="see that it works; no figures")
     parser.add_argument("--out", type=Path, help="folder of the results")
     args = parser.parse_args(arguments)
-    if args.out is None and (args.short or args.only != USUAL):
-        # The committed results hold all topics of one full run.
-        args.out = Path(tempfile.mkdtemp(prefix="benchmarks-"))
+    out = args.out or (Path(tempfile.mkdtemp(prefix="benchmarks-")) if args.short else OUT)
     process.one_thread()  # as stages have it; the references take all threads
-    measurements: list[Measurement] = []
     for topic in args.only:
         print(f"{topic} ...", file=sys.stderr, flush=True)
         start = time.monotonic()
-        measurements += run(TOPICS[topic], short=args.short)
+        found = run(TOPICS[topic], short=args.short)
         print(f"{topic}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    write(measurements, args.out or OUT)
-    print(measurement.table(measurements))
-    print(f"written to {args.out or OUT}")
+        write({**read(out), topic: Run(machine(), found)}, out)
+        print(measurement.table(found))
+    print(f"written to {out}")
 
 
 def run(module: str, *, short: bool) -> list[Measurement]:
@@ -76,28 +76,56 @@ def run(module: str, *, short: bool) -> list[Measurement]:
         return pool.submit(measurement.of, module, Path(work), short).result()
 
 
-def write(measurements: Sequence[Measurement], out: Path) -> None:
-    """Writes the three files to `out`."""
-    lines = [{**asdict(each), "met": each.met} for each in measurements]
-    write_json(out / "results.json", {"machine": machine(), "measurements": lines})
-    write_text(out / "results.md", results(out / "results.json"))
-    plots.save(measurement.figure(measurements), out / "results.png")
+@dataclass(frozen=True)
+class Run:
+    """One run of a topic: what it was measured on, and its lines."""
+
+    on: Mapping[str, object]
+    measurements: Sequence[Measurement]
 
 
-def results(path: Path) -> str:
-    """The text of `results.md`: what a `results.json` was measured on, and its table."""
-    on = json.loads(path.read_text(encoding="utf-8"))["machine"]
-    told = ", ".join(f"{name}: {value}" for name, value in on.items() if value is not None)
-    head = f"# Benchmarks\n\nMeasured by `python -m benchmarks` on: {told}.\n\n"
-    return head + measurement.table(read(path))
+def write(runs: Mapping[str, Run], out: Path) -> None:
+    """Writes the three files of the last run of each topic to `out`."""
+    ordered = {topic: runs[topic] for topic in TOPICS if topic in runs}
+    told = {
+        topic: {
+            "on": dict(each.on),
+            "measurements": [{**asdict(line), "met": line.met} for line in each.measurements],
+        }
+        for topic, each in ordered.items()
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / RESULTS, told)
+    write_text(out / "results.md", results(ordered))
+    every = [line for each in ordered.values() for line in each.measurements]
+    plots.save(measurement.figure(every), out / "results.png")
 
 
-def read(path: Path) -> list[Measurement]:
-    """The measurements of a `results.json`."""
-    lines = json.loads(path.read_text(encoding="utf-8"))["measurements"]
-    return [
-        Measurement(**{key: value for key, value in line.items() if key != "met"}) for line in lines
-    ]
+def results(runs: Mapping[str, Run]) -> str:
+    """The text of `results.md`: of each topic what it was measured on, and its table."""
+    found = ["# Benchmarks\n"]
+    for topic, each in runs.items():
+        on = ", ".join(f"{name}: {value}" for name, value in each.on.items() if value is not None)
+        found += [f"## {topic}\n", f"Measured by `python -m benchmarks --only {topic}` on: {on}.\n"]
+        found.append(measurement.table(each.measurements))
+    return "\n".join(found)
+
+
+def read(out: Path) -> dict[str, Run]:
+    """Topic -> its last run, as `write` wrote them; empty if there is no such file."""
+    if not (out / RESULTS).exists():
+        return {}
+    told = json.loads((out / RESULTS).read_text(encoding="utf-8"))
+    return {
+        topic: Run(
+            each["on"],
+            [
+                Measurement(**{key: value for key, value in line.items() if key != "met"})
+                for line in each["measurements"]
+            ],
+        )
+        for topic, each in told.items()
+    }
 
 
 def machine() -> dict[str, object]:
@@ -106,11 +134,13 @@ def machine() -> dict[str, object]:
     import transformers
 
     return {
+        "date": date.today().isoformat(),
         "processor": _processor(),
         "instructions": "bf16"
         if precision.resolve("auto") == "bf16"
         else "AVX2 or AVX-512 without bf16",
         "held to": os.environ.get("ONEDNN_MAX_CPU_ISA"),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "python": platform.python_version(),

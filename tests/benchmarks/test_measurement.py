@@ -1,11 +1,14 @@
 """The frame of the benchmarks: ratios, verdicts, the table, the figure."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import measurement
+from benchmarks.__main__ import Run
 from benchmarks.measurement import Measurement
 
 
@@ -61,12 +64,36 @@ def test_the_table_has_ratio_target_verdict_and_both_figures() -> None:
 
 def test_results_are_written_and_read_back(tmp_path) -> None:
     lines = [measured(2.5), measured(0.9, None), measured(1.1, 1.2, "less")]
-    command.write(lines, tmp_path)
-    assert command.read(tmp_path / "results.json") == lines
-    told = json.loads((tmp_path / "results.json").read_text())
-    assert [line["met"] for line in told["measurements"]] == [True, None, True]
-    assert told["machine"]["cores"] >= 1
-    table = (tmp_path / "results.md").read_text()
-    assert table.endswith(measurement.table(lines))
-    assert f"cores: {told['machine']['cores']}" in table
+    runs = {"extraction": Run({"cores": 2, "held to": None}, lines)}
+    command.write(runs, tmp_path)
+    assert command.read(tmp_path) == runs
+    told = json.loads((tmp_path / "results.json").read_text())["extraction"]["measurements"]
+    assert [line["met"] for line in told] == [True, None, True]
+    page = (tmp_path / "results.md").read_text()
+    assert page.endswith(measurement.table(lines))
+    assert "`python -m benchmarks --only extraction` on: cores: 2.\n" in page
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_topic_replaces_its_own_lines_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = {"training": Run({}, [measured(1.0)]), "extraction": Run({}, [measured(2.0)])}
+    command.write(of, tmp_path)
+    monkeypatch.setattr(command, "run", lambda module, short: [measured(3.0)])
+    command.main(["--only", "extraction", "--out", str(tmp_path)])
+    found = command.read(tmp_path)
+    assert list(found) == ["extraction", "training"]  # in the order of a whole run
+    assert found["training"] == of["training"]
+    assert found["extraction"].measurements == [measured(3.0)]
+    assert found["extraction"].on["cores"] == len(os.sched_getaffinity(0))
+    assert "**3**" in capsys.readouterr().out
+
+
+def test_a_short_run_leaves_the_results_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr(command, "run", lambda module, short: [measured(3.0)])
+    monkeypatch.setattr(command, "write", lambda runs, out: written.append(out))
+    command.main(["--short", "--only", "extraction"])
+    assert len(written) == 1
+    assert written[0] != command.OUT
