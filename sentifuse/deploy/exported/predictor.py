@@ -8,7 +8,8 @@ Images and texts go through the same functions as with a bundle, and random view
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,10 +121,10 @@ class ExportedPredictor(PairPredictor):
                 inputs |= _absent(encoder, len(samples))
             elif encoder.ocr is not None:
                 inputs |= self._in_images(encoder, samples)
-            elif encoder.modality == "image":
-                inputs |= self._images(encoder, [sample["image"] for sample in samples])
             else:
-                inputs |= self._texts(encoder, [sample["text"] for sample in samples])
+                of_modality = self._images if encoder.modality == "image" else self._texts
+                sources = [sample[encoder.modality] for sample in samples]
+                inputs |= _each_once(sources, partial(of_modality, encoder))
         logits = self.sessions[DECISION].run(inputs)["logits"]  # (4, B, C)
         if not np.isfinite(logits).all():
             raise UserError(
@@ -206,6 +207,15 @@ class ExportedPredictor(PairPredictor):
         return found
 
 
+def _each_once(
+    sources: Sequence[Source], encode: Callable[[Sequence[Source]], dict[str, Array]]
+) -> dict[str, Array]:
+    """What `encode` gives, but contents that are the same are encoded once."""
+    rows = {source: row for row, source in enumerate(dict.fromkeys(sources))}
+    chosen = [rows[source] for source in sources]
+    return {name: value[chosen] for name, value in encode(list(rows)).items()}
+
+
 def _absent(encoder: ExportedEncoder, count: int) -> dict[str, Array]:
     """Zeros for inputs that are not there: the model does not read them."""
     found: dict[str, Array] = {}
@@ -222,7 +232,7 @@ def _absent(encoder: ExportedEncoder, count: int) -> dict[str, Array]:
 
 def _picture(source: Source) -> Image.Image:
     with decoding(source.name):
-        return images.read(source.raw)
+        return images.cover(images.read(source.raw), source.covered)
 
 
 def _reader(folder: Path, manifest: Manifest) -> Reader | None:

@@ -79,6 +79,17 @@ def export(bundle: Path) -> Path:
     return out
 
 
+def test_an_export_explains_as_the_bundle_does(export: Path, bundle: Path) -> None:
+    found, expected = (
+        open_model(each).explain(picture(), "so bad #Monday") for each in (export, bundle)
+    )
+    assert [word.text for word in found.words] == ["so", "bad", "#Monday"]
+    for one, other in zip(found.words, expected.words, strict=True):
+        assert one.contribution == pytest.approx(other.contribution, abs=2e-5)
+    np.testing.assert_allclose(found.grid, expected.grid, atol=2e-5)
+    assert np.abs(found.grid).max() > 1e-4
+
+
 def test_an_export_says_what_its_bundle_says(bundle: Path, export: Path) -> None:
     assert_alike(export, bundle)
     document = json.loads((export / files.MANIFEST).read_text(encoding="utf-8"))
