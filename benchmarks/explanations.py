@@ -37,7 +37,9 @@ from sentifuse.runtime.threads import cores
 # The model has seen neither; the second has no labels, which this does not need.
 PARTS = ("test", "predict")
 # Random orders of each sample: of words, which are cheap, and of cells.
-ORDERS = {"words": 5, "cells": 2}
+ORDERS = {"words": 3, "cells": 2}
+# A curve is measured at so many places at most, and is straight between them.
+PLACES = 8
 # Shares of the parts that are removed, at which curves are read.
 STEPS = np.linspace(0, 1, 21)
 RESAMPLES, LEVEL = 2000, 0.95
@@ -99,16 +101,17 @@ def curve(
     best = sorted(range(len(found)), key=lambda place: -found[place][1])
     draw = random.Random(len(found))
     orders = [best, *(draw.sample(best, len(best)) for _ in range(ORDERS[kind]))]
+    counts = sorted({round(count) for count in np.linspace(1, len(found), PLACES)})
     hidden = [
         _together([found[place][0] for place in order[:count]])
         for order in orders
-        for count in range(1, len(order) + 1)
+        for count in counts
     ]
     label, start = explanation.prediction.label, explanation.prediction.confidence
     fallen = [each.probabilities[label] for each in predictor.predict_occluded(pair, hidden)]
     rows = [
-        np.interp(STEPS, np.linspace(0, 1, len(found) + 1), [start, *own])
-        for own in np.reshape(fallen, (len(orders), len(found)))
+        np.interp(STEPS * len(found), [0, *counts], [start, *own])
+        for own in np.reshape(fallen, (len(orders), len(counts)))
     ]
     return rows[0], np.mean(rows[1:], axis=0)
 

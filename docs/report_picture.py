@@ -1,8 +1,10 @@
-"""Draws the README's pictures of the report: scores with the first row of a gallery, and the label audit.
+"""Draws the pictures of the report in the README and in `docs/`: scores with cards, the label audit, and
+cards that are explained.
 
     python -m docs.report_picture
 
-Reads `reports/report.html` of the demo data; writes `report.png` and `label-audit.png` into `docs/images/`.
+Reads `reports/report.html` of the demo data; writes `report.png`, `label-audit.png` and `explained-cards.png`
+into `docs/images/`.
 Needs Debian's `chromium`, `chromium-driver`, `fonts-noto-color-emoji` and `fonts-wqy-zenhei`, and
 `requirements-dev.txt`.
 """
@@ -22,6 +24,7 @@ PICTURES = {
         ("#disagreements", "#disagreements .card:first-child"),
     ],
     Path("docs/images/label-audit.png"): [("#labels", "#labels .card:nth-child(4)")],
+    Path("docs/images/explained-cards.png"): [("#mistakes .card", "#mistakes .card")],
 }
 WIDTH, MARGIN = 1080, 10
 

@@ -14,9 +14,9 @@ MACROS = "explained.html.j2"
 _TEXT_LENGTH = 500
 # The strongest part has the full colour, unless it adds less than this: then nothing matters much.
 _LEAST_SCALE = 0.02
-# What adds less is not coloured: it is `0.0` points.
-_NOTHING = 0.0005
-# Parts with more than this share of the full colour have their figure beside them.
+# What adds less is not coloured: its figure is 0.0, or it is little beside the strongest part.
+_NOTHING, _FAINT = 0.0005, 0.05
+# Words with more than this share of the full colour have their figure beside them.
 _TOLD = 0.4
 _NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
@@ -30,7 +30,7 @@ class Part:
         side: `for` or `against` the class that was predicted; empty for neither.
         shade: of its colour, 0..1.
         points: what it adds to the confidence, `+1.2`; empty for what is no word.
-        told: whether the figure stands beside it.
+        told: whether the figure stands beside it, if it is a word.
         box: of a cell, left, top, width and height in pixels.
     """
 
@@ -114,10 +114,11 @@ def _cells(grid: Sequence[Sequence[float]], size: tuple[int, int], scale: float)
 def _part(
     text: str, value: float, scale: float, box: tuple[float, float, float, float] = _NO_BOX
 ) -> Part:
-    shade = abs(value) / scale if abs(value) >= _NOTHING else 0.0
-    side = ("for" if value > 0 else "against") if shade else ""
-    told = points(value if shade else 0.0)
-    return Part(text, side, round(shade, 3), told, shade > _TOLD, box)
+    told = points(value if abs(value) >= _NOTHING else 0.0)
+    shade = round(abs(value) / scale, 3)
+    if abs(value) < _NOTHING or shade < _FAINT:
+        return Part(text, points=told, box=box)
+    return Part(text, "for" if value > 0 else "against", shade, told, shade > _TOLD, box)
 
 
 def _cut(parts: Sequence[Part]) -> Iterator[Part]:

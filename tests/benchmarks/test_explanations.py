@@ -50,12 +50,12 @@ class OfTexts(PairPredictor):
 
 def test_of_a_real_encoder_the_first_word_is_of_mood_in_four_of_five_texts() -> None:
     rng = Random(1)
-    labels = [LABELS[place % 3] for place in range(225)]
+    labels = [LABELS[place % 3] for place in range(200)]
     texts = [compose(label, "utf-8", rng) for label in labels]  # type: ignore[arg-type]
-    predictor = OfTexts(texts[:200], labels[:200])
-    found = [predictor.explain(text=text) for text in texts[200:]]
+    predictor = OfTexts(texts[:150], labels[:150])
+    found = [predictor.explain(text=text) for text in texts[150:]]
     hits = explanations.first_is_of_mood(found)
-    assert len(hits) >= 14
+    assert len(hits) >= 30
     assert np.mean(hits) >= 0.8
 
 
