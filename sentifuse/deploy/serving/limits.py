@@ -50,8 +50,8 @@ class BodyLimit:
         too_large = f"the request has more than {most} bytes"
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
         if any(not value.isdigit() or int(value) > most for value in lengths):
-            answer = JSONResponse({"detail": too_large}, 413, {"Connection": "close"})
-            await answer(scope, receive, send)
+            # The connection stays open: a client that is still sending would not read the answer otherwise.
+            await JSONResponse({"detail": too_large}, 413)(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + self._limits.seconds
         seen, complete = 0, False
