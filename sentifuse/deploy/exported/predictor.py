@@ -43,7 +43,8 @@ from sentifuse.runtime.threads import cores
 if TYPE_CHECKING:  # its module imports pydantic
     from sentifuse.config.backbone import Modality
 
-# Of one run: the states of more do not fit the processor's cache.
+# Of one run: the states of more do not fit the processor's cache. In 8 bits each image and each text has its
+# own run: activations may be scaled by the largest of a run, and an answer must not depend on its batch.
 _IMAGES_A_RUN, _TEXTS_A_RUN = 8, 32
 
 
@@ -140,9 +141,10 @@ class ExportedPredictor(PairPredictor):
         views = self._manifest.views
         pixels = [view for source in sources for view in self._views(encoder, source)]
         session = self.sessions[encoder.graph]
+        most = views if encoder.precision == "int8" else _IMAGES_A_RUN
         runs = [
-            session.run({"pixels": np.stack(pixels[start : start + _IMAGES_A_RUN])})
-            for start in range(0, len(pixels), _IMAGES_A_RUN)
+            session.run({"pixels": np.stack(pixels[start : start + most])})
+            for start in range(0, len(pixels), most)
         ]
         found = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
         return {
@@ -173,9 +175,10 @@ class ExportedPredictor(PairPredictor):
         for place, each in enumerate(ids):
             by_length[len(each)].append(place)
         rows: dict[str, dict[int, Array]] = defaultdict(dict)
+        most = 1 if encoder.precision == "int8" else _TEXTS_A_RUN
         for places in by_length.values():
-            for start in range(0, len(places), _TEXTS_A_RUN):
-                own = places[start : start + _TEXTS_A_RUN]
+            for start in range(0, len(places), most):
+                own = places[start : start + most]
                 given = np.array([ids[place] for place in own])
                 for name, value in self.sessions[encoder.graph].run({"ids": given}).items():
                     rows[name] |= dict(zip(own, value, strict=True))
