@@ -38,6 +38,7 @@ TOPICS = {
     "ray": "benchmarks.ray_engine",
     "pipeline": "benchmarks.pipeline",
     "export": "benchmarks.export",
+    "serve": "benchmarks.serve",
     "gpu": "benchmarks.gpu",
 }
 # What a plain run measures: the last one wants a GPU.

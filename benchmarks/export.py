@@ -45,17 +45,17 @@ _SETTING = Setting("float16", 32, 32, ViewSpec(0.4, True, 0.1), "cpu", "portable
 def measure(work: Path, *, short: bool) -> list[Measurement]:
     """Start, latency, throughput and size of the export in both precisions, beside the bundle's."""
     torch.set_num_threads(1)
-    folders = _folders(work)
+    made = folders(work)
     pairs = samples.made().pairs[: 2 if short else None]
     predictors: dict[str, PairPredictor] = {
-        "fp32": ExportedPredictor.load(folders["fp32"], threads=1),
-        "int8": ExportedPredictor.load(folders["int8"], threads=1),
-        "torch": Predictor.load(folders["torch"]),
+        "fp32": ExportedPredictor.load(made["fp32"], threads=1),
+        "int8": ExportedPredictor.load(made["int8"], threads=1),
+        "torch": Predictor.load(made["torch"]),
     }
-    found = _start(work, folders, pairs[0], rounds=1 if short else 5)
+    found = _start(work, made, pairs[0], rounds=1 if short else 5)
     found += _latency(predictors, pairs, rounds=1 if short else 40)
     found += _throughput(predictors, pairs, rounds=1 if short else 5)
-    return found + _size(folders)
+    return found + _size(made)
 
 
 def _start(work: Path, folders: dict[str, Path], pair: Pair, rounds: int) -> list[Measurement]:
@@ -150,17 +150,17 @@ def _told(
     return Measurement("export", what, reference, ours, theirs, unit, ratio, most, "less")
 
 
-def _folders(work: Path) -> dict[str, Path]:
+def folders(work: Path) -> dict[str, Path]:
     """A bundle with random weights, and its exports in both precisions, which no gate has seen."""
-    folders = {"torch": _bundle(work), "fp32": work / "fp32", "int8": work / "int8"}
-    loaded = loading.load(folders["torch"])
+    made = {"torch": _bundle(work), "fp32": work / "fp32", "int8": work / "int8"}
+    loaded = loading.load(made["torch"])
     for name in ("fp32", "int8"):
-        folders[name].mkdir()
-        backbone = loading.load_backbone(folders["torch"], loaded.encoding, None)
-        write.write(folders[name], loaded, backbone)
-    manifest, _ = read_manifest(folders["int8"])
-    quantisation.quantise(folders["int8"], manifest, samples.made().pairs)
-    return folders
+        made[name].mkdir()
+        backbone = loading.load_backbone(made["torch"], loaded.encoding, None)
+        write.write(made[name], loaded, backbone)
+    manifest, _ = read_manifest(made["int8"])
+    quantisation.quantise(made["int8"], manifest, samples.made().pairs)
+    return made
 
 
 def _bundle(work: Path) -> Path:

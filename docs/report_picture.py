@@ -1,20 +1,26 @@
-"""Draws the README's pictures of the report: scores with the first row of a gallery, and the label audit.
+"""Draws the pictures of the report in the README and in `docs/`: scores with cards, the label audit, and
+cards that are explained; and the page of one of these.
 
     python -m docs.report_picture
 
-Reads `reports/report.html` of the demo data; writes `report.png` and `label-audit.png` into `docs/images/`.
+Reads `reports/report.html` and `data/explanations.json` of the demo data; writes `report.png`,
+`label-audit.png`, `explained-cards.png` and `explanation.png` into `docs/images/`.
 Needs Debian's `chromium`, `chromium-driver`, `fonts-noto-color-emoji` and `fonts-wqy-zenhei`, and
 `requirements-dev.txt`.
 """
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from sentifuse.evaluation import explained_page
+from sentifuse.runtime.files import read_json
 from tools.browser import Browser
 
 PAGE = Path("reports/report.html")
+EXPLANATIONS, EXPLAINED = Path("data/explanations.json"), "3037"
 # Picture -> parts of the page, each from the top of one element to the bottom of another.
 PICTURES = {
     Path("docs/images/report.png"): [
@@ -22,24 +28,39 @@ PICTURES = {
         ("#disagreements", "#disagreements .card:first-child"),
     ],
     Path("docs/images/label-audit.png"): [("#labels", "#labels .card:nth-child(4)")],
+    Path("docs/images/explained-cards.png"): [("#mistakes .card", "#mistakes .card")],
 }
+# The same of the page of one pair.
+EXPLANATION = {Path("docs/images/explanation.png"): [("main", "main")]}
 WIDTH, MARGIN = 1080, 10
 
 
 def main() -> None:
-    """Takes a screenshot of the page and puts the parts of each picture one below the other."""
+    """Draws all pictures."""
+    draw(PAGE, PICTURES)
+    [image] = [
+        path for path in Path("data/demo/data").glob(f"{EXPLAINED}.*") if path.suffix != ".txt"
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        page = Path(scratch) / "page.html"
+        explained_page.write(page, read_json(EXPLANATIONS)[EXPLAINED], image)
+        draw(page, EXPLANATION)
+
+
+def draw(source: Path, pictures: Mapping[Path, Sequence[tuple[str, str]]]) -> None:
+    """Takes a screenshot of a page and puts the parts of each picture one below the other."""
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "page.png"
         browser = Browser(Path(scratch) / "profile", width=WIDTH, height=900)
         try:
-            browser.open(PAGE)
+            browser.open(source)
             browser.screenshot(whole)  # before measuring: it settles the layout
             found = {
                 out: [
                     (_edge(browser, first, "y"), _edge(browser, last, "y", "height"))
                     for first, last in parts
                 ]
-                for out, parts in PICTURES.items()
+                for out, parts in pictures.items()
             }
         finally:
             browser.close()

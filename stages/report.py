@@ -2,7 +2,7 @@
 
     python -m stages.report
 
-Reads what `split`, the training stages and those that score and audit wrote, and the files that
+Reads what `split`, the training stages and those that score, explain and audit wrote, and the files that
 `data/manifest.csv` names for the gallery; writes `reports/report.html`. The page shows samples: it is
 DVC's, not git's, so that nobody's data are committed by accident.
 """
@@ -20,6 +20,7 @@ MODEL = Path("models/stage2/config.json")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 DATA = Path("data")
+EXPLANATIONS = DATA / "explanations.json"
 AUDIT = DATA / "label_audit.csv"
 OUT = Path("reports/report.html")
 
@@ -50,8 +51,11 @@ def main(p: Params) -> None:
     found = report.read(p.labels, MODEL, METRICS, PLOTS, DATA)
     samples = files.read_csv(SAMPLES, text=["guid", "label", "predicted"])
     where = manifest.read(MANIFEST)
+    explanations = files.read_json(EXPLANATIONS)
     mistakes, disagreements = (
-        gallery.cards(choose(samples, p.labels, p.report.gallery), p.labels, where)
+        gallery.cards(
+            choose(samples, p.labels, p.report.gallery), p.labels, where, explanations=explanations
+        )
         for choose in (gallery.mistakes, gallery.disagreements)
     )
     audited = files.read_csv(AUDIT, text=["guid", "label", "suggested", "twins"])

@@ -6,11 +6,12 @@ import re
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentifuse.errors import UserError
-from sentifuse.runtime import numerics
+from sentifuse.runtime import files, numerics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,6 +66,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--image", type=Path, metavar="FILE")
     one.add_argument("--text")
     one.add_argument("--json", action="store_true", help="print JSON")
+    one.add_argument(
+        "--explain",
+        type=Path,
+        metavar="FILE",
+        help="write which words and which parts of the picture matter, as .html or .json",
+    )
     many = parser.add_argument_group("many pairs")
     many.add_argument("--csv", type=Path, metavar="FILE", help="columns image, text or text_file")
     many.add_argument("--out", type=Path, metavar="FILE", help="the predictions, a CSV")
@@ -94,11 +101,28 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--ray-address: only --engine ray reads it")
     if any(pair) == any(table) or (any(table) and not all(table)):
         raise UserError("expected --image and --text, or one of them, or else --csv and --out")
+    if arguments.explain:
+        _check_explain(arguments)
     numerics.hold_as_trained(arguments.model)
     if arguments.csv:
         _predict_csv(arguments)
     else:
         _predict_pair(arguments)
+
+
+def _check_explain(arguments: argparse.Namespace) -> None:
+    """Refuses what cannot be done before the model takes its time to load."""
+    out = arguments.explain
+    if arguments.csv:
+        raise UserError(
+            f"--explain {out}: it explains one pair: give --image and --text in place of --csv"
+        )
+    if out.suffix not in (".html", ".json"):
+        raise UserError(f"--explain {out}: expected the name of a file that ends in .html or .json")
+    if out.suffix == ".html" and find_spec("jinja2") is None:  # as beside an export
+        raise UserError(f"--explain {out}: run `pip install jinja2`, or write a .json file")
+    inputs = [arguments.image] if arguments.image else []
+    files.check_output("--explain", out, [*inputs, *arguments.model.glob("*")])
 
 
 def _predict_csv(arguments: argparse.Namespace) -> None:
@@ -137,12 +161,21 @@ def _predict_pair(arguments: argparse.Namespace) -> None:
     from sentifuse.deploy.opening import open_model
 
     predictor = open_model(arguments.model, places(arguments.backbone))
-    found = predictor.predict(arguments.image, arguments.text or None)
-    if not arguments.json:
-        print(_told(found))
-        return
-    told = json.dumps(asdict(found), ensure_ascii=False)
-    print(told if _can_show(told) else json.dumps(asdict(found)))
+    image, text, out = arguments.image, arguments.text or None, arguments.explain
+    if out:
+        from sentifuse.deploy import explaining
+        from sentifuse.evaluation import explained_page
+
+        explanation = predictor.explain(image, text)
+        explained_page.write(out, explaining.document(explanation), image)
+        found = explanation.prediction
+    else:
+        found = predictor.predict(image, text)
+    if arguments.json:
+        told = json.dumps(asdict(found), ensure_ascii=False)
+        print(told if _can_show(told) else json.dumps(asdict(found)))
+    else:
+        print(_told(found) + (f"\n\n{out}: which words and parts of the picture" if out else ""))
 
 
 def _can_show(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 import io
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]  # (S, S, 3)
+# A part of a picture: left, top, right and lower edge as shares of its width and height, 0..1.
+Box = tuple[float, float, float, float]
 # Pillow's filters, in the order of its numbers.
 Resample = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 RESAMPLES: tuple[Resample, ...] = get_args(Resample)
@@ -118,6 +120,18 @@ def decode(image: Image.Image) -> Image.Image:
             # Pillow would cut off at 255.
             upright = Image.fromarray(_eight_bits(np.asarray(upright)))
         return upright.convert("RGB")
+
+
+def cover(image: Image.Image, boxes: Sequence[Box]) -> Image.Image:
+    """The picture with all `boxes` of it painted over in its mean colour; itself if there are none."""
+    if not boxes:
+        return image
+    mean = tuple(np.asarray(image.resize((1, 1), Image.Resampling.BOX))[0, 0].tolist())
+    covered, sides = image.copy(), image.size * 2
+    for box in boxes:
+        edges = [round(share * side) for share, side in zip(box, sides, strict=True)]
+        covered.paste(mean, (edges[0], edges[1], edges[2], edges[3]))
+    return covered
 
 
 def from_array(array: ArrayLike) -> Image.Image:

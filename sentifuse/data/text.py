@@ -52,15 +52,15 @@ _DOUBT, _SURE = 0.75, 0.5
 # Characters that few fonts have: what they decode to is rather something else.
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 
-_ENTITY = re.compile("&(#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
+ENTITY = re.compile("&(#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 # A link ends before characters that links do not have, such as Chinese, emoji and quotation marks, and before
 # the `!` or `?` of its sentence. Tweets that were cut off end in half a link with an ellipsis.
-_URL = re.compile(
+URL = re.compile(
     r"(?:https?://|\bwww\.(?=[a-z0-9]))(?:[\w\-.~:/?#\[\]@!$&'()*+,;=%]*[\w\-.~:/#\[\]@$&()*+,;=%])?…?",
     re.IGNORECASE | re.ASCII,
 )
 # The name of a mention does not run on from Latin letters into Chinese.
-_MENTION = re.compile("(?<!\\w)@(?:[^\\W\u2e80-\U0010ffff]+|\\w+)")
+MENTION = re.compile("(?<!\\w)@(?:[^\\W\u2e80-\U0010ffff]+|\\w+)")
 _HASHTAG = re.compile(r"#(?=\w)")
 
 
@@ -187,14 +187,14 @@ def clean(
             only if `spec.emoji` is `words`.
         emoji: All emoji that there are; None for those of the library `emoji`.
     """
-    text = _ENTITY.sub(_character, text)
+    text = ENTITY.sub(_character, text)
     if spec.emoji == "words" and unknown:
         # First of all: a mention or a link would take the digit of a keycap emoji behind it for its own.
         text = emoji_names.in_words(text, unknown, emoji)
     # The text is split rather than replaced in, so that no step takes a placeholder for a part of the text.
     parts = [
-        f" {spec.mention} ".join(_own_words(own, spec) for own in _MENTION.split(part))
-        for part in _URL.split(text)
+        f" {spec.mention} ".join(_own_words(own, spec) for own in MENTION.split(part))
+        for part in URL.split(text)
     ]
     return " ".join(f" {spec.link} ".join(parts).split())
 

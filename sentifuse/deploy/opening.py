@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sentifuse.data import images
-from sentifuse.deploy.exported.files import is_export
+from sentifuse.deploy.exported.files import MANIFEST, is_export
 from sentifuse.deploy.pairs import PairPredictor
 from sentifuse.errors import UserError
+from sentifuse.runtime.files import sha256
 
 
 def open_model(
     folder: Path,
     places: str | Mapping[str, str] | None = None,
     max_pixels: int = images.MAX_PIXELS,
+    threads: int | None = None,
 ) -> PairPredictor:
     """Loads what `folder` is.
 
@@ -20,6 +22,7 @@ def open_model(
         folder: of a bundle or an export.
         places: where the encoders of a bundle are, as of `Predictor.load`.
         max_pixels: images of more are refused.
+        threads: of each graph of an export, as of `ExportedPredictor.load`.
 
     Raises:
         UserError: neither of them, or one that cannot be loaded.
@@ -32,4 +35,13 @@ def open_model(
         raise UserError(f"{folder}: --backbone: an export holds its encoders: leave it out")
     from sentifuse.deploy.exported.predictor import ExportedPredictor
 
-    return ExportedPredictor.load(folder, max_pixels)
+    return ExportedPredictor.load(folder, max_pixels, threads)
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of the file of a model that holds those of all others; names the model."""
+    if is_export(folder):
+        return sha256((folder / MANIFEST).read_bytes())
+    from sentifuse.deploy.bundle import CONFIG
+
+    return sha256((folder / CONFIG).read_bytes())

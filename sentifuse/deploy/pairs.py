@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sentifuse.data import images
+from sentifuse.data import images, words
 from sentifuse.data.text import TextSpec, clean
+from sentifuse.deploy import occlusion
+from sentifuse.deploy.occlusion import Hidden
 from sentifuse.errors import UserError
 from sentifuse.features.contents import Source
 from sentifuse.metrics.shapley import Attribution
@@ -68,6 +70,37 @@ class Prediction:
     used: tuple[str, ...] = field(
         metadata={"description": "the modalities that the model read, of `image` and `text`"}
     )
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, its place in the text (as of a slice), and what it adds to the confidence, -1..1."""
+
+    text: str
+    start: int
+    end: int
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which words and which parts of the picture moved the confidence of a prediction.
+
+    What a part adds is the confidence less what the class that was predicted still has once the part is
+    hidden: it is positive where the part speaks for that class. The figures need not sum to anything.
+
+    Attributes:
+        prediction: of the whole pair.
+        text: as it was given; empty if the model read none.
+        words: of the text, in their order; links and mentions are among them.
+        grid: what the cells of the picture add, -1..1: rows from the top, each from the left; empty if the
+            model read no picture.
+    """
+
+    prediction: Prediction
+    text: str
+    words: tuple[Word, ...]
+    grid: tuple[tuple[float, ...], ...]
 
 
 class PairPredictor(ABC):
@@ -134,6 +167,45 @@ class PairPredictor(ABC):
             except UserError as error:
                 yield error
 
+    def explain(self, image: ImageLike | None = None, text: str | None = None) -> Explanation:
+        """Predicts one pair, and says what each word and each part of the picture adds.
+
+        It takes as long as the predictions of a pair for each word and each of the 16 parts.
+
+        Raises:
+            UserError: as of `predict`.
+        """
+        content = self._content(Pair(image, text))
+        written = occlusion.text_of(content["text"]) if "text" in content else ""
+        spans = words.spans(written, occlusion.MOST_WORDS)
+        boxes = occlusion.cells() if "image" in content else []
+        hidden = [Hidden(spans=(span,)) for span in spans] + [Hidden(boxes=(box,)) for box in boxes]
+        whole, *partly = self._occluded(content, [Hidden(), *hidden])
+        added = [whole.confidence - each.probabilities[whole.label] for each in partly]
+        return Explanation(
+            whole,
+            written,
+            tuple(
+                Word(written[start:end], start, end, value)
+                for (start, end), value in zip(spans, added, strict=False)
+            ),
+            tuple(
+                tuple(added[place : place + occlusion.GRID])
+                for place in range(len(spans), len(added), occlusion.GRID)
+            ),
+        )
+
+    def predict_occluded(self, pair: Pair, hidden: Iterable[Hidden]) -> Iterator[Prediction]:
+        """Predicts a pair anew for each of `hidden`, without what is hidden; raises as `predict` does."""
+        return self._occluded(self._content(pair), hidden)
+
+    def _occluded(
+        self, content: "Mapping[Modality, Source]", hidden: Iterable[Hidden]
+    ) -> Iterator[Prediction]:
+        rest = iter(hidden)
+        while batch := list(islice(rest, PAIRS_A_BATCH)):
+            yield from self._predictions([occlusion.hide(content, each) for each in batch])
+
     def _try(self, pair: Pair) -> Prediction | UserError:
         try:
             return self._batch([pair])[0]
@@ -141,7 +213,9 @@ class PairPredictor(ABC):
             return error
 
     def _batch(self, pairs: Sequence[Pair]) -> list[Prediction]:
-        contents = [self._content(pair) for pair in pairs]
+        return self._predictions([self._content(pair) for pair in pairs])
+
+    def _predictions(self, contents: "Sequence[Mapping[Modality, Source]]") -> list[Prediction]:
         groups = defaultdict(list)
         for place, content in enumerate(contents):
             groups[tuple(content)].append(place)
@@ -149,7 +223,7 @@ class PairPredictor(ABC):
         for used, places in groups.items():
             answers = self._answer([contents[place] for place in places], used)
             found |= {place: self._prediction(answers, n, used) for n, place in enumerate(places)}
-        return [found[place] for place in range(len(pairs))]
+        return [found[place] for place in range(len(contents))]
 
     def _content(self, pair: Pair) -> "dict[Modality, Source]":
         """Modality -> content, of those that the pair has and the model reads."""

@@ -4,22 +4,16 @@ The mistakes of which the model was surest are often wrong labels or irony. Wher
 disagree, fusion has to decide. The label audit doubts labels of all parts.
 """
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
-from sentifuse.data import images, locations, text
+from sentifuse.data import locations, text
+from sentifuse.evaluation import explained, pictures
+from sentifuse.evaluation.explained import Explained
 
-# Longest side of a picture, in pixels: twice as long as it is shown, for dense screens.
-_SIDE = 480
-_JPEG_QUALITY = 80
-# Characters of a text that are shown: a file may have a megabyte.
-_TEXT_LENGTH = 500
 UNIMODAL = ("text_only", "image_only")
 # Table -> the models whose answers it has, and what stands before `p_<label>` in the names of their columns.
 EVALUATED = {"model": "", **{name: f"{name}." for name in UNIMODAL}}
@@ -40,8 +34,8 @@ class SampleCard:
     """One sample: its text, shortened, its picture as a `data:` URI, and what the models say.
 
     The contributions are what `text` and `image` add to the probability of the first model, -1..1, where they
-    are known. The label audit gives `suggested`, another label, and `twins`, the labels of near-identical
-    samples in words.
+    are known, and so is what its words and the parts of its picture add (`explained`). The label audit gives
+    `suggested`, another label, and `twins`, the labels of near-identical samples in words.
     """
 
     guid: str
@@ -52,6 +46,7 @@ class SampleCard:
     contributions: dict[str, float]
     suggested: str = ""
     twins: str = ""
+    explained: Explained | None = None
 
 
 def mistakes(samples: pd.DataFrame, labels: Sequence[str], count: int) -> pd.DataFrame:
@@ -82,13 +77,22 @@ def cards(
     labels: Sequence[str],
     manifest: pd.DataFrame,
     models: Mapping[str, str] = EVALUATED,
+    explanations: Mapping[str, Mapping[str, Any]] = {},
 ) -> list[SampleCard]:
     """Makes one card per row of `evaluate.sample_table` or, with the models `AUDITED`, of `audit.table`.
 
-    `manifest` says where the files are.
+    Args:
+        chosen: the rows.
+        labels: class names.
+        manifest: where the files are.
+        models: the models whose answers the rows have.
+        explanations: guid -> what `explaining.document` made of an explanation; of any samples.
     """
     files = manifest.set_index("guid")
-    return [_card(row, labels, files.loc[row["guid"]], models) for row in chosen.to_dict("records")]
+    return [
+        _card(row, labels, files.loc[row["guid"]], models, explanations.get(row["guid"]))
+        for row in chosen.to_dict("records")
+    ]
 
 
 def _card(
@@ -96,12 +100,14 @@ def _card(
     labels: Sequence[str],
     files: "pd.Series[str]",
     models: Mapping[str, str],
+    explanation: Mapping[str, Any] | None,
 ) -> SampleCard:
+    picture, size = pictures.thumbnail(locations.read(files["image"]))
     return SampleCard(
         guid=row["guid"],
         label=row["label"],
-        text=_shortened(text.decode(locations.read(files["text"]))),
-        picture=_thumbnail(files["image"]),
+        text=explained.shortened(text.decode(locations.read(files["text"]))),
+        picture=picture,
         answers=[_answer(row, labels, model, prefix) for model, prefix in models.items()],
         contributions={
             name: row[f"{name}_contribution"]
@@ -110,6 +116,7 @@ def _card(
         },
         suggested=row.get("suggested", ""),
         twins=row.get("twins", ""),
+        explained=explained.of(explanation, size) if explanation else None,
     )
 
 
@@ -126,23 +133,3 @@ def _probabilities(samples: pd.DataFrame, labels: Sequence[str], prefix: str) ->
 
 def _surest(rows: pd.DataFrame, confidence: "pd.Series[float]", count: int) -> pd.DataFrame:
     return rows.loc[confidence.sort_values(ascending=False, kind="stable").index[:count]]
-
-
-def _shortened(written: str) -> str:
-    folded = " ".join(written.split())
-    # Control characters, such as NUL, have no place on a page.
-    shown = "".join(letter for letter in folded if letter.isprintable())
-    return shown if len(shown) <= _TEXT_LENGTH else f"{shown[:_TEXT_LENGTH]}…"
-
-
-def _thumbnail(location: str) -> str:
-    image = images.read(locations.read(location))
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=_JPEG_QUALITY)
-    return data_uri("image/jpeg", out.getvalue())
-
-
-def data_uri(kind: str, raw: bytes) -> str:
-    """A file of the MIME type `kind` as an address that holds it."""
-    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"

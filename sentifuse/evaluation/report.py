@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sentifuse.evaluation import plots
-from sentifuse.evaluation.gallery import SampleCard, data_uri
+from sentifuse.evaluation import explained, plots
+from sentifuse.evaluation.gallery import SampleCard
+from sentifuse.evaluation.pictures import data_uri
 from sentifuse.evaluation.slices import LEAST
 from sentifuse.metrics.scores import confusion_by_name
 from sentifuse.runtime import templates
@@ -86,7 +87,7 @@ def render(
     """The page, in HTML."""
     filters = {
         "share": _share,
-        "points": _points,
+        "points": explained.points,
         "p": _p,
         "words": lambda name: str(name).replace("_", " "),
     }
@@ -110,6 +111,7 @@ def render(
         disagreements=disagreements,
         doubted=doubted,
         audit_section=AUDIT_SECTION,
+        macros=explained.MACROS,
     )
 
 
@@ -207,11 +209,6 @@ def _kept(risk_coverage: pd.DataFrame) -> list[dict[Any, float]]:
         return []
     nearest = [(risk_coverage["coverage"] - share).abs().idxmin() for share in COVERAGES]
     return risk_coverage.loc[nearest].drop_duplicates().to_dict("records")
-
-
-def _points(value: float) -> str:
-    """0.0123 -> `+1.2`, with a true minus sign."""
-    return f"{100 * value:+.1f}".replace("-", "\u2212")
 
 
 def _share(value: float) -> str:

@@ -4,15 +4,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sentifuse.data.images import Box
 from sentifuse.errors import UserError
 
 
 @dataclass(frozen=True)
 class Source:
-    """Bytes of an image file or of a text, and what messages call them."""
+    """Bytes of an image file or of a text.
+
+    Attributes:
+        name: what messages call it.
+        raw: the bytes.
+        covered: parts of the image that are painted over once it is decoded. Its views are drawn by the
+            bytes, so they are those of the whole image.
+    """
 
     name: str
     raw: bytes
+    covered: tuple[Box, ...] = ()
 
 
 def item_key(content: str, view: int) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sentifuse.config.backbone import Modality
 from sentifuse.data import images, locations, text
-from sentifuse.data.images import ImageSpec, ViewSpec
+from sentifuse.data.images import Box, ImageSpec, ViewSpec
 from sentifuse.data.text import TextSpec
 from sentifuse.encoders.interface import AnyEncoder, ImageEncoder, TextEncoder
 from sentifuse.errors import UserError
@@ -96,16 +96,24 @@ class Item:
     """One input.
 
     Attributes:
-        key: in the store.
+        key: in the store, and the seed of a random view.
         path: the location of its bytes (`locations`).
         view: which view of it (0: the plain one).
         text: what is to be encoded, where it was read in a picture; `path` is that of the picture.
+        covered: the parts of the picture that are painted over. The key is then that of the whole one, a
+            space, and whatever tells them apart: the view is drawn alike.
     """
 
     key: str
     path: str
     view: int
     text: str | None = None
+    covered: tuple[Box, ...] = ()
+
+    @property
+    def seed(self) -> str:
+        """What a random view is drawn by."""
+        return self.key.partition(" ")[0]
 
 
 def from_disk(item: Item) -> bytes:
@@ -160,17 +168,17 @@ def _images(
     spec: ImageSpec, setting: Setting, items: Sequence[Item], read: Callable[[Item], bytes]
 ) -> Iterator[tuple[Sequence[Item], Tensor]]:
     """Up to B items at a time, and their pixels as the encoder takes them, (B, 3, S, S)."""
-    last: tuple[tuple[str, str], Image.Image] | None = None
+    last: tuple[tuple[str, str, tuple[Box, ...]], Image.Image] | None = None
 
     def view(item: Item) -> images.Pixels:
         # The views of one content stand side by side: it is decoded once for all of them.
         nonlocal last
-        content = item.path, item.key.partition(".")[0]
+        content = item.path, item.key.partition(".")[0], item.covered
         if last is None or last[0] != content:
             last = content, decode(read, item)
         if item.view == 0:
             return images.centre(last[1], spec)
-        return images.random_view(last[1], spec, setting.views, seed=item.key)
+        return images.random_view(last[1], spec, setting.views, seed=item.seed)
 
     for batch in _chunks(items, setting.image_batch):
         pixels = torch.from_numpy(np.stack([view(item) for item in batch]))
@@ -245,7 +253,7 @@ def decode(read: Callable[[Item], bytes], item: Item) -> Image.Image:
         UserError: it cannot be decoded.
     """
     with decoding(item.path):
-        return images.read(read(item))
+        return images.cover(images.read(read(item)), item.covered)
 
 
 def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:

@@ -75,12 +75,13 @@ def _texts(rows: Sequence[Sequence[EncodedRow]]) -> Arrays:
 def _read(reader: Reader, samples: Sequence[Mapping[Modality, Source]]) -> list[Source]:
     """The text in the image of each sample; empty where there is no image."""
     images = [sample.get("image") for sample in samples]
-    raw = {sha256(image.raw): image for image in images if image}
-    items = [Item(key, image.name, 0) for key, image in raw.items()]
+    keys = [_keys(image, 1)[0] if image else "" for image in images]
+    raw = {key: image for key, image in zip(keys, images, strict=True) if image}
+    items = [Item(key, image.name, 0, covered=image.covered) for key, image in raw.items()]
     rows = read_shard(reader, items, lambda item: raw[item.key].raw)
     return [
-        Source(image.name, text_of(rows[sha256(image.raw)]).encode()) if image else Source("", b"")
-        for image in images
+        Source(image.name, text_of(rows[key]).encode()) if image else Source("", b"")
+        for key, image in zip(keys, images, strict=True)
     ]
 
 
@@ -115,15 +116,24 @@ def _rows(
     views: int,
 ) -> list[list[EncodedRow]]:
     """The rows of every view of each source; contents that are the same are encoded once."""
-    keys = [[item_key(sha256(source.raw), view) for view in range(views)] for source in sources]
+    keys = [_keys(source, views) for source in sources]
     raw: dict[str, bytes] = {}
     items: list[Item] = []
     for source, views_of in zip(sources, keys, strict=True):
         if views_of[0] not in raw:
-            items += [Item(key, source.name, view) for view, key in enumerate(views_of)]
+            items += [
+                Item(key, source.name, view, covered=source.covered)
+                for view, key in enumerate(views_of)
+            ]
         raw |= dict.fromkeys(views_of, source.raw)
     rows = encode_shard(encoder, own, record.setting, items, lambda item: raw[item.key])
     return [[rows[key] for key in own] for own in keys]
+
+
+def _keys(source: Source, views: int) -> list[str]:
+    content = sha256(source.raw)
+    hidden = f" {source.covered}" if source.covered else ""
+    return [item_key(content, view) + hidden for view in range(views)]
 
 
 def _stack(rows: Sequence[EncodedRow], name: str) -> Array:

@@ -25,7 +25,7 @@ from tools.clip_folder import make_clip_folder
 LABELS = ("negative", "neutral", "positive")
 STAGES = (
     "demo_data", "split", "preprocess", "train_stage1", "train_stage2", "train_baselines", "evaluate",
-    "package", "ablate", "cross_validate", "audit", "report", "infer",
+    "package", "explain", "ablate", "cross_validate", "audit", "report", "infer",
 )  # fmt: skip
 OUTPUTS = ("data", "models", "metrics", "plots", "reports")
 
@@ -178,6 +178,7 @@ def finish(folder: Path) -> Project:
             "stage2.batch_size": 8,
             "interval.resamples": 100,
             "ablate.repeats": 1,
+            "explain.cards": 0,  # loading encoders takes some seconds
         }
     )
     project.commit("code")

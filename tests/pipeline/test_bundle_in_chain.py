@@ -11,7 +11,9 @@ import pytest
 from sentifuse.data.text import decode
 from sentifuse.deploy import bundle
 from sentifuse.deploy.predictor import Predictor
-from tests.pipeline.project import LABELS, Project
+from sentifuse.errors import UserError
+from stages import explain, report
+from tests.pipeline.project import LABELS, Project, call
 from tools.encoder_folders import make_encoder_folder
 
 STAGES = ("preprocess", "train_stage1", "train_stage2", "infer", "package")
@@ -95,6 +97,45 @@ def test_infer_predict_and_python_give_the_same_figures(
         values = [one.probabilities[label] for label in LABELS]
         values += [one.confidence, one.text_contribution, one.image_contribution]
         assert [f"{value:.6f}" for value in values] == [row[name] for name in figures]
+
+
+def test_cards_of_the_report_are_explained(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    project = finished.copy(tmp_path / "project", without=(".git", ".dvc"))
+    project.set({"explain.cards": 2})
+    monkeypatch.chdir(project.folder)
+    call(explain)
+    found = json.loads(explain.OUT.read_text(encoding="utf-8"))
+    samples = {row["guid"]: row for row in table(explain.SAMPLES)}
+    assert found
+    for guid, explanation in found.items():
+        assert explanation["prediction"]["label"] == samples[guid]["predicted"]
+        for label, share in explanation["prediction"]["probabilities"].items():
+            assert f"{share:.6f}" == samples[guid][f"p_{label}"]
+        assert len(explanation["grid"]) == 4
+        assert explanation["words"]
+    before = explain.OUT.read_bytes()
+    call(explain)
+    assert explain.OUT.read_bytes() == before
+    call(report)
+    page = report.OUT.read_text(encoding="utf-8")
+    assert page.count('<svg class="parts"') >= len(found)
+
+
+def test_without_its_encoders_nothing_is_explained(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = finished.copy(tmp_path / "project", without=(".git", ".dvc"))
+    monkeypatch.chdir(project.folder)
+    shutil.rmtree("models/bundle")
+    project.set({"explain.cards": 2})
+    with pytest.raises(UserError, match=r"models/bundle.*; or set explain.cards=0: then nothing"):
+        call(explain)
+    project.set({"explain.cards": 0})
+    call(explain)
+    assert json.loads(explain.OUT.read_text(encoding="utf-8")) == {}
 
 
 def test_without_a_test_part_the_bundle_has_no_metrics(finished: Project, tmp_path: Path) -> None:

@@ -153,6 +153,10 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
         {"data/features", "data/splits.csv", "models/stage2", "metrics/evaluate.json"},
         {"models/bundle"},
     ),
+    "explain": (
+        {"data/manifest.csv", "data/evaluation", "models/bundle"},
+        {"data/explanations.json"},
+    ),
     "ablate": ({"data/features", "data/splits.csv"}, {"data/ablation"}),
     "cross_validate": (
         {"data/features", "data/splits.csv", "data/folds.csv"},
@@ -166,6 +170,7 @@ CHAIN: dict[str, tuple[set[str], set[str]]] = {
         {
             "data/manifest.csv",
             "data/evaluation",
+            "data/explanations.json",
             "data/ablation",
             "data/label_audit.csv",
             "models/stage2",

@@ -39,6 +39,7 @@ OUTPUTS_OF = {
     "train_baselines": ("data/baselines",),
     "evaluate": ("data/evaluation", "metrics/evaluate.json", "plots/confusion.csv", "plots/confusion.png"),
     "package": ("models/bundle",),
+    "explain": ("data/explanations.json",),
     "ablate": ("data/ablation", "metrics/ablate.json", "plots/ablate.csv", "plots/ablate_runs.csv",
         "plots/ablate.png"),
     "audit": ("data/label_audit.csv", "metrics/audit.json"),

@@ -13,7 +13,8 @@ from tests.pipeline.project import STAGES, Project, stages_restored, stages_run
 pytestmark = pytest.mark.servers
 
 TRAINED = {
-    "train_stage1", "train_stage2", "evaluate", "package", "ablate", "cross_validate", "report", "infer"
+    "train_stage1", "train_stage2", "evaluate", "package", "explain", "ablate", "cross_validate", "report",
+    "infer",
 }  # fmt: skip
 Kind = Callable[[Path], AbstractContextManager[servers.Remote]]
 # All of them, and these again for the experiment.

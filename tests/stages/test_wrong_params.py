@@ -90,6 +90,7 @@ WRONG: dict[str, list[Any]] = {
     "cross_validate.finetune": FLAG,
     "package.name": ["", None],
     "package.license": ["", None],
+    "explain.cards": COUNT,
     "report.gallery": COUNT,
     "infer.min_confidence": [-0.1, 1.1, "0.5"],
     **{

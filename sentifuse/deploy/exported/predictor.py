@@ -8,7 +8,8 @@ Images and texts go through the same functions as with a bundle, and random view
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ from sentifuse.runtime.threads import cores
 if TYPE_CHECKING:  # its module imports pydantic
     from sentifuse.config.backbone import Modality
 
-# Of one run: the states of more do not fit the processor's cache.
+# Of one run: the states of more do not fit the processor's cache. In 8 bits each image and each text has its
+# own run: activations may be scaled by the largest of a run, and an answer must not depend on its batch.
 _IMAGES_A_RUN, _TEXTS_A_RUN = 8, 32
 
 
@@ -120,10 +122,10 @@ class ExportedPredictor(PairPredictor):
                 inputs |= _absent(encoder, len(samples))
             elif encoder.ocr is not None:
                 inputs |= self._in_images(encoder, samples)
-            elif encoder.modality == "image":
-                inputs |= self._images(encoder, [sample["image"] for sample in samples])
             else:
-                inputs |= self._texts(encoder, [sample["text"] for sample in samples])
+                of_modality = self._images if encoder.modality == "image" else self._texts
+                sources = [sample[encoder.modality] for sample in samples]
+                inputs |= _each_once(sources, partial(of_modality, encoder))
         logits = self.sessions[DECISION].run(inputs)["logits"]  # (4, B, C)
         if not np.isfinite(logits).all():
             raise UserError(
@@ -139,9 +141,10 @@ class ExportedPredictor(PairPredictor):
         views = self._manifest.views
         pixels = [view for source in sources for view in self._views(encoder, source)]
         session = self.sessions[encoder.graph]
+        most = views if encoder.precision == "int8" else _IMAGES_A_RUN
         runs = [
-            session.run({"pixels": np.stack(pixels[start : start + _IMAGES_A_RUN])})
-            for start in range(0, len(pixels), _IMAGES_A_RUN)
+            session.run({"pixels": np.stack(pixels[start : start + most])})
+            for start in range(0, len(pixels), most)
         ]
         found = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
         return {
@@ -172,9 +175,10 @@ class ExportedPredictor(PairPredictor):
         for place, each in enumerate(ids):
             by_length[len(each)].append(place)
         rows: dict[str, dict[int, Array]] = defaultdict(dict)
+        most = 1 if encoder.precision == "int8" else _TEXTS_A_RUN
         for places in by_length.values():
-            for start in range(0, len(places), _TEXTS_A_RUN):
-                own = places[start : start + _TEXTS_A_RUN]
+            for start in range(0, len(places), most):
+                own = places[start : start + most]
                 given = np.array([ids[place] for place in own])
                 for name, value in self.sessions[encoder.graph].run({"ids": given}).items():
                     rows[name] |= dict(zip(own, value, strict=True))
@@ -206,6 +210,15 @@ class ExportedPredictor(PairPredictor):
         return found
 
 
+def _each_once(
+    sources: Sequence[Source], encode: Callable[[Sequence[Source]], dict[str, Array]]
+) -> dict[str, Array]:
+    """What `encode` gives, but contents that are the same are encoded once."""
+    rows = {source: row for row, source in enumerate(dict.fromkeys(sources))}
+    chosen = [rows[source] for source in sources]
+    return {name: value[chosen] for name, value in encode(list(rows)).items()}
+
+
 def _absent(encoder: ExportedEncoder, count: int) -> dict[str, Array]:
     """Zeros for inputs that are not there: the model does not read them."""
     found: dict[str, Array] = {}
@@ -222,7 +235,7 @@ def _absent(encoder: ExportedEncoder, count: int) -> dict[str, Array]:
 
 def _picture(source: Source) -> Image.Image:
     with decoding(source.name):
-        return images.read(source.raw)
+        return images.cover(images.read(source.raw), source.covered)
 
 
 def _reader(folder: Path, manifest: Manifest) -> Reader | None:

@@ -1,22 +1,36 @@
-"""The web application: one page, `POST /predict`, `GET /health`, `/openapi.json`."""
+"""The web application: the page, `POST /predict`, `GET /health`, `GET /metrics`, `/openapi.json`."""
 
-from collections.abc import Collection
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, File, Form, Request, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from sentifuse.deploy.pairs import PairPredictor, Prediction
+from sentifuse.deploy.pairs import Pair, PairPredictor, Prediction
+from sentifuse.deploy.serving.batching import Batches
 from sentifuse.deploy.serving.forms import FormRoute, read_text
-from sentifuse.deploy.serving.guards import add_guards
-from sentifuse.deploy.serving.limits import BodyLimit, Limits, Workers
+from sentifuse.deploy.serving.guards import ANYBODY, Access, Guard, StrictHeaders
+from sentifuse.deploy.serving.limits import BodyLimit, Limits
+from sentifuse.deploy.serving.metrics import Metrics
+from sentifuse.deploy.serving.observing import Observing
 from sentifuse.errors import UserError
 
-PAGE = Path(__file__).with_name("page.html")
+# Path -> file and content type of the page.
+PAGE = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    **{
+        f"/{name}": (name, "text/javascript")
+        for name in ("page.js", "server.js", "table.js", "csv.js")
+    },
+}
+FOLDER = Path(__file__).parent
+# They tell nothing of what is asked, and a page that takes the token has to come first.
+_WITHOUT_TOKEN = {*PAGE, "/health", "/openapi.json"}
 
 
 class LimitsOut(BaseModel):
@@ -28,11 +42,12 @@ class LimitsOut(BaseModel):
 
 
 class HealthOut(BaseModel):
-    """That the server is up, and what it serves."""
+    """Whether the server takes requests, and what it serves."""
 
-    status: str
+    status: str = Field(description="`ok`, or `stopping` with status 503")
     labels: list[str] = Field(description="in the order of training")
     limits: LimitsOut
+    token: bool = Field(description="whether a prediction needs a token")
 
 
 class ProblemOut(BaseModel):
@@ -43,24 +58,35 @@ class ProblemOut(BaseModel):
 
 _PROBLEMS = {
     400: "the request names a host that the server does not go by",
+    401: "the request lacks the token",
+    403: "the request comes from a page of another site",
     408: "the request took too long to arrive",
     413: "the request has too many bytes",
     415: "the request has something else than a form",
     422: "no image and no text, an image that cannot be read or has too many pixels, or a long text",
-    503: "busy: try again after the seconds of `Retry-After`",
+    503: "busy, or about to stop: try again after the seconds of `Retry-After`",
     504: "the answer took too long",
 }
 
 
 def create_app(
-    predictor: PairPredictor, limits: Limits, hosts: Collection[str] | None = None
+    predictor: PairPredictor, limits: Limits, access: Access = ANYBODY, digest: str = ""
 ) -> FastAPI:
-    """Builds the application; `hosts` are the names of the server, None stands for any."""
-    page = PAGE.read_text(encoding="utf-8")
+    """Builds the application; its `state.batches` is the queue.
+
+    Args:
+        predictor: of what is served.
+        limits: of a request.
+        access: who may ask.
+        digest: SHA-256 of the model, for `/metrics`.
+    """
     # FastAPI's own pages of documentation load their scripts from another server.
     app = FastAPI(title="sentifuse", version="1", docs_url=None, redoc_url=None)
-    app.include_router(_pages(page, predictor, limits))
-    app.include_router(_prediction(predictor, limits))
+    metrics = Metrics(digest, predictor.labels)
+    batches = app.state.batches = Batches(predictor, limits, metrics)
+    app.include_router(_pages())
+    app.include_router(_states(predictor.labels, limits, access, batches, metrics))
+    app.include_router(_prediction(limits, batches, metrics))
 
     @app.exception_handler(UserError)
     async def unusable(_: Request, error: UserError) -> JSONResponse:
@@ -71,34 +97,61 @@ def create_app(
         first = error.errors()[0]
         return JSONResponse({"detail": f"{first['loc'][-1]}: {first['msg']}"}, 422)
 
+    # The last one comes first.
     app.add_middleware(BodyLimit, limits=limits)
-    add_guards(app, page, hosts)
+    app.add_middleware(Guard, access=access, free=_WITHOUT_TOKEN)
+    paths = {*_WITHOUT_TOKEN, "/predict", "/metrics"}
+    app.add_middleware(Observing, metrics=metrics, paths=paths)
+    app.add_middleware(StrictHeaders)
     return app
 
 
-def _pages(page: str, predictor: PairPredictor, limits: Limits) -> APIRouter:
+def _pages() -> APIRouter:
     router = APIRouter()
 
-    @router.api_route(
-        "/", methods=["GET", "HEAD"], response_class=HTMLResponse, include_in_schema=False
+    def add(path: str, content: bytes, kind: str) -> None:
+        async def show(_: Request) -> Response:
+            return Response(content, media_type=kind)
+
+        router.add_route(path, show, methods=["GET"], include_in_schema=False)
+
+    for path, (name, kind) in PAGE.items():
+        add(path, (FOLDER / name).read_bytes(), kind)
+    return router
+
+
+def _states(
+    labels: Sequence[str], limits: Limits, access: Access, batches: Batches, metrics: Metrics
+) -> APIRouter:
+    router = APIRouter()
+    bounds = LimitsOut(
+        upload_bytes=limits.upload_bytes,
+        pixels=limits.pixels,
+        text_characters=limits.text_characters,
     )
-    async def show_page() -> str:
-        return page
 
     @router.head("/health", include_in_schema=False)
-    @router.get("/health")
-    async def health() -> HealthOut:
-        """Says that the server is up, and what it serves."""
+    @router.get("/health", responses={503: {"model": HealthOut, "description": "about to stop"}})
+    async def health(response: Response) -> HealthOut:
+        """Says whether the server takes requests, and what it serves."""
+        response.status_code = 503 if batches.stopping else 200
         return HealthOut(
-            status="ok", labels=list(predictor.labels), limits=LimitsOut(**asdict(limits))
+            status="stopping" if batches.stopping else "ok",
+            labels=list(labels),
+            limits=bounds,
+            token=access.token is not None,
         )
+
+    @router.get("/metrics", response_class=Response)
+    async def count() -> Response:
+        """What the server has counted, for Prometheus."""
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return router
 
 
-def _prediction(predictor: PairPredictor, limits: Limits) -> APIRouter:
+def _prediction(limits: Limits, batches: Batches, metrics: Metrics) -> APIRouter:
     router = APIRouter(route_class=FormRoute)
-    workers = Workers(limits)
 
     @router.post(
         "/predict",
@@ -120,6 +173,13 @@ def _prediction(predictor: PairPredictor, limits: Limits) -> APIRouter:
                 f"text: {len(words)} characters, at most {limits.text_characters} are taken"
             )
         raw = await image.read() if image is not None else None
-        return await workers.run(lambda: predictor.predict(raw, words))
+
+        async def left() -> None:
+            while (await request.state.receive())["type"] != "http.disconnect":
+                pass
+
+        found, request.state.batch = await batches.predict(Pair(raw, words), left)
+        metrics.answered(found.label)
+        return found
 
     return router

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from sentifuse.data import text
+from sentifuse.deploy.serving.limits import CLIENT_LEFT
 from sentifuse.errors import UserError
 
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";]*)"?', re.IGNORECASE)
@@ -23,7 +24,10 @@ _MULTIPART, _URLENCODED = "multipart/form-data", "application/x-www-form-urlenco
 
 
 class FormRoute(APIRoute):
-    """A route whose text fields come with one letter per byte (Latin-1); `read_text` decodes them."""
+    """A route whose text fields come with one letter per byte (Latin-1); `read_text` decodes them.
+
+    `request.state` gets the `charset` that the request names, and `receive` of the connection.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Changes the request before FastAPI reads its form."""
@@ -39,7 +43,7 @@ async def _as_bytes(request: Request) -> Request:
     try:
         body = await request.body()
     except ClientDisconnect:
-        raise HTTPException(400, "the client left") from None
+        raise HTTPException(CLIENT_LEFT, "the client left") from None
     given = request.headers.get("content-type", "")
     kind = given.partition(";")[0].strip().lower()
     if body and kind not in (_MULTIPART, _URLENCODED):
@@ -62,6 +66,7 @@ async def _as_bytes(request: Request) -> Request:
 
     changed = Request({**request.scope, "headers": headers}, receive)
     changed.state.charset = declared[1] if declared else ""
+    changed.state.receive = request.receive
     return changed
 
 

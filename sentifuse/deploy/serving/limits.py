@@ -1,25 +1,29 @@
 """What one request may cost: bytes, pixels, characters, seconds, and a place in the queue."""
 
 import asyncio
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-T = TypeVar("T")
+# The status of a request whose client left before its answer; nobody reads it but logs and metrics.
+CLIENT_LEFT = 499
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits; each is 1 or more, but `queue` may be 0.
+    """The limits; each is 1 or more, but `queue` and `delay` may be 0.
 
-    A request has `seconds` to arrive, and again to be answered, including its time in the queue. There is one
-    thread per worker.
+    Attributes:
+        upload_bytes: of a request.
+        pixels: of its image.
+        text_characters: of its text.
+        seconds: that a request has to arrive, and again to be answered, its time in the queue included.
+        workers: threads that predict; each has one batch at a time.
+        queue: pairs that may wait while all workers are busy.
+        batch: pairs that a worker predicts together.
+        delay: seconds that a pair waits for others while a worker is free.
     """
 
     upload_bytes: int
@@ -28,33 +32,8 @@ class Limits:
     seconds: float
     workers: int
     queue: int
-
-
-class Workers:
-    """Threads that work off a short queue."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._seconds = limits.seconds
-        self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="predict")
-        self._places = threading.BoundedSemaphore(limits.workers + limits.queue)
-
-    async def run(self, function: Callable[[], T]) -> T:
-        """Calls `function` in a thread and waits for it.
-
-        A thread cannot be stopped: a call that is late keeps its worker until it ends, so that late calls
-        do not pile up.
-
-        Raises:
-            HTTPException: 503 if all workers are busy and the queue is full, 504 if the call takes too long.
-        """
-        if not self._places.acquire(blocking=False):
-            raise HTTPException(503, "busy: try again in a second", {"Retry-After": "1"})
-        work = self._pool.submit(function)
-        work.add_done_callback(lambda _: self._places.release())
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(work), self._seconds)
-        except TimeoutError:
-            raise HTTPException(504, f"no answer within {self._seconds:g} s") from None
+    batch: int
+    delay: float
 
 
 class BodyLimit:
@@ -71,8 +50,8 @@ class BodyLimit:
         too_large = f"the request has more than {most} bytes"
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
         if any(not value.isdigit() or int(value) > most for value in lengths):
-            answer = JSONResponse({"detail": too_large}, 413, {"Connection": "close"})
-            await answer(scope, receive, send)
+            # The connection stays open: a client that is still sending would not read the answer otherwise.
+            await JSONResponse({"detail": too_large}, 413)(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + self._limits.seconds
         seen, complete = 0, False

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from sentifuse.cli import predict
 from sentifuse.deploy.pairs import Prediction
@@ -172,3 +173,71 @@ def test_a_pair_is_predicted_with_encoders_that_were_moved(
     assert capsys.readouterr().out == expected
     with pytest.raises(UserError, match=f"no such encoder: expected one of {', '.join(places)}$"):
         run("--model", made, "--text", "good day", "--backbone", "text_brt=folder")
+
+
+def saved(folder: Path) -> Path:
+    Image.new("RGB", (40, 30), "red").save(folder / "a.png")
+    return folder / "a.png"
+
+
+def test_an_explanation_is_a_page_or_json(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ["--model", made, "--image", saved(tmp_path), "--text", "good <b>day</b>"]
+    run(*pair, "--explain", tmp_path / "a.json")
+    assert capsys.readouterr().out.endswith(
+        f"\n\n{tmp_path}/a.json: which words and parts of the picture\n"
+    )
+    found = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert list(found) == ["prediction", "text", "words", "grid"]
+    assert [word["text"] for word in found["words"]] == [
+        "good",
+        "<",
+        "b",
+        ">",
+        "day",
+        "</",
+        "b",
+        ">",
+    ]
+    assert [len(row) for row in found["grid"]] == [4] * 4
+    run(*pair, "--explain", tmp_path / "new" / "a.html", "--json")
+    assert json.loads(capsys.readouterr().out)["label"] == found["prediction"]["label"]
+    page = (tmp_path / "new" / "a.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg;base64," in page
+    assert "<b>" not in page
+    # The same class with the same share, whether it is explained or not.
+    assert f"<h1>{found['prediction']['label']}, " in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--text", "x", "--explain", "a.pdf"], r"--explain a\.pdf: expected .* \.html or \.json"),
+        (["--text", "x", "--explain", "a"], r"--explain a: expected"),
+        (["--csv", "a.csv", "--out", "b.csv", "--explain", "a.html"], "explains one pair: give --image and"),
+        (["--image", "a.json", "--explain", "a.json"], r"a\.json: the output is the input a\.json"),
+        (["--text", "x", "--explain", "new/"], "--explain new: expected"),
+        (["--explain", "a.html"], "expected --image and --text, or one of them"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)  # fmt: skip
+def test_what_cannot_be_explained_is_refused_before_the_model_is_read(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text("kept", encoding="utf-8")
+    monkeypatch.setattr(Predictor, "load", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(UserError, match=told):
+        run("--model", "nowhere", *arguments)
+    assert Path("a.json").read_text(encoding="utf-8") == "kept"
+
+
+def test_a_page_wants_jinja_and_json_does_not(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"run `pip install jinja2`, or write a \.json file"):
+        run("--model", made, "--text", "good", "--explain", tmp_path / "a.html")
+    run("--model", made, "--text", "good", "--explain", tmp_path / "a.json")
+    assert (tmp_path / "a.json").exists()

@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from sentifuse.cli import serve as serve_command
+from sentifuse.deploy import opening
 from sentifuse.deploy.predictor import Predictor
-from sentifuse.deploy.serving import app
+from sentifuse.deploy.serving import app, logs, server, tokens
+from sentifuse.deploy.serving.guards import Access
 from sentifuse.deploy.serving.limits import Limits
 from sentifuse.errors import UserError
+from sentifuse.runtime.threads import cores
 
 pytestmark = pytest.mark.servers
 
@@ -31,12 +35,22 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return "predictor"
 
     monkeypatch.setattr(Predictor, "load", load)
+    monkeypatch.delenv(tokens.VARIABLE, raising=False)
+    monkeypatch.setattr(opening, "digest", lambda folder: "ab12")
+    monkeypatch.setattr(logs, "set_up", lambda kind: found.update(log=kind))
 
-    def create(predictor: str, limits: Limits, hosts: set[str] | None) -> None:
-        found.update(limits=limits, hosts=hosts)
+    def create(predictor: str, limits: Limits, access: Access, digest: str) -> FastAPI:
+        found.update(limits=limits, hosts=access.hosts, token=access.token, digest=digest)
+        made = FastAPI()
+        made.state.batches = "batches"
+        return made
+
+    def serve(config: uvicorn.Config, batches: str, seconds: float) -> None:
+        found.update(host=config.host, port=config.port, batches=batches, stop_within=seconds)
+        assert not config.access_log
 
     monkeypatch.setattr(app, "create_app", create)
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: found.update(options))
+    monkeypatch.setattr(server, "serve", serve)
     return found
 
 
@@ -85,9 +99,38 @@ def test_another_host_is_warned_of(
 
 def test_every_limit_is_an_option(served: dict[str, Any]) -> None:
     options = ["--max-bytes", "1", "--max-pixels", "2", "--max-characters", "3"]
-    serve_command.run(parsed(*options, "--timeout", "4.5", "--workers", "5", "--queue", "0"))
-    assert served["limits"] == Limits(1, 2, 3, 4.5, 5, 0)
+    options += ["--timeout", "4.5", "--workers", "5", "--queue", "0", "--max-batch", "6"]
+    options += ["--max-delay-ms", "7", "--stop-within", "8", "--log", "json"]
+    serve_command.run(parsed(*options))
+    assert served["limits"] == Limits(1, 2, 3, 4.5, 5, 0, 6, 0.007)
     assert served["max_pixels"] == 2
+    assert (served["stop_within"], served["log"]) == (8, "json")
+    assert (served["digest"], served["batches"]) == ("ab12", "batches")
+
+
+def test_there_is_a_worker_for_each_core_by_default(served: dict[str, Any]) -> None:
+    serve_command.run(parsed())
+    assert served["limits"].workers == cores()
+
+
+def test_a_token_is_taken_from_its_file(
+    served: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("s3cret")
+    file.chmod(0o600)
+    serve_command.run(parsed("--token-file", str(file), "--host", "0.0.0.0"))
+    assert served["token"] == "s3cret"
+    assert "no encryption" in capsys.readouterr().err
+
+
+def test_a_token_that_is_refused_stops_it_before_the_model_is_loaded(
+    served: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(tokens.VARIABLE, "")
+    with pytest.raises(UserError, match="SENTIFUSE_TOKEN: empty"):
+        serve_command.run(parsed())
+    assert served == {}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +149,11 @@ def test_encoders_may_be_elsewhere(
 
 
 @pytest.mark.parametrize(
-    "options", [["--port", "65536"], ["--workers", "0"], ["--queue", "-1"], ["--timeout", "nan"]]
+    "options",
+    [
+        *(["--port", "65536"], ["--workers", "0"], ["--queue", "-1"], ["--timeout", "nan"]),
+        *(["--max-batch", "0"], ["--max-delay-ms", "-1"], ["--stop-within", "-1"]),
+    ],
 )
 def test_a_limit_out_of_range_is_refused(
     options: list[str], capsys: pytest.CaptureFixture[str]

@@ -429,3 +429,14 @@ def test_a_damaged_file_is_an_os_error_or_an_image(kind: str) -> None:
         except OSError:
             failed += 1
     assert failed > 10
+
+
+def test_what_is_covered_has_the_mean_colour() -> None:
+    picture = Image.new("RGB", (40, 20), (200, 0, 100))
+    picture.paste((0, 0, 100), (0, 0, 20, 20))
+    covered = images.cover(picture, [(0.0, 0.0, 0.25, 0.5), (0.75, 0.5, 1.0, 1.0)])
+    assert covered.getpixel((0, 0)) == covered.getpixel((39, 19)) == (100, 0, 100)
+    assert covered.getpixel((10, 0)) == covered.getpixel((0, 10)) == (0, 0, 100)
+    assert covered.getpixel((30, 0)) == covered.getpixel((29, 19)) == (200, 0, 100)
+    assert picture.getpixel((0, 0)) == (0, 0, 100)
+    assert images.cover(picture, []) is picture

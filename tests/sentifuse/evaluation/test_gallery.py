@@ -131,3 +131,18 @@ def test_the_card_of_a_doubted_label_has_one_answer(manifest: pd.DataFrame) -> N
     [answer] = card.answers
     assert (answer.model, answer.predicted) == ("out_of_fold", "negative")
     assert answer.probabilities == {"negative": 0.7, "neutral": 0.2, "positive": 0.1}
+
+
+def test_a_card_shows_the_explanation_of_its_sample(manifest: pd.DataFrame) -> None:
+    word = {"text": "sad", "start": 6, "end": 9, "contribution": 0.2}
+    explanation = {
+        "prediction": {"label": "positive", "confidence": 0.8},
+        "text": "So <b>sad</b>", "words": [word], "grid": [[0.1, 0.0], [0.0, -0.2]],
+    }  # fmt: skip
+    chosen = gallery.mistakes(SAMPLES, LABELS, 1)
+    [card] = gallery.cards(chosen, LABELS, manifest, explanations={"sure": explanation})
+    assert card.explained is not None
+    assert [part.text for part in card.explained.text if part.side] == ["sad"]
+    assert card.explained.cells[3].box == (240, 60, 240, 60)  # of the small picture
+    [other] = gallery.cards(chosen, LABELS, manifest, explanations={"unsure": explanation})
+    assert other.explained is None

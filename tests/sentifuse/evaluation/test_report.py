@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sentifuse.config.recipe import IntervalOptions
-from sentifuse.evaluation import evaluate, report, slices
+from sentifuse.evaluation import evaluate, explained, report, slices
 from sentifuse.evaluation.gallery import Answer, SampleCard
 from sentifuse.evaluation.report import Findings
 from sentifuse.metrics import calibration
@@ -314,6 +314,7 @@ def test_a_browser_shows_every_picture_and_card_without_a_network(
     for image in browser.find("img"):
         assert int(image.get_property("naturalWidth") or 0) > 0
         assert image.get_attribute("alt")
+    assert "blue with a solid line" not in page.read_text(encoding="utf-8")  # nothing is explained
     assert browser.network_requests() == []
     assert browser.console_errors() == []
 
@@ -331,6 +332,28 @@ def test_texts_are_data_and_never_run(browser: Browser, tmp_path: Path) -> None:
     assert browser.find("h1")[0].text == "Evaluation report"
     assert browser.driver.title == "sentifuse report"
     assert browser.network_requests() == []
+
+
+def test_a_card_that_is_explained_shows_its_words_and_parts(
+    browser: Browser, tmp_path: Path
+) -> None:
+    attack = "<img src=x onerror=\"document.title='owned'\">"
+    explanation = {
+        "prediction": {"label": "neutral", "confidence": 0.75},
+        "text": f"so {attack}",
+        "words": [{"text": attack, "start": 3, "end": 3 + len(attack), "contribution": -0.2}],
+        "grid": [[0.1, 0.0], [0.0, -0.05]],
+    }  # fmt: skip
+    shown = replace(card("m1"), explained=explained.of(explanation, (120, 80)))
+    page = tmp_path / "report.html"
+    page.write_text(report.render(findings(), [shown, card("m2")], [], []), "utf-8")
+    browser.open(page)
+    assert [mark.text for mark in browser.find("#mistakes .tweet mark")] == [f"{attack}\u221220.0"]
+    assert len(browser.find("#mistakes svg rect")) == 2
+    assert len(browser.find("#mistakes details")) == len(browser.find("#mistakes .card > img")) == 1
+    assert "blue with a solid line" in browser.find("#mistakes .note")[1].text
+    assert browser.driver.title == "sentifuse report"
+    assert browser.network_requests() == browser.console_errors() == []
 
 
 def test_slices_stand_on_the_page_with_what_is_known_of_them() -> None:

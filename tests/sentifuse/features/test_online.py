@@ -163,3 +163,18 @@ def test_a_modality_that_no_sample_has_is_zeros_that_a_batch_can_be_made_of(
         for name, values in vars(states).items():
             assert values is None or name == "mask" or not values.any()
         assert states.embedding.shape == (3, 1, 16)
+
+
+def test_a_covered_picture_keeps_the_views_of_the_whole_one(
+    loaded: Bundle, backbone: Backbone
+) -> None:
+    """A box of no size covers nothing: all views are those of the picture."""
+    nothing, all_of_it = (0.5, 0.5, 0.5, 0.5), (0.0, 0.0, 1.0, 1.0)
+    samples: list[dict[Modality, Source]] = [
+        {"image": Source("image", picture(0), covered)}
+        for covered in ((), (nothing,), (all_of_it,))
+    ]
+    record = loaded.encoding
+    found = online_features.encode(backbone, record, meta(record), samples).arrays[IMAGE]
+    np.testing.assert_array_equal(found.embeddings[1], found.embeddings[0])
+    assert np.abs(found.embeddings[2] - found.embeddings[0]).max(axis=1).min() > 0

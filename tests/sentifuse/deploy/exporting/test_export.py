@@ -63,6 +63,14 @@ def assert_alike(export: Path, bundle: Path) -> None:
             assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-5)
 
 
+def assert_alone_as_together(export: Path) -> None:
+    """A server predicts pairs together that have nothing to do with each other."""
+    predictor = open_model(export)
+    for pair, found in zip(PAIRS, predictor.predict_many(PAIRS), strict=True):
+        alone = predictor.predict(pair.image, pair.text)
+        assert found.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three views, their mean; a tail in each encoder; attention over tokens."""
@@ -79,8 +87,20 @@ def export(bundle: Path) -> Path:
     return out
 
 
+def test_an_export_explains_as_the_bundle_does(export: Path, bundle: Path) -> None:
+    found, expected = (
+        open_model(each).explain(picture(), "so bad #Monday") for each in (export, bundle)
+    )
+    assert [word.text for word in found.words] == ["so", "bad", "#Monday"]
+    for one, other in zip(found.words, expected.words, strict=True):
+        assert one.contribution == pytest.approx(other.contribution, abs=2e-5)
+    np.testing.assert_allclose(found.grid, expected.grid, atol=2e-5)
+    assert np.abs(found.grid).max() > 1e-4
+
+
 def test_an_export_says_what_its_bundle_says(bundle: Path, export: Path) -> None:
     assert_alike(export, bundle)
+    assert_alone_as_together(export)
     document = json.loads((export / files.MANIFEST).read_text(encoding="utf-8"))
     assert document["measured"]["difference"] < gate.TOLERANCE
     assert {*document["files"], files.MANIFEST} == {path.name for path in export.iterdir()}
@@ -130,6 +150,7 @@ def test_an_export_in_8_bits_is_smaller_and_says_nearly_the_same(
     assert "int8" in {each.precision for each in made.encoders}
     assert document["measured"]["accuracy"] is not None
     assert open_model(tmp_path / "export").predict(picture(), "good day").used == ("image", "text")
+    assert_alone_as_together(tmp_path / "export")
 
 
 class Says(PairPredictor):

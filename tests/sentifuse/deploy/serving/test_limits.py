@@ -1,19 +1,17 @@
 import asyncio
-import contextlib
-import threading
-import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from sentifuse.deploy.serving.limits import BodyLimit, Limits, Workers
+from sentifuse.deploy.serving.limits import BodyLimit, Limits
 
 
 def limits(**changes: float) -> Limits:
     values = {"upload_bytes": 10, "pixels": 1, "text_characters": 1, "seconds": 5.0}
-    return Limits(**{**values, "workers": 1, "queue": 0, **changes})  # type: ignore[arg-type]
+    load = {"workers": 1, "queue": 0, "batch": 1, "delay": 0.0}
+    return Limits(**{**values, **load, **changes})  # type: ignore[arg-type]
 
 
 def run(check: Callable[[], Awaitable[None]]) -> None:
@@ -21,72 +19,6 @@ def run(check: Callable[[], Awaitable[None]]) -> None:
         await check()
 
     asyncio.run(main())
-
-
-def test_a_worker_answers() -> None:
-    async def check() -> None:
-        assert await Workers(limits()).run(lambda: 7) == 7
-
-    run(check)
-
-
-def test_what_a_worker_raises_is_raised() -> None:
-    async def check() -> None:
-        workers = Workers(limits())
-        for _ in range(3):  # and leaves its place
-            with pytest.raises(ZeroDivisionError):
-                await workers.run(lambda: 1 // 0)
-
-    run(check)
-
-
-def test_a_full_queue_is_busy_until_a_place_is_free() -> None:
-    async def check() -> None:
-        workers, go = Workers(limits(workers=2, queue=1)), threading.Event()
-        running = [asyncio.create_task(workers.run(go.wait)) for _ in range(3)]
-        await asyncio.sleep(0)
-        with pytest.raises(HTTPException, match="503"):
-            await workers.run(lambda: True)
-        go.set()
-        assert await asyncio.gather(*running) == [True] * 3
-        assert await workers.run(lambda: True)
-
-    run(check)
-
-
-def test_a_late_call_keeps_its_worker_until_it_ends() -> None:
-    async def check() -> None:
-        workers, go = Workers(limits(seconds=0.05)), threading.Event()
-        with pytest.raises(HTTPException, match="504"):
-            await workers.run(go.wait)
-        with pytest.raises(HTTPException, match="503"):
-            await workers.run(lambda: True)
-        go.set()
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
-            await asyncio.sleep(0.01)
-            with contextlib.suppress(HTTPException):
-                assert await workers.run(lambda: True)
-                return
-        raise AssertionError("the worker did not come back")
-
-    run(check)
-
-
-def test_a_call_that_is_late_in_the_queue_is_never_started() -> None:
-    async def check() -> None:
-        workers, go, started = Workers(limits(seconds=0.1, queue=1)), threading.Event(), []
-        first = asyncio.create_task(workers.run(go.wait))
-        await asyncio.sleep(0)
-        with pytest.raises(HTTPException, match="504"):
-            await workers.run(lambda: started.append(1))
-        with pytest.raises(HTTPException, match="504"):
-            await first
-        go.set()
-        await asyncio.sleep(0.1)
-        assert started == []
-
-    run(check)
 
 
 async def read_all(scope: Scope, receive: Receive, send: Send) -> None:

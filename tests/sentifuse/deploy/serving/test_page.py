@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from sentifuse.deploy import predict_csv
 from sentifuse.deploy.pairs import Prediction
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.deploy.serving.app import create_app
+from sentifuse.deploy.serving.guards import ANYBODY, Access
 from sentifuse.deploy.serving.limits import Limits
 from tests.bundles import make_bundle
 
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
     from tools.browser import Browser
 
 LIMITS = Limits(
-    upload_bytes=50_000, pixels=10_000, text_characters=200, seconds=20, workers=1, queue=8
-)
+    upload_bytes=50_000, pixels=10_000, text_characters=200, seconds=20, workers=1, queue=8, batch=4, delay=0
+)  # fmt: skip
+FILES = ("", "page.css", "page.js", "server.js", "table.js", "csv.js", "health")
 TEXT = "what a <script>alert(1)</script> good day"
 
 
@@ -32,10 +36,10 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     return Predictor.load(make_bundle(tmp_path_factory.mktemp("page")), max_pixels=LIMITS.pixels)
 
 
-@pytest.fixture(scope="module")
-def address(predictor: Predictor) -> Iterator[str]:
+@contextmanager
+def serving(predictor: Predictor, access: Access = ANYBODY) -> Iterator[str]:
     """A server on a free port of this machine."""
-    app = create_app(predictor, LIMITS)
+    app = create_app(predictor, LIMITS, access)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -46,6 +50,12 @@ def address(predictor: Predictor) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(predictor: Predictor) -> Iterator[str]:
+    with serving(predictor) as address:
+        yield address
 
 
 @pytest.fixture
@@ -92,9 +102,8 @@ def check_shown(browser: "Browser", found: Prediction) -> None:
 
 def check_quiet(browser: "Browser", address: str, predictions: int) -> None:
     """Nothing was asked of any other server, and nothing went wrong."""
-    assert browser.network_requests() == [
-        f"{address}/", f"{address}/health", *[f"{address}/predict"] * predictions
-    ]  # fmt: skip
+    asked = [*FILES, *["predict"] * predictions]
+    assert sorted(browser.network_requests()) == sorted(f"{address}/{name}" for name in asked)
     assert browser.console_errors() == []
     assert browser.console_warnings() == []
 
@@ -185,15 +194,16 @@ def test_it_works_by_keyboard_and_every_control_has_a_name(
     assert ("textbox", "Text") in named
     assert ("button", "Read the sentiment") in named
     assert any(name.startswith("Choose a picture") for _, name in named), named
+    assert any(name.startswith("Choose a CSV") for _, name in named), named
     box = browser.find("#text")[0]
     box.send_keys("good day", Keys.CONTROL, Keys.ENTER)
     browser.wait("#result:not([hidden])")
     check_shown(browser, predictor.predict(text="good day"))
 
 
-@pytest.mark.parametrize("width", [320, 390, 760, 1200])
+@pytest.mark.parametrize("width", [320, 360, 760, 1200])
 def test_nothing_sticks_out_at_any_width(
-    browser: "Browser", address: str, picture: Path, width: int
+    browser: "Browser", address: str, picture: Path, week: list[Path], width: int
 ) -> None:
     size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -201,11 +211,223 @@ def test_nothing_sticks_out_at_any_width(
         browser.open(address + "/")
         ask(browser, picture, "g" * 120)
         browser.wait("#result:not([hidden])")
+        choose(browser, week)
+        read_all(browser)
         script = "const e = document.documentElement; return [e.scrollWidth, e.clientWidth]"
         wanted, there = browser.driver.execute_script(script)
         assert wanted == there
     finally:
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+ROWS = """guid,image,text
+a,pictures/one.png,what a good day
+b,"","=1+1, ""quoted""
+on two lines"
+-c,pictures/missing.png,the bus
+d,,https://t.co/x
+e,,too,many fields
+f,fake.png,
+"""
+
+
+@pytest.fixture
+def week(tmp_path: Path, picture: Path) -> list[Path]:
+    """A CSV with rows of all kinds, and its pictures."""
+    table, one, fake = tmp_path / "week.csv", tmp_path / "one.png", tmp_path / "fake.png"
+    table.write_text(ROWS, encoding="utf-8-sig")
+    one.write_bytes(picture.read_bytes())
+    fake.write_bytes(b"<svg onload=alert(1)>")
+    return [table, one, fake]
+
+
+def choose(browser: "Browser", files: list[Path]) -> None:
+    browser.find("#files")[0].send_keys("\n".join(map(str, files)))
+    browser.wait("#rows tr, #files-alert:not([hidden])")
+
+
+def read_all(browser: "Browser") -> None:
+    browser.find("#start")[0].click()
+    wait_for(browser, "#rows-heard", "Done.")
+
+
+def wait_for(browser: "Browser", css: str, words: str) -> None:
+    end = time.monotonic() + 20
+    while words not in str(browser.find(css)[0].get_property("textContent")):
+        assert time.monotonic() < end, browser.find(css)[0].get_property("textContent")
+        time.sleep(0.05)
+
+
+def shown_rows(browser: "Browser") -> list[list[str]]:
+    script = """
+        const texts = (row) => [...row.cells].map((cell) => cell.textContent);
+        return [...document.querySelectorAll("#rows tr")].map(texts);
+    """
+    found: list[list[str]] = browser.driver.execute_script(script)
+    return found
+
+
+def test_the_rows_of_a_csv_are_answered_or_refused_each(
+    browser: "Browser", address: str, predictor: Predictor, week: list[Path]
+) -> None:
+    browser.open(address + "/")
+    choose(browser, week)
+    assert text_of(browser, "#files-chosen") == "week.csv: 6 rows, 2 pictures"
+    assert len(browser.find("#rows img")) == 2
+    read_all(browser)
+    assert text_of(browser, "#counted") == "2 of 6 rows read, 4 refused"
+    texts = ["what a good day", '=1+1, "quoted"\non two lines']
+    found = [predictor.predict(week[1], texts[0]), predictor.predict(text=texts[1])]
+    rows = shown_rows(browser)
+    for place, one in enumerate(found):
+        sure = f"{100 * one.confidence:.1f}\u00a0%"
+        assert rows[place] == [str(place + 1), texts[place], one.label, sure]
+    refusals = (
+        "no such picture was chosen",
+        "nothing to predict",
+        "number of fields",
+        "none of JPEG",
+    )
+    for row, words in zip(rows[2:], refusals, strict=True):
+        assert words in row[2]
+    progress = browser.find("#progress")[0]
+    assert (progress.get_property("value"), progress.get_property("max")) == (6, 6)
+    errors = browser.console_errors()  # the two that the server refused, and no exception
+    assert len(errors) == 2
+    assert all("status of 422" in each for each in errors)
+
+
+def downloaded(browser: "Browser", folder: Path) -> str:
+    """What the button hands to the browser."""
+    browser.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)}
+    )
+    browser.find("#download")[0].click()
+    end = time.monotonic() + 10
+    while not (folder / "week-answers.csv").is_file():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return (folder / "week-answers.csv").read_text(encoding="utf-8")
+
+
+def test_the_answers_are_downloaded_as_the_command_writes_them(
+    browser: "Browser", address: str, predictor: Predictor, week: list[Path], tmp_path: Path
+) -> None:
+    browser.open(address + "/")
+    choose(browser, week)
+    read_all(browser)
+    browser.find("[data-sort=confidence]")[0].click()  # the order of the file stays
+    told = downloaded(browser, tmp_path / "downloads").splitlines()
+    predict_csv.predict(predictor, week[0], tmp_path / "out.csv", skip=True)
+    header, first, _, third, *_ = (tmp_path / "out.csv").read_text().splitlines()
+    assert told[0] == header
+    # `pictures/one.png` is not where the CSV says: the command does not find it, the page has it.
+    assert first.startswith("2,a,,")
+    one = predictor.predict(week[1], "what a good day")
+    figures = [
+        *one.probabilities.values(),
+        one.confidence,
+        one.text_contribution,
+        one.image_contribution,
+    ]
+    assert told[1] == f"2,a,{one.label},{','.join(f'{each:.6f}' for each in figures)},"
+    # A spreadsheet would run what begins like a formula.
+    assert third.startswith("5,-c,")
+    assert told[3] == "5,'-c,,,,,,,,pictures/missing.png: no such picture was chosen"
+    assert len(told) == 7
+
+
+def test_a_table_is_sorted_by_any_column_with_refusals_last(
+    browser: "Browser", address: str, week: list[Path]
+) -> None:
+    browser.open(address + "/")
+    choose(browser, week)
+    read_all(browser)
+    for by in ("confidence", "answer", "text", "row"):
+        button = browser.find(f"[data-sort={by}]")[0]
+        for direction in ("ascending", "descending"):
+            button.click()
+            head = [each.get_attribute("aria-sort") for each in browser.find("thead th")]
+            assert [each for each in head if each] == [direction]
+            rows = shown_rows(browser)
+            column = {"row": 0, "text": 1, "answer": 2, "confidence": 3}[by]
+            keys = [row[column] for row in rows]
+            if by in ("answer", "confidence"):
+                assert all(len(row[3]) > 0 for row in rows[:2])
+                keys = keys[:2]
+            assert keys == sorted(keys, key=str.casefold, reverse=direction == "descending")
+            assert direction in text_of_hidden(browser, "#rows-heard")
+
+
+def text_of_hidden(browser: "Browser", css: str) -> str:
+    return str(browser.find(css)[0].get_property("textContent"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", b"guid,words\n1,x\n", "line 1: expected a header with text, image or both"),
+        ("a.csv", b"text,text_file\n1,x\n", "text_file: a page cannot read files"),
+        ("a.csv", b"text\n", "no rows below the header"),
+        ("a.csv", b"", "line 1: expected a header"),
+        ("a.csv", b'text\nx\n"open\nmore\n', "line 3: a quote is opened and never closed"),
+        ("a.csv", "text\nä".encode("latin-1"), "not UTF-8 text"),
+        ("a.csv", b"text\n" + b"x\n" * 5001, "5001 rows, at most 5000 are taken"),
+        ("a.xlsx", b"PK", "a.xlsx: neither a CSV nor a picture"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_one_line(
+    browser: "Browser", address: str, tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    browser.open(address + "/")
+    (tmp_path / name).write_bytes(content)
+    choose(browser, [tmp_path / name])
+    alert = text_of(browser, "#files-alert")
+    assert alert.startswith(f"{name}: ")
+    assert told in alert
+    assert not browser.find("#many")[0].is_displayed()
+
+
+def test_reading_can_be_stopped_and_goes_on(
+    browser: "Browser", address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "many.csv").write_text("text\n" + "good day\n" * 300, encoding="utf-8")
+    browser.open(address + "/")
+    choose(browser, [tmp_path / "many.csv"])
+    # By keyboard: what is pressed next has the focus.
+    browser.find("#start")[0].send_keys("\n")
+    browser.driver.switch_to.active_element.send_keys("\n")
+    wait_for(browser, "#rows-heard", "Stopped.")
+    assert browser.driver.switch_to.active_element.get_attribute("id") in ("download", "forget")
+    assert sum(bool(row[3]) for row in shown_rows(browser)) < 300
+    read_all(browser)
+    assert text_of(browser, "#counted") == "300 of 300 rows read"
+    browser.find("#forget")[0].click()
+    assert not browser.find("#many")[0].is_displayed()
+    assert browser.console_errors() == []
+
+
+def test_with_a_token_the_page_asks_for_it_and_keeps_it_nowhere(
+    browser: "Browser", predictor: Predictor, week: list[Path]
+) -> None:
+    with serving(predictor, Access(token="s3cret")) as address:
+        browser.open(address + "/")
+        browser.wait("#token-row:not([hidden])")
+        ask(browser, text=TEXT)
+        browser.wait("#alert:not([hidden])")
+        assert text_of(browser, "#alert").startswith("no token, or not the one")
+        choose(browser, week)
+        browser.find("#start")[0].click()
+        browser.wait("#files-alert:not([hidden])")
+        browser.find("#token")[0].send_keys("s3cret")
+        ask(browser, text=TEXT)
+        browser.wait("#result:not([hidden])")
+        check_shown(browser, predictor.predict(text=TEXT))
+        read_all(browser)
+        browser.open(address + "/")
+        kept = "return [document.cookie, localStorage.length, sessionStorage.length]"
+        assert browser.driver.execute_script(kept) == ["", 0, 0]
+        assert browser.find("#token")[0].get_property("value") == ""
 
 
 def test_the_policy_stops_what_the_page_does_not_need(browser: "Browser", address: str) -> None:
