@@ -388,6 +388,26 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(
     assert not browser.find("#many")[0].is_displayed()
 
 
+@pytest.mark.parametrize("zone", ["body", "#drop", "#files-drop"])
+def test_a_csv_can_be_dropped_anywhere_on_the_page(
+    browser: "Browser", address: str, zone: str
+) -> None:
+    browser.open(address + "/")
+    left = browser.driver.execute_script(
+        """
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File(["text\\nwhat a day\\n"], "Week.CSV"));
+        const event = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+        return document.querySelector(arguments[0]).dispatchEvent(event);
+        """,
+        zone,
+    )
+    assert left is False  # to the browser, which would open the file in place of the page
+    browser.wait("#rows tr")
+    assert text_of(browser, "#files-chosen") == "Week.CSV: 1 row, 0 pictures"
+    assert not browser.find("#preview")[0].is_displayed()
+
+
 def test_reading_can_be_stopped_and_goes_on(
     browser: "Browser", address: str, tmp_path: Path
 ) -> None:
