@@ -182,6 +182,7 @@ def test_what_is_wrong_is_told_and_mended(browser: "Browser", address: str, tmp_
 def test_it_works_by_keyboard_and_every_control_has_a_name(
     browser: "Browser", address: str, predictor: Predictor
 ) -> None:
+    from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
     browser.open(address + "/")
@@ -195,6 +196,11 @@ def test_it_works_by_keyboard_and_every_control_has_a_name(
     assert ("button", "Read the sentiment") in named
     assert any(name.startswith("Choose a picture") for _, name in named), named
     assert any(name.startswith("Choose a CSV") for _, name in named), named
+    focused = []
+    for _ in range(3):  # what a disabled button cannot have is passed over
+        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+        focused.append(browser.driver.switch_to.active_element.get_attribute("id"))
+    assert focused == ["image", "text", "files"]
     box = browser.find("#text")[0]
     box.send_keys("good day", Keys.CONTROL, Keys.ENTER)
     browser.wait("#result:not([hidden])")
@@ -343,10 +349,19 @@ def test_a_table_is_sorted_by_any_column_with_refusals_last(
     browser.open(address + "/")
     choose(browser, week)
     read_all(browser)
+    tree = browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    heard = {
+        (node["role"]["value"], node.get("name", {}).get("value"))
+        for node in tree
+        if not node["ignored"]
+    }
+    headers = {("columnheader", name) for name in ("Row", "Text", "Answer", "Sure")}
+    assert heard >= {("table", "Many pairs"), ("progressbar", "Rows that are done"), *headers}
+    assert browser.find("#rows-heard")[0].get_attribute("aria-live") == "polite"
     for by in ("confidence", "answer", "text", "row"):
         button = browser.find(f"[data-sort={by}]")[0]
         for direction in ("ascending", "descending"):
-            button.click()
+            button.send_keys("\n")
             head = [each.get_attribute("aria-sort") for each in browser.find("thead th")]
             assert [each for each in head if each] == [direction]
             rows = shown_rows(browser)
