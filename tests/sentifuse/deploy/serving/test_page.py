@@ -1,5 +1,7 @@
 """The page in a real browser, on a real server with a tiny model."""
 
+import csv
+import io
 import threading
 import time
 from collections.abc import Iterator
@@ -421,6 +423,37 @@ def test_a_csv_can_be_dropped_anywhere_on_the_page(
     browser.wait("#rows tr")
     assert text_of(browser, "#files-chosen") == "Week.CSV: 1 row, 0 pictures"
     assert not browser.find("#preview")[0].is_displayed()
+
+
+def test_csv_files_are_read_and_written_as_others_do(browser: "Browser", address: str) -> None:
+    browser.open(address + "/")
+    cells = [
+        "",
+        "a",
+        'say "a, b"',
+        "two\nlines",
+        "=1+1",
+        "+x",
+        "-x",
+        "@x",
+        "\tx",
+        "-5",
+        "+1.5",
+        "'=1",
+    ]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerows([cells, ["next"], ["", ""]])
+    script = """
+        const [cells, text, done] = arguments;
+        import("/csv.js").then((csv) => done([csv.format([cells, [0.25, -1e-9, 3]]), csv.parse(text)]));
+    """
+    written, read = browser.driver.execute_async_script(script, cells, out.getvalue())
+    harmless = [f"'{each}" if each in ("=1+1", "+x", "-x", "@x", "\tx") else each for each in cells]
+    assert list(csv.reader(io.StringIO(written))) == [harmless, ["0.250000", "-0.000000", "3"]]
+    reader = csv.reader(io.StringIO(out.getvalue(), newline=""))
+    assert [(each["line"], each["fields"]) for each in read] == [
+        (reader.line_num, row) for row in reader
+    ]
 
 
 def test_reading_can_be_stopped_and_goes_on(
