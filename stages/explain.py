@@ -4,7 +4,7 @@
 
 Reads `data/evaluation/test.csv`, `models/bundle/`, and the files that `data/manifest.csv` names; writes
 `data/explanations.json`: the most confident mistakes of the test part, and the samples on which text alone
-and image alone disagree, by their guids. A sample takes about a second: some thirty pairs are predicted.
+and image alone disagree, by their guids. A sample takes some seconds: thirty pairs are predicted.
 """
 
 from dataclasses import dataclass

@@ -1,16 +1,18 @@
-"""The web application: the page, `POST /predict`, `GET /health`, `GET /metrics`, `/openapi.json`."""
+"""The web application: the page, `POST /predict` and `/explain`, `GET /health` and `/metrics`,
+`/openapi.json`."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from sentifuse.deploy.pairs import Pair, PairPredictor, Prediction
+from sentifuse.deploy.pairs import Explanation, Pair, PairPredictor, Prediction
 from sentifuse.deploy.serving.batching import Batches
 from sentifuse.deploy.serving.forms import FormRoute, read_text
 from sentifuse.deploy.serving.guards import ANYBODY, Access, Guard, StrictHeaders
@@ -25,10 +27,12 @@ PAGE = {
     "/page.css": ("page.css", "text/css"),
     **{
         f"/{name}": (name, "text/javascript")
-        for name in ("page.js", "server.js", "table.js", "csv.js")
+        for name in ("page.js", "explain.js", "server.js", "table.js", "csv.js")
     },
 }
 FOLDER = Path(__file__).parent
+_Image = Annotated[UploadFile | None, File(description="JPEG, PNG, WebP, GIF ...")]
+_Text = Annotated[str | None, Form(description="the text, in any encoding; blank is none")]
 # They tell nothing of what is asked, and a page that takes the token has to come first.
 _WITHOUT_TOKEN = {*PAGE, "/health", "/openapi.json"}
 
@@ -100,7 +104,7 @@ def create_app(
     # The last one comes first.
     app.add_middleware(BodyLimit, limits=limits)
     app.add_middleware(Guard, access=access, free=_WITHOUT_TOKEN)
-    paths = {*_WITHOUT_TOKEN, "/predict", "/metrics"}
+    paths = {*_WITHOUT_TOKEN, "/predict", "/explain", "/metrics"}
     app.add_middleware(Observing, metrics=metrics, paths=paths)
     app.add_middleware(StrictHeaders)
     return app
@@ -151,35 +155,42 @@ def _states(
 
 
 def _prediction(limits: Limits, batches: Batches, metrics: Metrics) -> APIRouter:
-    router = APIRouter(route_class=FormRoute)
+    described: dict[int | str, dict[str, Any]] = {
+        status: {"model": ProblemOut, "description": text} for status, text in _PROBLEMS.items()
+    }
+    router = APIRouter(route_class=FormRoute, responses=described)
 
-    @router.post(
-        "/predict",
-        responses={
-            status: {"model": ProblemOut, "description": text} for status, text in _PROBLEMS.items()
-        },
-    )
-    async def predict(
-        request: Request,
-        image: Annotated[UploadFile | None, File(description="JPEG, PNG, WebP, GIF ...")] = None,
-        text: Annotated[
-            str | None, Form(description="the text, in any encoding; blank is none")
-        ] = None,
-    ) -> Prediction:
-        """Predicts a pair; one of the two may be missing."""
+    async def pair_of(request: Request, image: _Image = None, text: _Text = None) -> Pair:
         words = read_text(text or "", request.state.charset)
         if words is not None and len(words) > limits.text_characters:
             raise UserError(
                 f"text: {len(words)} characters, at most {limits.text_characters} are taken"
             )
-        raw = await image.read() if image is not None else None
+        return Pair(await image.read() if image is not None else None, words)
 
-        async def left() -> None:
-            while (await request.state.receive())["type"] != "http.disconnect":
-                pass
+    given = Depends(pair_of)
 
-        found, request.state.batch = await batches.predict(Pair(raw, words), left)
+    @router.post("/predict")
+    async def predict(request: Request, pair: Pair = given) -> Prediction:
+        """Predicts a pair; one of the two may be missing."""
+        found, request.state.batch = await batches.predict(pair, partial(_left, request))
         metrics.answered(found.label)
         return found
 
+    @router.post("/explain")
+    async def explain(request: Request, pair: Pair = given) -> Explanation:
+        """Predicts a pair, and says what each word and each part of the picture adds to the confidence.
+
+        It takes as long as some thirty predictions.
+        """
+        found, request.state.batch = await batches.explain(pair, partial(_left, request))
+        metrics.answered(found.prediction.label)
+        return found
+
     return router
+
+
+async def _left(request: Request) -> None:
+    """Returns when the client leaves."""
+    while (await request.state.receive())["type"] != "http.disconnect":
+        pass

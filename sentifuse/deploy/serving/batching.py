@@ -14,18 +14,22 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from sentifuse.deploy.pairs import Pair, PairPredictor, Prediction
+from sentifuse.deploy.pairs import Explanation, Pair, PairPredictor, Prediction
 from sentifuse.deploy.serving.limits import CLIENT_LEFT, Limits
 from sentifuse.deploy.serving.metrics import Metrics
 
 
 @dataclass(eq=False)
 class _Waiting:
-    """A pair, its answer to come with the size of its batch, and when it arrived, in the loop's time."""
+    """A pair, its answer to come with the size of its batch, and when it arrived, in the loop's time.
+
+    The answer is an explanation if it is to be explained: such a pair is a batch of its own.
+    """
 
     pair: Pair
-    answer: "asyncio.Future[tuple[Prediction, int]]"
+    answer: "asyncio.Future[tuple[Any, int]]"
     arrived: float
+    explained: bool
 
 
 class Batches:
@@ -55,6 +59,15 @@ class Batches:
     ) -> tuple[Prediction, int]:
         """Predicts a pair together with others, and says how many pairs the batch had.
 
+        Args and errors are those of `explain`.
+        """
+        return await self._answer(pair, left, explained=False)
+
+    async def explain(
+        self, pair: Pair, left: Callable[[], Awaitable[None]]
+    ) -> tuple[Explanation, int]:
+        """Explains a pair, which keeps a worker as long as some thirty predictions do; the batch has 1 pair.
+
         A pair whose client left, or whose time is over, is not predicted if its batch has not begun. A
         thread cannot be stopped: a batch that is late keeps its worker until it ends.
 
@@ -67,13 +80,18 @@ class Batches:
             HTTPException: 503 if the queue is full or the server stops, 504 if the answer takes too long, 499
                 if the client left.
         """
+        return await self._answer(pair, left, explained=True)
+
+    async def _answer(
+        self, pair: Pair, left: Callable[[], Awaitable[None]], explained: bool
+    ) -> tuple[Any, int]:
         if self.stopping:
             again = {"Retry-After": "5", "Connection": "close"}
             raise HTTPException(503, "the server stops: try again in some seconds", again)
         if not self._free and len(self._waiting) >= self._limits.queue:
             raise HTTPException(503, "busy: try again in a second", {"Retry-After": "1"})
         loop = asyncio.get_running_loop()
-        own = _Waiting(pair, loop.create_future(), loop.time())
+        own = _Waiting(pair, loop.create_future(), loop.time(), explained)
         self._waiting.append(own)
         self._fill()
         gone: asyncio.Future[Any] = asyncio.ensure_future(left())
@@ -102,7 +120,10 @@ class Batches:
                 return
             # Free workers share what there is: two halves side by side are ready before one whole.
             share = min(ceil(len(self._waiting) / self._free), self._limits.batch)
-            self._start([self._waiting.popleft() for _ in range(share)])
+            batch = [self._waiting.popleft()]
+            while len(batch) < share and not (batch[0].explained or self._waiting[0].explained):
+                batch.append(self._waiting.popleft())
+            self._start(batch)
 
     def _wake(self) -> None:
         self._timer = None
@@ -112,9 +133,11 @@ class Batches:
         loop = asyncio.get_running_loop()
         self._metrics.batch_started([loop.time() - each.arrived for each in batch])
         self._free -= 1
-        work = loop.run_in_executor(self._pool, self._answers, [each.pair for each in batch])
+        pairs = [each.pair for each in batch]
+        call = self._explanation if batch[0].explained else self._answers
+        work = loop.run_in_executor(self._pool, call, pairs)
 
-        def end(done: "asyncio.Future[list[Prediction | Exception]]") -> None:
+        def end(done: "asyncio.Future[Sequence[Any]]") -> None:
             self._free += 1
             for each, found in zip(batch, done.result(), strict=True):
                 if each.answer.done():  # nobody waits for it any more
@@ -127,7 +150,14 @@ class Batches:
 
         work.add_done_callback(end)
 
-    def _answers(self, pairs: Sequence[Pair]) -> list[Prediction | Exception]:
+    def _explanation(self, pairs: Sequence[Pair]) -> Sequence[Explanation | Exception]:
+        [pair] = pairs
+        try:
+            return [self._predictor.explain(pair.image, pair.text)]
+        except Exception as error:
+            return [error]
+
+    def _answers(self, pairs: Sequence[Pair]) -> Sequence[Prediction | Exception]:
         """One answer or error for each pair; a mistake of the program meets only the pair that causes it."""
         try:
             return list(self._predictor.try_many(pairs))

@@ -1,11 +1,10 @@
 // One pair: the form, and what the model says of it.
 
-import { at, dropZone, learn, percent, predict, tooLarge } from "/server.js";
+import { forget, offer } from "/explain.js";
+import { at, dropZone, learn, percent, points, predict, tooLarge } from "/server.js";
 import { isTable, setUp, takeFiles } from "/table.js";
 
 let file = null, address = null;
-
-const points = (x) => `${x < 0 ? "\u2212" : "+"}${Math.abs(100 * x).toFixed(1)} points`;
 
 function ready() {
   at("go").disabled = !file && !at("text").value.trim();
@@ -77,7 +76,7 @@ function show(found) {
   at("signed-title").textContent = `What each added to \u201c${found.label}\u201d`;
   at("contributions").replaceChildren(...["text", "image"].map((name) => {
     const value = found[`${name}_contribution`], given = found.used.includes(name);
-    const [entry, bar] = item(name, given ? points(value) : "silent");
+    const [entry, bar] = item(name, given ? `${points(value)} points` : "silent");
     bar.classList.toggle("against", value < 0);
     bar.style.left = `${50 + 50 * Math.min(value, 0)}%`;
     bar.style.width = `${50 * Math.abs(value)}%`;
@@ -99,8 +98,11 @@ async function ask(event) {
   at("go").disabled = true;
   at("go").textContent = "Reading \u2026";
   at("result").classList.add("busy");
+  forget();
+  const pair = [file, at("text").value];
   try {
-    show(await predict(file, at("text").value));
+    show(await predict(...pair));
+    offer(...pair);
   } catch (error) {
     complain(error.message);
   }

@@ -1,6 +1,7 @@
 // What the page asks its server, and the helpers that its other files share.
 
 export const at = (id) => document.getElementById(id);
+export const points = (x) => `${x < 0 ? "\u2212" : "+"}${Math.abs(100 * x).toFixed(1)}`;
 export const percent = (x) => `${(100 * x).toFixed(1)}\u00a0%`;
 
 // An answer that is none: its status, and the seconds after which to try again, if it says so.
@@ -21,15 +22,18 @@ export async function learn() {
   return about;
 }
 
+export const predict = (image, text, signal) => ask("/predict", image, text, signal);
+export const explain = (image, text) => ask("/explain", image, text);
+
 // The token stays in its field: it is in memory only, and gone with the page.
-export async function predict(image, text, signal) {
+async function ask(path, image, text, signal) {
   const body = new FormData();
   if (image) body.append("image", image);
   if (text.trim()) body.append("text", text);
   const headers = at("token").value ? { Authorization: `Bearer ${at("token").value.trim()}` } : {};
   let answer, found;
   try {
-    answer = await fetch("/predict", { method: "POST", body, headers, signal });
+    answer = await fetch(path, { method: "POST", body, headers, signal });
     found = await answer.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;

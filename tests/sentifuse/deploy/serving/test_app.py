@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
-from sentifuse.deploy.pairs import Pair, Prediction
+from sentifuse.deploy.pairs import Explanation, Pair, Prediction, Word
 from sentifuse.deploy.serving.app import FOLDER, PAGE, create_app
 from sentifuse.deploy.serving.guards import ANYBODY, Access
 from sentifuse.deploy.serving.limits import Limits
@@ -52,6 +52,12 @@ class FakePredictor:
             else:
                 yield Prediction(**{**ANSWER, "used": ("image", "text")})  # type: ignore[arg-type]
 
+    def explain(self, image: Any, text: str | None) -> Explanation:
+        [found] = self.try_many([Pair(image, text)])
+        if isinstance(found, UserError):
+            raise found
+        return Explanation(found, text or "", (Word("day", 7, 10, 0.25),), ((0.5, -0.5),))
+
 
 @pytest.fixture
 def predictor() -> FakePredictor:
@@ -90,6 +96,37 @@ def test_one_of_the_two_may_be_missing(
 ) -> None:
     client(predictor).post("/predict", **form)
     assert predictor.asked == [asked]
+
+
+def test_a_pair_is_explained(predictor: FakePredictor) -> None:
+    here = client(predictor)
+    answer = here.post(
+        "/explain", files={"image": ("a.jpg", b"bytes")}, data={"text": "what a day"}
+    )
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "prediction": ANSWER,
+        "text": "what a day",
+        "words": [{"text": "day", "start": 7, "end": 10, "contribution": 0.25}],
+        "grid": [[0.5, -0.5]],
+    }
+    assert predictor.asked == [(b"bytes", "what a day")]
+    assert 'sentifuse_requests_total{path="/explain",status="200"} 1.0' in here.get("/metrics").text
+
+
+def test_what_cannot_be_explained_is_422(predictor: FakePredictor) -> None:
+    here = client(predictor)
+    broken = here.post("/explain", files={"image": ("a.jpg", b"broken")})
+    assert (broken.status_code, broken.json()["detail"]) == (
+        422,
+        "image: not an image that can be read",
+    )
+    long = here.post("/explain", data={"text": "x" * 21})
+    assert (long.status_code, long.json()["detail"]) == (
+        422,
+        "text: 21 characters, at most 20 are taken",
+    )
+    assert here.post("/explain", json={}).status_code == 415
 
 
 CHINESE = "今天天气真好"

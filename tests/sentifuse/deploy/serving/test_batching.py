@@ -30,6 +30,12 @@ class FakePredictor:
         for text in texts:
             yield UserError(text) if text == "bad" else answer(text)
 
+    def explain(self, image: Any, text: str) -> str:
+        self.batches.append([text])
+        if text == "bad":
+            raise UserError(text)
+        return f"because of {text}"
+
 
 def answer(text: str) -> Prediction:
     return Prediction(text, {text: 1.0}, 1.0, 0.0, 0.0, 1.0, ("text",))
@@ -90,6 +96,26 @@ def test_what_waits_for_a_worker_is_predicted_together_up_to_a_batch() -> None:
         assert [found.label for found, _ in answers] == ["held", "a", "b", "c", "d", "e"]
         assert [size for _, size in answers] == [1, 4, 4, 4, 4, 1]
         assert own.batches.idle
+
+    run(check)
+
+
+def test_a_pair_to_be_explained_is_a_batch_of_its_own() -> None:
+    async def check() -> None:
+        asked = Asked()
+        held = await asked.hold()
+        one, two = await asked.ask("one", "two")
+        explained = asyncio.create_task(asked.batches.explain(Pair(text="why"), stays))
+        await asyncio.sleep(0.01)
+        [three] = await asked.ask("three")
+        asked.predictor.go.set()
+        await asyncio.wait([held, one, two, explained, three])
+        assert asked.predictor.batches == [["held"], ["one", "two"], ["why"], ["three"]]
+        assert explained.result() == ("because of why", 1)
+        bad = asyncio.create_task(asked.batches.explain(Pair(text="bad"), stays))
+        await asyncio.wait([bad])
+        assert isinstance(bad.exception(), UserError)
+        assert asked.batches.idle
 
     run(check)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LIMITS = Limits(
     upload_bytes=50_000, pixels=10_000, text_characters=200, seconds=20, workers=1, queue=8, batch=4, delay=0
 )  # fmt: skip
-FILES = ("", "page.css", "page.js", "server.js", "table.js", "csv.js", "health")
+FILES = ("", "page.css", "page.js", "explain.js", "server.js", "table.js", "csv.js", "health")
 TEXT = "what a <script>alert(1)</script> good day"
 
 
@@ -126,6 +126,40 @@ def test_a_picture_and_a_text_are_read(
     assert text_of(browser, "#spoke").startswith("The ")
     assert browser.find("#preview")[0].is_displayed()
     check_quiet(browser, address, 1)
+
+
+def test_an_answer_is_explained_when_asked(
+    browser: "Browser", address: str, predictor: Predictor, picture: Path
+) -> None:
+    text = "so 😀 <b>good</b> day"
+    browser.open(address + "/")
+    ask(browser, picture, text)
+    browser.wait("#explain:not([hidden])")
+    assert not browser.find("#explanation")[0].is_displayed()
+    browser.find("#explain")[0].click()
+    browser.wait("#explanation:not([hidden])")
+    found = predictor.explain(picture, text)
+    assert text_of(browser, "#explanation-title") == f"What moved “{found.prediction.label}”"
+    assert text_of(browser, "#words") == text
+    added = [word.contribution for word in found.words] + [v for row in found.grid for v in row]
+    scale = max(0.02, *map(abs, added))
+    coloured = [word for word in found.words if abs(word.contribution) >= max(0.0005, 0.05 * scale)]
+    marks = browser.find("#words mark")
+    assert [mark.text for mark in marks] == [word.text for word in coloured]
+    sides = [mark.get_attribute("class") for mark in marks]
+    assert sides == ["for" if word.contribution > 0 else "against" for word in coloured]
+    assert len(browser.find("#cells span")) == 16
+    told = ", ".join(f"{100 * v:+.1f}".replace("-", "\u2212") for row in found.grid for v in row)
+    assert browser.find("#parts")[0].accessible_name.split(": ")[1].replace(
+        "\u22120.0", "+0.0"
+    ) == (told.replace("\u22120.0", "+0.0"))
+    assert len(browser.find("#figures tr")) == 8
+    assert "/explain" in browser.network_requests()[-1]
+    assert browser.console_errors() == browser.console_warnings() == []
+    # Another answer is not explained yet.
+    ask(browser, None, "bad")
+    browser.wait("#explain:not([hidden])")
+    assert not browser.find("#explanation")[0].is_displayed()
 
 
 def test_bars_are_as_long_as_the_figures_say(
