@@ -26,7 +26,7 @@ export function parse(text) {
   return records;
 }
 
-// Rows of cells -> a CSV. A number stays one. A text that a spreadsheet would run as a formula gets an
+// Rows of cells -> a CSV. A number stays one. Another text that a spreadsheet would run as a formula gets an
 // apostrophe in front (https://owasp.org/www-community/attacks/CSV_Injection).
 export function format(rows) {
   return rows.map((cells) => `${cells.map(cell).join(",")}\n`).join("");
@@ -34,6 +34,7 @@ export function format(rows) {
 
 function cell(value) {
   if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toFixed(6);
-  const safe = /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : value;
+  const runs = /^[=+\-@\t\r\n]/.test(value) && !/^[+-]?\d+(\.\d+)?$/.test(value);
+  const safe = runs ? `'${value}` : value;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

@@ -5,6 +5,7 @@ import re
 import time
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -15,6 +16,17 @@ from sentifuse.deploy.serving.metrics import Metrics
 LOG = logging.getLogger("sentifuse.serve")
 _ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _PATH_CHARACTERS = 100
+
+
+@dataclass
+class _Seen:
+    """What is known of a request so far: its id, when it began, the status and the bytes in and out."""
+
+    name: str
+    start: float
+    status: int = 0
+    received: int = 0
+    sent: int = 0
 
 
 class Observing:
@@ -31,45 +43,44 @@ class Observing:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start = time.perf_counter()
         given = Headers(scope=scope).get("x-request-id", "")
-        name = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        state = scope.setdefault("state", {})
-        status, received, sent = 0, 0, 0
+        seen = _Seen(given if _ID.fullmatch(given) else uuid.uuid4().hex, time.perf_counter())
+        scope.setdefault("state", {})  # where the size of the batch will be
 
         async def counted() -> Message:
-            nonlocal received
             message = await receive()
-            received += len(message.get("body", b""))
+            seen.received += len(message.get("body", b""))
             return message
 
         async def named(message: Message) -> None:
-            nonlocal status, sent
             if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = name
-            sent += len(message.get("body", b""))
+                seen.status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = seen.name
+            seen.sent += len(message.get("body", b""))
             await send(message)
 
         try:
             await self._app(scope, counted, named)
         except Exception:
-            LOG.exception("request %s", name)
-            if not status:
-                detail = f"a mistake of the server: its log has more of request {name}"
+            LOG.exception("request %s", seen.name)
+            if not seen.status:
+                detail = f"a mistake of the server: its log has more of request {seen.name}"
                 await JSONResponse({"detail": detail}, 500)(scope, receive, named)
         finally:
-            seconds = time.perf_counter() - start
-            path = scope["path"]
-            self._metrics.request_ended(path if path in self._paths else "other", status, seconds)
-            told = {
-                "method": scope["method"],
-                "path": path[:_PATH_CHARACTERS],
-                "status": status,
-                "milliseconds": round(1000 * seconds, 1),
-                "bytes_in": received,
-                "bytes_out": sent,
-                "batch": state.get("batch"),
-                "id": name,
-            }
-            LOG.info("request", extra={"request": told})
+            self._tell(scope, seen)
+
+    def _tell(self, scope: Scope, seen: _Seen) -> None:
+        seconds, path = time.perf_counter() - seen.start, scope["path"]
+        known = path if path in self._paths else "other"
+        self._metrics.request_ended(known, seen.status, seconds)
+        told = {
+            "method": scope["method"],
+            "path": path[:_PATH_CHARACTERS],
+            "status": seen.status,
+            "milliseconds": round(1000 * seconds, 1),
+            "bytes_in": seen.received,
+            "bytes_out": seen.sent,
+            "batch": scope["state"].get("batch"),
+            "id": seen.name,
+        }
+        LOG.info("request", extra={"request": told})

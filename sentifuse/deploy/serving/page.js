@@ -2,7 +2,7 @@
 
 import { forget, offer } from "/explain.js";
 import { at, dropZone, learn, percent, points, predict, tooLarge } from "/server.js";
-import { setUp } from "/table.js";
+import { isTable, setUp, takeFiles } from "/table.js";
 
 let file = null, address = null;
 
@@ -28,6 +28,12 @@ function choose(chosen) {
   at("name").textContent = file ? file.name : "No picture";
   at("clear").hidden = !file;
   ready();
+}
+
+// A picture is one half of a pair; a CSV, or several files, are many pairs.
+function dropped(files) {
+  if (files.length > 1 || files.some(isTable)) takeFiles(files);
+  else choose(files[0] || null);
 }
 
 function item(name, figure) {
@@ -112,9 +118,8 @@ at("text").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) at("form").requestSubmit();
 });
 at("form").addEventListener("submit", ask);
-dropZone(at("drop"), ([dropped]) => choose(dropped || null));
-// A file that misses both zones would replace the page.
-for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
+dropZone(at("drop"), dropped);
+dropZone(document.body, dropped);
 setUp();
 learn().then((about) => { at("text").maxLength = about.limits.text_characters; }).catch(() => {});
 ready();

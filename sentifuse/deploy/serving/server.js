@@ -49,15 +49,17 @@ export function tooLarge(picture) {
   return `The picture has ${megabytes(picture.size)}; at most ${megabytes(about.limits.upload_bytes)} are taken.`;
 }
 
-// Marks `zone` while files are over it, and gives what was dropped to `take`.
+// Marks `zone` while files are over it, and gives what was dropped to `take`. A zone in a zone comes first.
 export function dropZone(zone, take) {
-  for (const kind of ["dragenter", "dragover"]) zone.addEventListener(kind, (event) => {
+  const mark = (event, over) => {
     event.preventDefault();
-    zone.classList.add("over");
+    zone.classList.toggle("over", over);
+  };
+  for (const kind of ["dragenter", "dragover"]) zone.addEventListener(kind, (event) => mark(event, true));
+  zone.addEventListener("dragleave", (event) => mark(event, false));
+  zone.addEventListener("drop", (event) => {
+    mark(event, false);
+    event.stopPropagation();
+    take([...event.dataTransfer.files]);
   });
-  for (const kind of ["dragleave", "drop"]) zone.addEventListener(kind, (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-  });
-  zone.addEventListener("drop", (event) => take([...event.dataTransfer.files]));
 }

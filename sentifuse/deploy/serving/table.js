@@ -19,13 +19,14 @@ function say(message) {
   heard = Date.now();
 }
 
+export const isTable = (file) => /\.csv$/i.test(file.name);
 const baseName = (path) => path.trim().split(/[\\/]/).pop();
 
 // The CSV and the pictures among `files`; a new CSV replaces the one before.
-async function take(files) {
+export async function takeFiles(files) {
   if (running) return complain("Rows are being read: stop first.");
   complain("");
-  const tables = files.filter((file) => /\.csv$/i.test(file.name));
+  const tables = files.filter(isTable);
   const others = files.filter((file) => !tables.includes(file) && !file.type.startsWith("image/"));
   try {
     if (tables.length > 1) throw new Error(`${tables.length} CSV files: choose one`);
@@ -252,9 +253,9 @@ export function setUp() {
   at("files").addEventListener("change", () => {
     const files = [...at("files").files];
     at("files").value = "";
-    take(files);
+    takeFiles(files);
   });
-  dropZone(at("files-drop"), take);
+  dropZone(at("files-drop"), takeFiles);
   at("start").addEventListener("click", start);
   at("stop").addEventListener("click", () => running.abort());
   at("download").addEventListener("click", download);

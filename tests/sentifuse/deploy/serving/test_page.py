@@ -1,5 +1,7 @@
 """The page in a real browser, on a real server with a tiny model."""
 
+import csv
+import io
 import threading
 import time
 from collections.abc import Iterator
@@ -216,6 +218,7 @@ def test_what_is_wrong_is_told_and_mended(browser: "Browser", address: str, tmp_
 def test_it_works_by_keyboard_and_every_control_has_a_name(
     browser: "Browser", address: str, predictor: Predictor
 ) -> None:
+    from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
     browser.open(address + "/")
@@ -229,6 +232,11 @@ def test_it_works_by_keyboard_and_every_control_has_a_name(
     assert ("button", "Read the sentiment") in named
     assert any(name.startswith("Choose a picture") for _, name in named), named
     assert any(name.startswith("Choose a CSV") for _, name in named), named
+    focused = []
+    for _ in range(3):  # what a disabled button cannot have is passed over
+        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+        focused.append(browser.driver.switch_to.active_element.get_attribute("id"))
+    assert focused == ["image", "text", "files"]
     box = browser.find("#text")[0]
     box.send_keys("good day", Keys.CONTROL, Keys.ENTER)
     browser.wait("#result:not([hidden])")
@@ -377,10 +385,19 @@ def test_a_table_is_sorted_by_any_column_with_refusals_last(
     browser.open(address + "/")
     choose(browser, week)
     read_all(browser)
+    tree = browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    heard = {
+        (node["role"]["value"], node.get("name", {}).get("value"))
+        for node in tree
+        if not node["ignored"]
+    }
+    headers = {("columnheader", name) for name in ("Row", "Text", "Answer", "Sure")}
+    assert heard >= {("table", "Many pairs"), ("progressbar", "Rows that are done"), *headers}
+    assert browser.find("#rows-heard")[0].get_attribute("aria-live") == "polite"
     for by in ("confidence", "answer", "text", "row"):
         button = browser.find(f"[data-sort={by}]")[0]
         for direction in ("ascending", "descending"):
-            button.click()
+            button.send_keys("\n")
             head = [each.get_attribute("aria-sort") for each in browser.find("thead th")]
             assert [each for each in head if each] == [direction]
             rows = shown_rows(browser)
@@ -420,6 +437,57 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(
     assert alert.startswith(f"{name}: ")
     assert told in alert
     assert not browser.find("#many")[0].is_displayed()
+
+
+@pytest.mark.parametrize("zone", ["body", "#drop", "#files-drop"])
+def test_a_csv_can_be_dropped_anywhere_on_the_page(
+    browser: "Browser", address: str, zone: str
+) -> None:
+    browser.open(address + "/")
+    left = browser.driver.execute_script(
+        """
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File(["text\\nwhat a day\\n"], "Week.CSV"));
+        const event = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+        return document.querySelector(arguments[0]).dispatchEvent(event);
+        """,
+        zone,
+    )
+    assert left is False  # to the browser, which would open the file in place of the page
+    browser.wait("#rows tr")
+    assert text_of(browser, "#files-chosen") == "Week.CSV: 1 row, 0 pictures"
+    assert not browser.find("#preview")[0].is_displayed()
+
+
+def test_csv_files_are_read_and_written_as_others_do(browser: "Browser", address: str) -> None:
+    browser.open(address + "/")
+    cells = [
+        "",
+        "a",
+        'say "a, b"',
+        "two\nlines",
+        "=1+1",
+        "+x",
+        "-x",
+        "@x",
+        "\tx",
+        "-5",
+        "+1.5",
+        "'=1",
+    ]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerows([cells, ["next"], ["", ""]])
+    script = """
+        const [cells, text, done] = arguments;
+        import("/csv.js").then((csv) => done([csv.format([cells, [0.25, -1e-9, 3]]), csv.parse(text)]));
+    """
+    written, read = browser.driver.execute_async_script(script, cells, out.getvalue())
+    harmless = [f"'{each}" if each in ("=1+1", "+x", "-x", "@x", "\tx") else each for each in cells]
+    assert list(csv.reader(io.StringIO(written))) == [harmless, ["0.250000", "-0.000000", "3"]]
+    reader = csv.reader(io.StringIO(out.getvalue(), newline=""))
+    assert [(each["line"], each["fields"]) for each in read] == [
+        (reader.line_num, row) for row in reader
+    ]
 
 
 def test_reading_can_be_stopped_and_goes_on(
