@@ -53,7 +53,9 @@ def test_of_a_real_encoder_the_first_word_is_of_mood_in_four_of_five_texts() -> 
     labels = [LABELS[place % 3] for place in range(200)]
     texts = [compose(label, "utf-8", rng) for label in labels]  # type: ignore[arg-type]
     predictor = OfTexts(texts[:150], labels[:150])
-    found = [predictor.explain(text=text) for text in texts[150:]]
+    # Neutral texts hardly ever have a word of mood.
+    moody = [text for text, label in zip(texts, labels, strict=True) if label != "neutral"]
+    found = [predictor.explain(text=text) for text in moody[100:]]
     hits = explanations.first_is_of_mood(found)
     assert len(hits) >= 30
     assert np.mean(hits) >= 0.8

@@ -1,6 +1,6 @@
 """Requests that wait are predicted together: the queue, and the threads that work it off.
 
-Threads, and not processes: the libraries that compute let go of Python's lock meanwhile, and one process has
+Threads, and not processes: one that predicts holds Python's lock 6 % of the time at most, and one process has
 one model in memory, one queue and one set of metrics. `docs/serving.md` has what was measured.
 """
 
