@@ -13,6 +13,7 @@ EXTRAS := requirements-serve.txt requirements-s3.txt requirements-ssh.txt requir
 
 repro: $(VENV)/installed .dvc/plots/offline.html
 	dvc repro
+	$(MAKE) --no-print-directory models/export/export.json
 
 test: $(VENV)/installed-dev
 	ruff check .
@@ -36,6 +37,11 @@ portable: $(VENV)/installed
 deps: $(VENV)/installed
 	python -m tools.dependencies
 
+# The model in 8 bits, which `predict` and `serve` take if they are told no other. It is no stage of the pipeline: no
+# experiment needs it, and onnxruntime calibrates with other last digits on other processors.
+models/export/export.json: models/bundle/config.json
+	python -m sentifuse export models/bundle models/export --int8
+
 # Lets `dvc plots` work offline. A page that the user has set is not replaced: the command fails then, and make goes on.
 .dvc/plots/offline.html: $(VENV)/installed $(wildcard sentifuse/experiments/offline_plots.*)
 	-python -m sentifuse offline-plots && touch $@
@@ -43,10 +49,13 @@ deps: $(VENV)/installed
 # pip would compile all 23,000 modules, which takes a minute; Python compiles those that it imports.
 INSTALL := pip install --quiet --no-compile
 
-$(VENV)/installed: requirements.txt constraints.txt pyproject.toml
+# With what an export and its page need: these are quick to install.
+RUNTIME := requirements.txt requirements-export.txt requirements-serve.txt
+
+$(VENV)/installed: $(RUNTIME) constraints.txt pyproject.toml
 	test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: set PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --constraint constraints.txt --requirement requirements.txt
+	$(INSTALL) --constraint constraints.txt $(RUNTIME:%=--requirement %)
 	$(INSTALL) --no-deps --editable .
 	touch $@
 

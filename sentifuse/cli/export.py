@@ -18,7 +18,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=Path,
         metavar="CSV",
-        help="pairs to compare on, as of `predict --csv`, with the labels in `tag`; --int8 needs it",
+        help="pairs to compare on, as of `predict --csv`, with the labels in `tag` "
+        "(default: the validation part of the project in this folder, or without --int8 pairs that are made)",
     )
     add(
         "--backbone",

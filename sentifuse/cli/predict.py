@@ -21,16 +21,30 @@ if TYPE_CHECKING:
 
 
 _KEYED = re.compile("(image|text)_[^=/]+=")
+_BUNDLE, _EXPORT = Path("models/bundle"), Path("models/export")
+
+
+def default_model(bundle: Path = _BUNDLE, export: Path = _EXPORT) -> Path:
+    """The export that `make repro` writes, if it is there and of no older bundle; else the bundle."""
+    documents: list[dict[str, str]] = []
+    for path in (export / "export.json", bundle / "config.json"):
+        try:
+            documents.append(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):  # loading says what is wrong
+            documents.append({})
+    made, trained = (
+        document.get(key) for document, key in zip(documents, ("bundle", "sha256"), strict=True)
+    )
+    return export if made and trained in (made, None) else bundle
 
 
 def add_bundle_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say which model."""
     add = parser.add_argument
-    folder = Path("models/bundle")
     add(
         "--model",
         type=Path,
-        default=folder,
+        default=default_model(),
         metavar="DIR",
         help="a bundle or an export (default: %(default)s)",
     )

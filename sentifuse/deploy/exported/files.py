@@ -2,7 +2,7 @@
 
 | file | what |
 | --- | --- |
-| `export.json` | a `Manifest`, the SHA-256 of each other file, and what the gate measured |
+| `export.json` | a `Manifest`, the bundle that it is of, the SHA-256 of each file, what the gate measured |
 | `<key>.onnx` | one encoder with its tails: uint8 pixels (B, S, S, 3) or ids (B, T) -> what fusion reads |
 | `decision.onnx` | norms, fusion, head: what the encoders give -> logits (4, B, C) of `shapley.COALITIONS` |
 | `<key>.tokenizer.json` | the tokenizer of a text encoder, as the library `tokenizers` reads it |
@@ -102,11 +102,15 @@ def is_export(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def write_manifest(folder: Path, manifest: Manifest, measured: dict[str, Any]) -> None:
-    """Writes `export.json` beside all other files, which are there; `measured` is what the gate found."""
+def write_manifest(folder: Path, manifest: Manifest, **facts: Any) -> None:
+    """Writes `export.json` beside all other files, which are there.
+
+    The facts of an export that the gate has passed are `bundle`, the SHA-256 in the config of the bundle, and
+    `measured`, what the gate found.
+    """
     others = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
     digests = {path.name: sha256(path.read_bytes()) for path in others}
-    document = {"format": FORMAT, **asdict(manifest), "measured": measured, "files": digests}
+    document = {"format": FORMAT, **asdict(manifest), **facts, "files": digests}
     write_text(folder / MANIFEST, seal(document))
 
 
@@ -152,7 +156,9 @@ def read_file(folder: Path, name: str, digests: dict[str, str]) -> bytes:
 def emoji_document(names: dict[str, str], unknown: dict[str, Collection[str]]) -> str:
     """The text of `emoji.json`: `names` of all emoji, and the key of an encoder -> those it does not know."""
     listed = {key: sorted(each) for key, each in unknown.items()}
-    return json.dumps({"names": names, "unknown": listed}, ensure_ascii=False)
+    return json.dumps(
+        {"names": names, "unknown": listed}, ensure_ascii=False, separators=(",", ":")
+    )
 
 
 def _manifest(document: dict[str, Any]) -> Manifest:

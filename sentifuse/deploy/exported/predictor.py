@@ -118,7 +118,7 @@ class ExportedPredictor(PairPredictor):
     ) -> Attribution:
         inputs: dict[str, Array] = {}
         for encoder in self._manifest.encoders:
-            if encoder.modality not in used or encoder.modality not in self._manifest.reads:
+            if encoder.modality not in used:
                 inputs |= _absent(encoder, len(samples))
             elif encoder.ocr is not None:
                 inputs |= self._in_images(encoder, samples)

@@ -62,24 +62,61 @@ class Measured:
         )
 
 
-def measure(export: PairPredictor, bundle: PairPredictor, samples: Samples) -> Measured:
-    """Predicts all samples with both, and the first ones also by each modality alone."""
+@dataclass(frozen=True)
+class Reference:
+    """What a bundle says.
+
+    Attributes:
+        pairs: the samples, and the images and texts of the first ones alone.
+        predictions: of all `pairs`.
+        labels: of the samples, which stand first; None if nobody has labelled them.
+        classes: the model's.
+    """
+
+    pairs: Sequence[Pair]
+    predictions: Sequence[Prediction]
+    labels: Sequence[str] | None
+    classes: Sequence[str]
+
+
+def refer(bundle: PairPredictor, samples: Samples) -> Reference:
+    """Predicts all samples, and the first ones also by each modality alone."""
     whole = list(samples.pairs)
     if samples.labels is None:  # a text that cleaning empties is nothing to a model of texts alone
         whole = _predictable(whole, bundle)
     halves = [replace(pair, **{name: None}) for pair in whole for name in ("image", "text")]
     pairs = [*whole, *_predictable(halves[: 2 * _HALVED], bundle)]
-    ours, theirs = (list(each.predict_many(pairs)) for each in (export, bundle))
+    return Reference(pairs, list(bundle.predict_many(pairs)), samples.labels, bundle.labels)
+
+
+def measure(export: PairPredictor, reference: Reference) -> Measured:
+    """Predicts with an export what its bundle has predicted."""
+    ours, theirs = list(export.predict_many(reference.pairs)), reference.predictions
     same = [our.label == their.label for our, their in zip(ours, theirs, strict=True)]
     accuracy = None
-    if samples.labels is not None:
-        accuracy = _accuracy(ours, theirs, samples.labels, bundle.labels)
+    if reference.labels is not None:
+        accuracy = _accuracy(ours, theirs, reference.labels, reference.classes)
     return Measured(
-        pairs=len(pairs),
+        pairs=len(reference.pairs),
         difference=float(np.abs(_numbers(ours) - _numbers(theirs)).max()),
         agreement=float(np.mean(same)),
         accuracy=accuracy,
     )
+
+
+def wrong(measured: Measured, int8: bool) -> list[str]:
+    """What an export was expected to do, and does not."""
+    found: list[str] = []
+    if not int8:
+        if not measured.difference <= TOLERANCE:
+            found.append(f"expected differences of {TOLERANCE:.0e} or less")
+        return found
+    if measured.agreement < AGREEMENT:
+        found.append(f"expected the same label for {AGREEMENT:.0%} or more")
+    own = measured.accuracy
+    if own is not None and not own.low <= own.export <= own.high:
+        found.append("expected an accuracy within the bundle's interval")
+    return found
 
 
 def check(measured: Measured, int8: bool, lowered: Sequence[str]) -> None:
@@ -93,26 +130,16 @@ def check(measured: Measured, int8: bool, lowered: Sequence[str]) -> None:
     Raises:
         UserError: a figure is beyond its bound; the message has all of them.
     """
-    wrong: list[str] = []
-    if int8:
-        if measured.agreement < AGREEMENT:
-            wrong.append(f"expected the same label for {AGREEMENT:.0%} or more")
-        own = measured.accuracy
-        if own is not None and not own.low <= own.export <= own.high:
-            wrong.append("expected an accuracy within the bundle's interval")
-        remedy = "export without --int8"
-    else:
-        if not measured.difference <= TOLERANCE:
-            wrong.append(f"expected differences of {TOLERANCE:.0e} or less")
-        remedy = "use the bundle, and please report it"
-        if lowered:
-            remedy = (
-                f"its encoders compute in {' and '.join(lowered)}, an export computes in fp32: train with "
-                "backbone.precision=fp32"
-            )
-    if wrong:
+    found = wrong(measured, int8)
+    remedy = "export without --int8" if int8 else "use the bundle, and please report it"
+    if lowered and not int8:
+        remedy = (
+            f"its encoders compute in {' and '.join(lowered)}, an export computes in fp32: train with "
+            "backbone.precision=fp32"
+        )
+    if found:
         raise UserError(
-            f"export: refused: {measured.told()}: {' and '.join(wrong)}: {remedy}; nothing was written"
+            f"export: refused: {measured.told()}: {' and '.join(found)}: {remedy}; nothing was written"
         )
 
 

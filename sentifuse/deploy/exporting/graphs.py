@@ -23,7 +23,7 @@ from sentifuse.errors import UserError
 from sentifuse.features.batches import States
 from sentifuse.features.encoding import EncoderRecord, normalise
 from sentifuse.metrics.shapley import COALITIONS
-from sentifuse.models.classifier import Classifier
+from sentifuse.models.classifier import INPUT_MODES, Classifier
 from sentifuse.models.ensemble import Ensemble, vote
 from sentifuse.runtime import linear
 
@@ -97,6 +97,8 @@ class DecisionGraph(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(_without_tails(member) for member in members)
         self.reads = reads
+        read = {each.record.key for each in reads}
+        self._unread = [each.key for each in members[0].config.encoders if each.key not in read]
 
     @property
     def names(self) -> list[str]:
@@ -118,7 +120,9 @@ class DecisionGraph(nn.Module):
         return logits[0] if len(logits) == 1 else vote(logits)
 
     def _batch(self, given: Mapping[str, Tensor], member: int) -> dict[str, States]:
-        return {
+        # A modality that no member ever reads is zeros; of it only the number of samples matters.
+        batch = dict.fromkeys(self._unread, States(given[self.names[0]]))
+        return batch | {
             (key := each.record.key): States(
                 given[output(key, member if each.tails else 0, "embedding")],
                 given.get(output(key, member if each.tails else 0, "tokens")),
@@ -130,7 +134,7 @@ class DecisionGraph(nn.Module):
 
 
 def reads(model: Classifier | Ensemble, records: Collection[EncoderRecord]) -> list[Read]:
-    """What the model reads of each encoder, in its order."""
+    """What the model reads of each encoder, in its order; none of a modality that it never reads."""
     members = members_of(model)
     needs, own = model.needs, {each.key: each for each in records}
     return [
@@ -142,6 +146,7 @@ def reads(model: Classifier | Ensemble, records: Collection[EncoderRecord]) -> l
             each.key in needs.tokens,
         )
         for each in model.config.encoders
+        if each.modality not in INPUT_MODES[model.config.input_mode]
     ]
 
 

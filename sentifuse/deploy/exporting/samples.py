@@ -1,8 +1,9 @@
-"""What the gate compares on: rows of a CSV that the user gives, or pairs that are made here.
+"""What the gate compares on: rows of a CSV, pairs of the project, or pairs that are made here.
 
 A bundle holds no data, so that nobody's pictures and texts travel with a model. Whether two programs compute
 the same function shows on any input; so without a CSV the pairs are texts with everything that texts have
-and pictures of every shape, always the same ones.
+and pictures of every shape, always the same ones. Whether 8 bits suffice shows only on such inputs as the
+model will see: of the project that trained it, these are the pairs of the validation part.
 """
 
 import io
@@ -13,9 +14,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sentifuse.data import locations, text
+from sentifuse.data.manifest import Sample
+from sentifuse.data.splits import SplitRow
 from sentifuse.deploy import predict_csv
 from sentifuse.deploy.pairs import Pair
 from sentifuse.errors import UserError, listed
+from sentifuse.runtime.files import CsvRows
 
 # Of several lengths and scripts: links, mentions, entities, emoji that no tokenizer knows, nothing at all.
 _TEXTS = (
@@ -44,6 +49,10 @@ _TEXTS = (
     "(╯°□°)╯︵ ┻━┻",
     "rain " * 300,
 )
+# Of the project in the current folder: which pairs were not trained on, and where they lie.
+SPLITS, MANIFEST = Path("data/splits.csv"), Path("data/manifest.csv")
+# More would measure the agreement better, and take the bundle in torch minutes.
+_MOST = 200
 # Width and height in pixels.
 _SIZES = ((320, 240), (240, 320), (64, 64), (500, 90), (90, 500), (224, 224))
 
@@ -86,6 +95,37 @@ def read(path: Path, labels: Sequence[str]) -> Samples:
     if bad:
         raise UserError(f"{path}: {len(bad)} bad rows: {listed(bad)}")
     return Samples(pairs, tags if any(tags) else None)
+
+
+def of_project(labels: Sequence[str]) -> Samples:
+    """The first 200 pairs of the validation part of the project in the current folder.
+
+    Args:
+        labels: of the model.
+
+    Raises:
+        UserError: there are none, they cannot be read, or a label is not one of the model's.
+    """
+    rows = [row for row in CsvRows(SPLITS, SplitRow._make) if row.split == "val"][:_MOST]
+    tags = [row.label for row in rows]
+    if not set(tags) <= set(labels) or not rows:
+        found = ", ".join(sorted({*tags})) or "none"
+        raise UserError(
+            f"{SPLITS}: validation part: {len(rows)} pairs of the labels {found}: expected pairs of "
+            f"{', '.join(labels)}: run `dvc repro`, or give others by --samples"
+        )
+    manifest = {each.guid: each for each in CsvRows(MANIFEST, Sample._make)}
+    return Samples([_pair(manifest[row.guid]) for row in rows], tags)
+
+
+def _pair(sample: Sample) -> Pair:
+    try:
+        image, words = (
+            locations.read(each) if each else None for each in (sample.image, sample.text)
+        )
+    except OSError as error:
+        raise UserError(f"{MANIFEST}: {sample.guid}: {error}: run `dvc repro`") from None
+    return Pair(image, None if words is None else text.decode(words))
 
 
 def _picture(number: int) -> bytes:

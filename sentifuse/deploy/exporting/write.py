@@ -9,6 +9,7 @@ from typing import Any, cast
 from sentifuse.data import emoji_names
 from sentifuse.data.text import TextSpec
 from sentifuse.deploy import loading
+from sentifuse.deploy.bundle import CONFIG
 from sentifuse.deploy.exported.files import (
     DECISION,
     EMOJI,
@@ -20,15 +21,16 @@ from sentifuse.deploy.exported.files import (
 )
 from sentifuse.deploy.exported.predictor import ExportedPredictor
 from sentifuse.deploy.exporting import gate, graphs, quantisation, samples
-from sentifuse.deploy.exporting.gate import Measured
+from sentifuse.deploy.exporting.gate import Measured, Reference
 from sentifuse.deploy.exporting.graphs import DecisionGraph, EncoderGraph, Read
+from sentifuse.deploy.exporting.samples import Samples
 from sentifuse.deploy.loading import Bundle
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.encoders.interface import AnyEncoder, Backbone
 from sentifuse.encoders.tokenizing import Tokenizer
 from sentifuse.errors import UserError
 from sentifuse.models.classifier import INPUT_MODES
-from sentifuse.runtime.files import write_bytes, write_text
+from sentifuse.runtime.files import read_json, write_bytes, write_text
 
 Places = str | Mapping[str, str] | None
 
@@ -42,7 +44,8 @@ def export(
         bundle: its folder.
         out: the folder to write.
         int8: whether the encoders' weights and activations are in 8 bits.
-        csv: pairs to calibrate and compare on, with labels in `tag`; None for pairs that are made.
+        csv: pairs to calibrate and compare on, with labels in `tag`; None for those that were not trained on
+            in the project of this folder, or in fp32 for pairs that are made.
         places: where encoders are, as of `Predictor.load`.
 
     Returns:
@@ -54,24 +57,38 @@ def export(
     """
     _check(out, int8, csv)
     loaded = loading.load(bundle)
-    given = samples.made() if csv is None else samples.read(csv, loaded.model.config.labels)
+    given = _samples(csv, int8, loaded.model.config.labels)
     partial = out.with_name(f".{out.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         manifest = write(partial, loaded, _exact(bundle, loaded, places))
+        reference = gate.refer(Predictor.load(bundle, places), given)
         if int8:
-            manifest = quantisation.quantise(partial, manifest, given.pairs)
-        reference = Predictor.load(bundle, places)
-        measured = gate.measure(ExportedPredictor.load(partial), reference, given)
+            manifest = _quantise(partial, manifest, reference)
+        measured = gate.measure(ExportedPredictor.load(partial), reference)
         lowered = {each.precision for each in loaded.encoding.encoders} - {"fp32"}
         gate.check(measured, int8, sorted(lowered))
-        write_manifest(partial, manifest, asdict(measured))
+        digest = read_json(bundle / CONFIG)["sha256"]
+        write_manifest(partial, manifest, bundle=digest, measured=asdict(measured))
         shutil.rmtree(out, ignore_errors=True)
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return measured
+
+
+def _quantise(folder: Path, manifest: Manifest, reference: Reference) -> Manifest:
+    """Puts the encoders into 8 bits, as far as the gate lets them through."""
+    exact = {path: path.read_bytes() for path in folder.glob("*.onnx")}
+    quantised = manifest
+    for least in quantisation.LEAST_COSINES:
+        for path, raw in exact.items():
+            write_bytes(path, raw)
+        quantised = quantisation.quantise(folder, manifest, reference.pairs, least)
+        if not gate.wrong(gate.measure(ExportedPredictor.load(folder), reference), int8=True):
+            break
+    return quantised
 
 
 def _check(out: Path, int8: bool, csv: Path | None) -> None:
@@ -84,13 +101,19 @@ def _check(out: Path, int8: bool, csv: Path | None) -> None:
         raise UserError(
             f"export: {error.name} is not installed: run `pip install -r requirements-export.txt`"
         ) from None
-    if int8 and csv is None:
+    if int8 and csv is None and not samples.SPLITS.is_file():
         raise UserError(
-            "export: --int8 needs --samples CSV: activations are calibrated, and accuracy is compared, on "
-            "pairs as the model will see them"
+            f"export: --int8 needs --samples CSV, or a project with {samples.SPLITS} in this folder: "
+            "activations are calibrated, and accuracy is compared, on pairs as the model will see them"
         )
     if out.exists() and not is_export(out) and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: not an export, and not empty: choose another folder")
+
+
+def _samples(csv: Path | None, int8: bool, labels: Sequence[str]) -> Samples:
+    if csv is not None:
+        return samples.read(csv, labels)
+    return samples.of_project(labels) if int8 else samples.made()
 
 
 def write(folder: Path, loaded: Bundle, backbone: Backbone) -> Manifest:
@@ -121,7 +144,7 @@ def write(folder: Path, loaded: Bundle, backbone: Backbone) -> Manifest:
         drawn=record.setting.views,
         temperature=loaded.temperature,
     )
-    write_manifest(folder, manifest, {})
+    write_manifest(folder, manifest)
     return manifest
 
 

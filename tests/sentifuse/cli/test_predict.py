@@ -241,3 +241,22 @@ def test_a_page_wants_jinja_and_json_does_not(
         run("--model", made, "--text", "good", "--explain", tmp_path / "a.html")
     run("--model", made, "--text", "good", "--explain", tmp_path / "a.json")
     assert (tmp_path / "a.json").exists()
+
+
+def test_the_default_is_the_export_of_the_bundle_that_is_there(tmp_path: Path) -> None:
+    bundle, export = tmp_path / "bundle", tmp_path / "export"
+
+    def found() -> Path:
+        return predict.default_model(bundle, export)
+
+    assert found() == bundle  # loading it says what to run
+    for folder in (bundle, export):
+        folder.mkdir()
+    (export / "export.json").write_text('{"sha256": "b", "bundle": "a"}')
+    assert found() == export
+    (bundle / "config.json").write_text('{"sha256": "a"}')
+    assert found() == export
+    (bundle / "config.json").write_text('{"sha256": "c"}')
+    assert found() == bundle  # it was trained since
+    (export / "export.json").write_text("{")
+    assert found() == bundle

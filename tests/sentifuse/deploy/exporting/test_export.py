@@ -6,29 +6,32 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 pytest.importorskip("onnxscript", reason="onnxscript is not installed (requirements-export.txt)")
 
 from sentifuse.data.text import TextSpec
 from sentifuse.deploy.exported import files
+from sentifuse.deploy.exported.graphs import Session
 from sentifuse.deploy.exported.predictor import ExportedPredictor
-from sentifuse.deploy.exporting import gate, samples, write
+from sentifuse.deploy.exporting import gate, quantisation, samples, write
 from sentifuse.deploy.exporting.gate import Accuracy, Measured
+from sentifuse.deploy.exporting.graphs import OPSET
 from sentifuse.deploy.opening import open_model
 from sentifuse.deploy.pairs import Pair, PairPredictor
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.errors import UserError
 from sentifuse.metrics import shapley
 from sentifuse.metrics.shapley import Attribution
-from tests.bundles import make_bundle
+from tests.bundles import IMAGE, TEXT, make_bundle
 from tests.places import ROOT
 from tools.encoder_folders import make_encoder_folder
 
@@ -112,7 +115,7 @@ def test_an_export_says_what_its_bundle_says(bundle: Path, export: Path) -> None
         {"fusion": "concat", "predict_views": "plain"},
         {"fusion": "gated", "frozen": True},
         {"fusion": "film", "members": 2},
-        {"fusion": "film_concat", "input_mode": "text_only"},
+        {"fusion": "film_concat", "members": 2},
         {"fusion": "cross_attn", "frozen": True, "members": 2},
     ],
     ids=["concat", "gated", "film", "film_concat", "cross_attn"],
@@ -120,8 +123,18 @@ def test_an_export_says_what_its_bundle_says(bundle: Path, export: Path) -> None
 def test_every_fusion_passes(tmp_path: Path, options: dict[str, Any]) -> None:
     made = make_bundle(tmp_path, **options)
     write.export(made, tmp_path / "export", int8=False)
-    if "input_mode" not in options:
-        assert_alike(tmp_path / "export", made)
+    assert_alike(tmp_path / "export", made)
+
+
+@pytest.mark.parametrize(("mode", "key"), [("text_only", TEXT), ("image_only", IMAGE)])
+def test_an_encoder_that_the_model_does_not_read_stays_at_home(
+    tmp_path: Path, mode: str, key: str
+) -> None:
+    made = make_bundle(tmp_path, fusion="film_concat", input_mode=mode)
+    write.export(made, tmp_path / "export", int8=False)  # the gate compares what they say
+    graphs = {path.name for path in (tmp_path / "export").glob("*.onnx")}
+    assert graphs == {f"{key}.onnx", files.DECISION}
+    assert open_model(tmp_path / "export").predict(picture(), "good day").used == (mode[:-5],)
 
 
 def test_several_text_encoders_pass(tmp_path: Path) -> None:
@@ -153,6 +166,42 @@ def test_an_export_in_8_bits_is_smaller_and_says_nearly_the_same(
     assert_alone_as_together(tmp_path / "export")
 
 
+def test_no_sum_of_two_products_leaves_16_bits() -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((40, 9, 1, 1), (6, 3, 3, 3)):
+        weight = rng.standard_normal(shape).astype(np.float32)
+        most = np.array([each["rmax"] for each in quantisation._channels(weight)])
+        values = np.round(weight / (most / 127)[:, None, None, None])
+        assert np.abs(values).max() <= 127
+        neighbours = values[:, : shape[1] - 1 : 2] + values[:, 1::2]
+        assert 255 * np.abs(neighbours).max() < 2**15
+        assert np.abs(values).max(axis=(1, 2, 3)).mean() > 66  # in 7 bits it is 63
+    depthwise = rng.standard_normal((5, 1, 3, 3)).astype(np.float32)
+    most = np.array([each["rmax"] for each in quantisation._channels(depthwise)])
+    np.testing.assert_array_equal(most, np.abs(depthwise).max(axis=(1, 2, 3)))
+
+
+def test_a_table_of_embeddings_has_a_scale_for_each_row() -> None:
+    rows = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+    rows *= np.logspace(-3, 3, 300, dtype=np.float32)[:, None]
+    rows[7] = 0
+    value_info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "ids"], ["found"], axis=0)],
+        "tokens",
+        [value_info("ids", TensorProto.INT64, ["N"])],
+        [value_info("found", TensorProto.FLOAT, ["N", 8])],
+        [numpy_helper.from_array(rows, "table")],
+    )
+    quantisation._tables(graph)
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=10)
+    found = Session(model.SerializeToString(), threads=1).run({"ids": np.arange(300)})["found"]
+    steps = np.abs(rows).max(axis=1, keepdims=True) / 127
+    assert (np.abs(found - rows) <= 0.51 * steps).all()
+    assert {each.name for each in graph.initializer} == {"table.int8", "table.scale"}
+
+
 class Says(PairPredictor):
     """Says of each text the class that it is the name of."""
 
@@ -171,7 +220,7 @@ def test_the_gate_measures_agreement_and_accuracy() -> None:
     texts = [f"{'ab'[number % 2]} {number}" for number in range(100)]
     labels = [text[0] for text in texts]
     given = samples.Samples([Pair(text=text) for text in texts], labels)
-    found = gate.measure(Says(texts[40:43]), Says(texts[42:52]), given)
+    found = gate.measure(Says(texts[40:43]), gate.refer(Says(texts[42:52]), given))
     assert found.difference == pytest.approx(0.462, abs=1e-3)
     # The halves of the first 32 pairs are the same text once more.
     assert (found.pairs, found.agreement) == (132, 1 - 11 / 132)
@@ -278,8 +327,11 @@ def test_the_gate_says_that_the_bundle_computes_in_another_precision() -> None:
         gate.check(measured(difference=1e-3), False, ["bf16"])
 
 
-def test_wrong_places_are_told_before_any_work(bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--int8 needs --samples CSV"):
+def test_wrong_places_are_told_before_any_work(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"--int8 needs --samples CSV, or a project with data/spl"):
         write.export(bundle, tmp_path / "export", int8=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
@@ -309,6 +361,47 @@ def test_samples_without_labels_have_none(tmp_path: Path) -> None:
     path = tmp_path / "samples.csv"
     path.write_text("image,text\n,good\n")
     assert samples.read(path, ["negative", "positive"]).labels is None
+
+
+def make_project(folder: Path, rows: Sequence[str]) -> None:
+    """The two tables of a project: `guid,label,part` each, and for each an image and a text."""
+    (folder / "data").mkdir()
+    splits, manifest = ["guid,label,split,group"], ["guid,image,text,image_sha256,text_sha256"]
+    for number, row in enumerate(rows):
+        guid, label, part = row.split(",")
+        (folder / f"{guid}.png").write_bytes(picture(number))
+        splits.append(f"{guid},{label},{part},{guid}")
+        manifest.append(f'{guid},{guid}.png,"data:,caf%C3%A9 {guid}",,')
+    (folder / samples.SPLITS).write_text("\n".join(splits))
+    (folder / samples.MANIFEST).write_text("\n".join(manifest))
+
+
+def test_the_samples_of_a_project_are_its_validation_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_project(
+        tmp_path, ["1,positive,train", "2,negative,val", "3,positive,val", "4,null,predict"]
+    )
+    found = samples.of_project(["negative", "positive"])
+    assert found.labels == ["negative", "positive"]
+    assert found.pairs == [Pair(picture(1), "café 2"), Pair(picture(2), "café 3")]
+    with pytest.raises(
+        UserError, match=r"2 pairs of the labels negative, positive: expected pairs o"
+    ):
+        samples.of_project(["good", "bad"])
+    (tmp_path / "3.png").unlink()
+    with pytest.raises(UserError, match=r"manifest\.csv: 3: .*3\.png"):
+        samples.of_project(["negative", "positive"])
+
+
+def test_a_project_without_validation_has_no_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path, ["1,positive,train"])
+    with pytest.raises(UserError, match="0 pairs of the labels none: expected pairs of negative"):
+        samples.of_project(["negative", "positive"])
 
 
 def test_the_samples_that_are_made_are_the_same_each_time() -> None:
