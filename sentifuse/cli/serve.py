@@ -97,11 +97,8 @@ def run(arguments: argparse.Namespace) -> None:
     from sentifuse.deploy.serving import app, logs, server
 
     limits = _limits(arguments)
-    # Of an export; a bundle has one thread for each worker.
-    threads = max(1, cores() // limits.workers)
-    predictor = opening.open_model(
-        arguments.model, places(arguments.backbone), limits.pixels, threads
-    )
+    # One thread for each worker: those of one graph wait for each other, and badly on a busy machine.
+    predictor = opening.open_model(arguments.model, places(arguments.backbone), limits.pixels, 1)
     logs.set_up(arguments.log)
     served = app.create_app(predictor, limits, access, opening.digest(arguments.model))
     config = uvicorn.Config(

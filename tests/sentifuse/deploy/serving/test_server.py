@@ -71,7 +71,7 @@ def serve() -> Iterator[Callable[[float, float], Served]]:
 def test_told_to_stop_it_answers_what_it_has_takes_no_more_and_ends_with_0(
     serve: Callable[[float, float], Served],
 ) -> None:
-    own = serve(1.0, 20.0)
+    own = serve(2.0, 20.0)
     with ThreadPoolExecutor(2) as pool:
         taken = [pool.submit(own.ask) for _ in range(2)]
         own.until(lambda: own.metric("sentifuse_queue_pairs") == 1)
@@ -102,7 +102,7 @@ def test_it_does_not_wait_longer_than_it_was_told_and_ends_with_1(
 def test_what_a_client_that_left_asked_for_is_not_computed(
     serve: Callable[[float, float], Served],
 ) -> None:
-    own = serve(0.5, 20.0)
+    own = serve(3.0, 20.0)
     port = int(own.address.rpartition(":")[2])
     body = b"text=x"
     head = (
