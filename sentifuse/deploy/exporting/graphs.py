@@ -233,7 +233,10 @@ def _exported(
                 verbose=False,
             )
             assert found is not None
-            raw: bytes = found.model_proto.SerializeToString()
+            proto = found.model_proto
+            for node in proto.graph.node:
+                del node.metadata_props[:]  # stack traces, with the paths of this machine
+            raw: bytes = proto.SerializeToString()
     except Exception as error:  # the exporter has many
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(

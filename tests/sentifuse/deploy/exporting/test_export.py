@@ -107,6 +107,8 @@ def test_an_export_says_what_its_bundle_says(bundle: Path, export: Path) -> None
     document = json.loads((export / files.MANIFEST).read_text(encoding="utf-8"))
     assert document["measured"]["difference"] < gate.TOLERANCE
     assert {*document["files"], files.MANIFEST} == {path.name for path in export.iterdir()}
+    # No path of the machine that wrote it goes out with it.
+    assert not [path for path in export.iterdir() if str(ROOT).encode() in path.read_bytes()]
 
 
 @pytest.mark.parametrize(
