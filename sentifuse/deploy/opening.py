@@ -32,7 +32,10 @@ def open_model(
 
         return Predictor.load(folder, places, max_pixels)
     if places:
-        raise UserError(f"{folder}: --backbone: an export holds its encoders: leave it out")
+        raise UserError(
+            f"{folder}: --backbone: an export holds its encoders: leave it out, or name a bundle "
+            "by --model"
+        )
     from sentifuse.deploy.exported.predictor import ExportedPredictor
 
     return ExportedPredictor.load(folder, max_pixels, threads)

@@ -26,8 +26,9 @@ def parsed(*arguments: str) -> argparse.Namespace:
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What would have been served."""
+def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """What would have been served, in a folder without any model."""
+    monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
 
     def load(folder: Path, backbone: str | dict[str, str] | None, max_pixels: int) -> str:
