@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.measurement import Measurement, side_by_side, times_as_fast
+from demo.generate import generate
+from sentifuse.data import text
 from sentifuse.data.images import ViewSpec
 from sentifuse.deploy import bundle, loading
 from sentifuse.deploy.exported.files import read_manifest
@@ -159,8 +161,15 @@ def folders(work: Path) -> dict[str, Path]:
         backbone = loading.load_backbone(made["torch"], loaded.encoding, None)
         write.write(made[name], loaded, backbone)
     manifest, _ = read_manifest(made["int8"])
-    quantisation.quantise(made["int8"], manifest, samples.made().pairs)
+    quantisation.quantise(made["int8"], manifest, _drawn(work / "demo"))
     return made
+
+
+def _drawn(folder: Path) -> list[Pair]:
+    """Pairs of the demo data: the noise of those that are made is unlike what encoders were trained on."""
+    generate(folder, labelled=30, unlabelled=2, seed=0)
+    pictures = [path for path in sorted(folder.glob("data/*")) if path.suffix != ".txt"]
+    return [Pair(each, text.decode(each.with_suffix(".txt").read_bytes())) for each in pictures]
 
 
 def _bundle(work: Path) -> Path:
