@@ -63,9 +63,10 @@ def make_bundle(
     frozen: bool = False,
     more_texts: Sequence[str] = (),
     members: int = 1,
+    encoders: tuple[str, str] | None = None,
     **config: Any,
 ) -> Path:
-    """Writes `folder/clip` and `folder/bundle`, and returns the latter.
+    """Writes `folder/bundle`, and `folder/clip` if no encoders are given, and returns the former.
 
     Args:
         folder: where.
@@ -77,11 +78,12 @@ def make_bundle(
         frozen: whether no layer is finetuned.
         more_texts: names of text encoders beside CLIP's.
         members: how many models vote.
+        encoders: names of an image and a text encoder in place of the tiny CLIP.
         config: of the model.
     """
-    clip = make_clip_folder(folder / "clip")
-    texts = [str(clip), *more_texts]
-    wanted = [Wanted("image", [str(clip)], [1]), Wanted("text", texts, [1] * len(texts))]
+    image, text = encoders or [str(make_clip_folder(folder / "clip"))] * 2
+    texts = [text, *more_texts]
+    wanted = [Wanted("image", [image], [1]), Wanted("text", texts, [1] * len(texts))]
     backbone = selection.load(wanted, None)
     setting = Setting(
         hidden_dtype="float16",

@@ -44,9 +44,8 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         type=Path,
-        default=default_model(),
         metavar="DIR",
-        help="a bundle or an export (default: %(default)s)",
+        help=f"a bundle or an export (default: {_EXPORT} if it was made of what {_BUNDLE} is now, else that)",
     )
     add(
         "--backbone",
@@ -55,6 +54,13 @@ def add_bundle_options(parser: argparse.ArgumentParser) -> None:
         metavar="[KEY=]NAME",
         help="where its encoders are, if not where they were: a folder or a hub id, for all or for one",
     )
+
+
+def model_of(arguments: argparse.Namespace, needs_bundle: bool = False) -> Path:
+    """The model that `--model` names, or the default; only a bundle's encoders can be elsewhere."""
+    if arguments.model is not None:
+        return Path(arguments.model)
+    return _BUNDLE if needs_bundle or arguments.backbone else default_model()
 
 
 def places(given: "Sequence[str]") -> "str | dict[str, str] | None":
@@ -115,6 +121,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--ray-address: only --engine ray reads it")
     if any(pair) == any(table) or (any(table) and not all(table)):
         raise UserError("expected --image and --text, or one of them, or else --csv and --out")
+    arguments.model = model_of(arguments, needs_bundle=arguments.engine == "ray")
     if arguments.explain:
         _check_explain(arguments)
     numerics.hold_as_trained(arguments.model)

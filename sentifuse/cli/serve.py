@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentifuse.cli.predict import add_bundle_options, places
+from sentifuse.cli.predict import add_bundle_options, model_of, places
 from sentifuse.errors import UserError
 from sentifuse.runtime import numerics
 from sentifuse.runtime.threads import cores
@@ -92,6 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"serve: {error.name} is not installed: run `pip install -r requirements-serve.txt`"
         ) from None
     access = _access(arguments)
+    arguments.model = model_of(arguments)
     numerics.hold_as_trained(arguments.model)
     from sentifuse.deploy import opening
     from sentifuse.deploy.serving import app, logs, server

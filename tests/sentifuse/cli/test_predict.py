@@ -260,3 +260,21 @@ def test_the_default_is_the_export_of_the_bundle_that_is_there(tmp_path: Path) -
     assert found() == bundle  # it was trained since
     (export / "export.json").write_text("{")
     assert found() == bundle
+
+
+@pytest.mark.parametrize(
+    ("options", "needs_bundle", "expected"),
+    [
+        ([], False, "models/export"),
+        (["--model", "mine"], True, "mine"),
+        (["--backbone", "clip"], False, "models/bundle"),
+        ([], True, "models/bundle"),
+    ],
+)
+def test_what_an_export_cannot_do_takes_the_bundle(
+    options: list[str], needs_bundle: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "default_model", lambda: Path("models/export"))
+    parser = argparse.ArgumentParser()
+    predict.add_bundle_options(parser)
+    assert predict.model_of(parser.parse_args(options), needs_bundle) == Path(expected)

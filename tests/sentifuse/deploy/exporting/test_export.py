@@ -13,24 +13,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 pytest.importorskip("onnxscript", reason="onnxscript is not installed (requirements-export.txt)")
+
+from onnx import TensorProto, helper, numpy_helper
 
 from sentifuse.data.text import TextSpec
 from sentifuse.deploy.exported import files
 from sentifuse.deploy.exported.graphs import Session
 from sentifuse.deploy.exported.predictor import ExportedPredictor
-from sentifuse.deploy.exporting import gate, quantisation, samples, write
+from sentifuse.deploy.exporting import gate, graphs, quantisation, samples, write
 from sentifuse.deploy.exporting.gate import Accuracy, Measured
 from sentifuse.deploy.exporting.graphs import OPSET
+from sentifuse.deploy.exporting.samples import Samples
 from sentifuse.deploy.opening import open_model
 from sentifuse.deploy.pairs import Pair, PairPredictor
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.errors import UserError
 from sentifuse.metrics import shapley
 from sentifuse.metrics.shapley import Attribution
+from sentifuse.models.fusion import FUSIONS
 from tests.bundles import IMAGE, TEXT, make_bundle
 from tests.places import ROOT
 from tools.encoder_folders import make_encoder_folder
@@ -137,6 +140,32 @@ def test_an_encoder_that_the_model_does_not_read_stays_at_home(
     graphs = {path.name for path in (tmp_path / "export").glob("*.onnx")}
     assert graphs == {f"{key}.onnx", files.DECISION}
     assert open_model(tmp_path / "export").predict(picture(), "good day").used == (mode[:-5],)
+
+
+def test_every_fusion_passes_with_the_encoders_that_come_with_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph_of: dict[Any, bytes] = {}  # all fusions share them, but for the tokens that one reads
+
+    def encoder(graph: graphs.EncoderGraph) -> bytes:
+        key = tuple(graph.read.names)
+        if key not in graph_of:
+            graph_of[key] = exactly(graph)
+        return graph_of[key]
+
+    exactly, few = graphs.encoder, Samples(samples.made().pairs[:6], None)
+    monkeypatch.setattr(graphs, "encoder", encoder)
+    monkeypatch.setattr(samples, "made", lambda: few)
+    for fusion in FUSIONS:
+        made = make_bundle(
+            tmp_path / fusion,
+            encoders=("efficientnet-lite0", "minilm-l6"),
+            fusion=fusion,
+            frozen=True,
+            predict_views="plain",
+        )
+        measured = write.export(made, tmp_path / fusion / "export", int8=False)
+        assert measured.difference < gate.TOLERANCE
 
 
 def test_several_text_encoders_pass(tmp_path: Path) -> None:
