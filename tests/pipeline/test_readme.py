@@ -59,6 +59,9 @@ NOT_RUN = {
         "test_the_submission_recipe_runs, below",
     "dvc exp run $(python -m sentifuse recipe recipes/clip.yaml)":
         "needs the hub; the tiny project's backbone is a CLIP folder",
+    'python -m sentifuse predict --image data/demo/data/398.jpg --text "what a day" --explain why.html':
+        "tests/sentifuse/cli/test_predict.py",
+    "python -m sentifuse serve": "serves until it is stopped; tests/sentifuse/deploy/serving",
     "pip install -r requirements-serve.txt && python -m sentifuse serve":
         "serves until it is stopped; tests/sentifuse/deploy/serving",
     "dvc exp push origin gated": "test_remotes",
