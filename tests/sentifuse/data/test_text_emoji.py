@@ -208,8 +208,8 @@ def test_no_emoji_is_left_if_all_are_unknown(raw: str) -> None:
 @example("#@bob")
 @example("@#bob http://x#@bob")
 def test_the_default_is_what_cleaning_was_before_there_were_specs(raw: str) -> None:
-    now = text._ENTITY.sub(text._character, raw)
-    for pattern, instead in ((text._URL, " "), (text._MENTION, " "), (text._HASHTAG, "")):
+    now = text.ENTITY.sub(text._character, raw)
+    for pattern, instead in ((text.URL, " "), (text.MENTION, " "), (text._HASHTAG, "")):
         now = pattern.sub(instead, now)
     now = " ".join(now.split()).lower()
     assert text.clean(raw) == now
