@@ -17,6 +17,7 @@ pointwise convolutions lose a third of a bit and not a whole one. Depthwise conv
 in 32 bits.
 """
 
+import logging
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -218,8 +219,13 @@ class _Reader:
 
 def _in_blocks(model: Any) -> bytes:
     """A transformer with weights in 8 bits."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
+    # Importing it sets up logging for the whole program.
+    root.handlers[:] = handlers
+    root.setLevel(level)
     quantizer = MatMulNBitsQuantizer(
         model,
         bits=8,

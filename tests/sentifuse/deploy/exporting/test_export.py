@@ -482,3 +482,18 @@ def test_bad_pairs_are_told_as_by_a_bundle(bundle: Path, export: Path, tmp_path:
     assert [str(each) for each in ours[1:]] == [str(each) for each in theirs[1:]]
     pixels = np.zeros((20, 30), np.uint8)
     assert open_model(export).predict(Image.fromarray(pixels)).used == ("image",)
+
+
+def test_quantising_leaves_the_logging_of_the_program_alone() -> None:
+    """In a process of its own: pytest has set up logging."""
+    script = (
+        "import logging, onnx; from onnx import helper;"
+        "from sentifuse.deploy.exporting import quantisation;"
+        "graph = helper.make_graph([], 'g', [], []);"
+        "quantisation._in_blocks(helper.make_model(graph));"
+        "root = logging.getLogger(); assert (root.handlers, root.level) == ([], logging.WARNING)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
