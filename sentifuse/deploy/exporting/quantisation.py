@@ -5,9 +5,7 @@ own, and the ranges of the activations are those that the samples cause. An acti
 with the convolution before it, so that the range is the one behind it. What the first layers lose, all others
 work with: as many of the first layers stay in float32 as it takes for the embeddings to stay alike.
 
-Transformers, whose activations differ from token to token, have weights in blocks with a scale each, and the
-ranges of the activations are taken anew from each row of each input, in blocks as well: what a sample gives
-does not depend on its batch. Tables of embeddings have a scale for each row. The rest stays in float32.
+Transformers have weights in blocks (`transformer_blocks`). The rest stays in float32.
 
 **The same answers on every processor.** With AVX2 and without VNNI, onnxruntime multiplies the activations of
 a convolution, 0..255, by signed weights and adds two products in 16 bits, where 255 (127 + 127) does not fit.
@@ -17,7 +15,6 @@ pointwise convolutions lose a third of a bit and not a whole one. Depthwise conv
 in 32 bits.
 """
 
-import logging
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +27,7 @@ import numpy as np
 from sentifuse.deploy.exported.files import Manifest, write_manifest
 from sentifuse.deploy.exported.graphs import Array, Runs, Session
 from sentifuse.deploy.exported.predictor import ExportedPredictor
+from sentifuse.deploy.exporting import transformer_blocks
 from sentifuse.deploy.pairs import Pair
 from sentifuse.errors import UserError
 from sentifuse.runtime.files import write_bytes
@@ -44,11 +42,6 @@ LEAST_COSINES = (0.996, 0.997, 0.998)
 _MOST_RUNS = 32
 # What is quantised in a convolutional network.
 _CONVOLUTIONAL = ("Conv", "MatMul", "Gemm", "Clip", "Relu", "Add")
-# Weights of one scale in a transformer. On 393 tweets the mean cosine of MiniLM-L6 is .9996 with 32, which
-# takes 0.6 MB more, .9994 with 64 and .9989 with 128.
-_BLOCK = 64
-# A smaller table of embeddings is not worth it.
-_LEAST_ROWS = 256
 
 
 def quantise(
@@ -147,7 +140,7 @@ def _candidates(path: Path, work: Path, inputs: Sequence[Mapping[str, Array]]) -
     nodes = model.graph.node  # each behind those that it reads
     convolutions = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
     if len(convolutions) <= 1:  # that of patches
-        yield _in_blocks(model)
+        yield transformer_blocks.quantise(model)
         return
     kept = 0
     while kept <= len(convolutions) // 2:
@@ -215,62 +208,3 @@ class _Reader:
     def get_next(self) -> dict[str, Array] | None:
         found = next(self._rest, None)
         return None if found is None else {name: np.asarray(each) for name, each in found.items()}
-
-
-def _in_blocks(model: Any) -> bytes:
-    """A transformer with weights in 8 bits."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-
-    # Importing it sets up logging for the whole program.
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    quantizer = MatMulNBitsQuantizer(
-        model,
-        bits=8,
-        block_size=_BLOCK,
-        is_symmetric=True,
-        accuracy_level=4,  # products of 8 bits
-    )
-    quantizer.process()
-    quantised = quantizer.model.model
-    _tables(quantised.graph)
-    raw: bytes = quantised.SerializeToString()
-    return raw
-
-
-def _tables(graph: Any) -> None:
-    """Puts the tables of embeddings into 8 bits: a row is looked up with its scale, and multiplied by it."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    tables = {
-        each.name: each
-        for each in graph.initializer
-        if len(each.dims) == 2
-        and each.dims[0] >= _LEAST_ROWS
-        and each.data_type == TensorProto.FLOAT
-    }
-    nodes: list[Any] = []
-    for node in graph.node:
-        if node.op_type != "Gather" or node.input[0] not in tables:
-            nodes.append(node)
-            continue
-        name, ids, out = node.input[0], node.input[1], node.output[0]
-        nodes += [
-            helper.make_node("Gather", [f"{name}.int8", ids], [f"{out}.int8"], axis=0),
-            helper.make_node("Cast", [f"{out}.int8"], [f"{out}.float"], to=TensorProto.FLOAT),
-            helper.make_node("Gather", [f"{name}.scale", ids], [f"{out}.scale"], axis=0),
-            helper.make_node("Mul", [f"{out}.float", f"{out}.scale"], [out]),
-        ]
-        if f"{name}.int8" not in {each.name for each in graph.initializer}:
-            rows = numpy_helper.to_array(tables[name])
-            scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-12) / 127
-            values = np.round(rows / scale).astype(np.int8)
-            graph.initializer.append(numpy_helper.from_array(values, f"{name}.int8"))
-            graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    read = {name for node in nodes for name in node.input}
-    for name in tables.keys() - read:
-        graph.initializer.remove(tables[name])

@@ -23,7 +23,14 @@ from sentifuse.data.text import TextSpec
 from sentifuse.deploy.exported import files
 from sentifuse.deploy.exported.graphs import Session
 from sentifuse.deploy.exported.predictor import ExportedPredictor
-from sentifuse.deploy.exporting import gate, graphs, quantisation, samples, write
+from sentifuse.deploy.exporting import (
+    gate,
+    graphs,
+    quantisation,
+    samples,
+    transformer_blocks,
+    write,
+)
 from sentifuse.deploy.exporting.gate import Accuracy, Measured
 from sentifuse.deploy.exporting.graphs import OPSET
 from sentifuse.deploy.exporting.samples import Samples
@@ -224,7 +231,7 @@ def test_a_table_of_embeddings_has_a_scale_for_each_row() -> None:
         [value_info("found", TensorProto.FLOAT, ["N", 8])],
         [numpy_helper.from_array(rows, "table")],
     )
-    quantisation._tables(graph)
+    transformer_blocks._tables(graph)
     opset = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=10)
     found = Session(model.SerializeToString(), threads=1).run({"ids": np.arange(300)})["found"]
@@ -488,9 +495,9 @@ def test_quantising_leaves_the_logging_of_the_program_alone() -> None:
     """In a process of its own: pytest has set up logging."""
     script = (
         "import logging, onnx; from onnx import helper;"
-        "from sentifuse.deploy.exporting import quantisation;"
+        "from sentifuse.deploy.exporting import transformer_blocks;"
         "graph = helper.make_graph([], 'g', [], []);"
-        "quantisation._in_blocks(helper.make_model(graph));"
+        "transformer_blocks.quantise(helper.make_model(graph));"
         "root = logging.getLogger(); assert (root.handlers, root.level) == ([], logging.WARNING)"
     )
     done = subprocess.run(
