@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 from benchmarks import demo_truth
 from sentifuse.data import manifest, splits
 from sentifuse.deploy import explaining, occlusion
+from sentifuse.deploy.answers import Explanation
 from sentifuse.deploy.occlusion import Hidden
 from sentifuse.deploy.opening import open_model
-from sentifuse.deploy.pairs import Explanation, Pair, PairPredictor
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import Pair
 from sentifuse.evaluation import plots
 from sentifuse.metrics import bootstrap
 from sentifuse.runtime import numerics, process

@@ -24,7 +24,8 @@ from sentifuse.deploy import bundle, loading
 from sentifuse.deploy.exported.files import read_manifest
 from sentifuse.deploy.exported.predictor import ExportedPredictor
 from sentifuse.deploy.exporting import quantisation, samples, write
-from sentifuse.deploy.pairs import Pair, PairPredictor
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import Pair
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.deploy.sealed import seal
 from sentifuse.features import encoding_record, selection

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import uvicorn
 
-from sentifuse.deploy.pairs import Pair, Prediction
+from sentifuse.deploy.answers import Prediction
+from sentifuse.deploy.pairs import Pair
 from sentifuse.deploy.serving import app, logs, server
 from sentifuse.deploy.serving.limits import Limits
 

@@ -16,7 +16,7 @@ from sentifuse.runtime import files, numerics
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sentifuse.deploy.pairs import Prediction
+    from sentifuse.deploy.answers import Prediction
     from sentifuse.deploy.predict_csv import Predicts
 
 

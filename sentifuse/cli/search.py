@@ -26,9 +26,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs the trials that are missing; writes and prints what was found.
 
     Raises:
-        UserError: a space that cannot be searched, or no features.
+        UserError: a space that cannot be searched; no features, or features of other params.
     """
     from sentifuse.config import params
+    from sentifuse.experiments import lockfile
     from sentifuse.experiments.search import space as spaces
 
     for option in ("trials", "splits", "jobs"):
@@ -40,6 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("params.yaml: split.val_size: 0: a search chooses on validation")
     if not _SPLITS.exists():
         raise UserError(f"{_SPLITS}: no such file: run `dvc repro preprocess`")
+    if {str(_FEATURES), str(_SPLITS)} & lockfile.stale_here():
+        raise UserError(f"{_FEATURES}: made with other params: run `dvc repro preprocess`")
     numerics.hold(p.numerics)
     try:
         import optuna

@@ -6,7 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sentifuse.data import locations, text
-from sentifuse.deploy.pairs import Explanation, Pair, PairPredictor
+from sentifuse.deploy.answers import Explanation
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import Pair
 from sentifuse.runtime.threads import cores
 
 if TYPE_CHECKING:

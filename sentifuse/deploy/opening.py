@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sentifuse.data import images
 from sentifuse.deploy.exported.files import MANIFEST, is_export
-from sentifuse.deploy.pairs import PairPredictor
+from sentifuse.deploy.pair_predictor import PairPredictor
 from sentifuse.errors import UserError
 from sentifuse.runtime.files import sha256
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from sentifuse.data import text
-from sentifuse.deploy.pairs import Pair, Prediction
+from sentifuse.deploy.answers import Prediction
+from sentifuse.deploy.pairs import Pair
 from sentifuse.errors import UserError, listed
 from sentifuse.runtime.files import check_output, writing
 

@@ -19,7 +19,8 @@ from sentifuse.data import images
 from sentifuse.data.text import TextSpec
 from sentifuse.deploy import loading
 from sentifuse.deploy.loading import Bundle
-from sentifuse.deploy.pairs import PairPredictor
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import PairReader
 from sentifuse.encoders.interface import Backbone
 from sentifuse.encoders.ocr import Reader
 from sentifuse.evaluation import attribution
@@ -37,16 +38,18 @@ class Predictor(PairPredictor):
     def __init__(
         self, loaded: Bundle, backbone: Backbone, max_pixels: int, reader: Reader | None = None
     ) -> None:
-        self._bundle, self._backbone, self._reader = loaded, backbone, reader
+        self._bundle, self._backbone, self._ocr = loaded, backbone, reader
         self._model = loaded.model.double()
         config = self._model.config
         specs = [each.spec for each in loaded.encoding.encoders]
         super().__init__(
             config.labels,
-            {"image", "text"} - INPUT_MODES[config.input_mode],
-            [spec for spec in specs if isinstance(spec, TextSpec)],
-            max_pixels,
-            reads_images=reader is not None,
+            PairReader(
+                {"image", "text"} - INPUT_MODES[config.input_mode],
+                [spec for spec in specs if isinstance(spec, TextSpec)],
+                max_pixels,
+                reads_images=reader is not None,
+            ),
         )
 
     @staticmethod
@@ -78,7 +81,7 @@ class Predictor(PairPredictor):
         config, record = self._model.config, self._bundle.encoding
         views = record.views if self._bundle.predict_views == "mean" else 1
         meta = Meta(views, tuple(config.encoders))
-        features = online.encode(self._backbone, record, meta, samples, self._reader)
+        features = online.encode(self._backbone, record, meta, samples, self._ocr)
         count = len(samples)
         return attribution.attribute(
             self._model,

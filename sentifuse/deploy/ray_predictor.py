@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sentifuse.deploy import bundle
-from sentifuse.deploy.pairs import PAIRS_A_BATCH, Pair, Prediction
+from sentifuse.deploy.answers import Prediction
+from sentifuse.deploy.pair_predictor import PAIRS_A_BATCH
+from sentifuse.deploy.pairs import Pair
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.errors import UserError
 from sentifuse.features import encoding_record

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sentifuse.config import yaml_file
@@ -41,6 +42,19 @@ def stale_outputs(stages: Mapping[str, Any], params: Mapping[str, Any]) -> set[s
         return found[name]
 
     return {path for path, (name, _) in writers.items() if is_stale(name)}
+
+
+def stale_here(lock: Path = Path("dvc.lock")) -> set[str]:
+    """As `stale_outputs`, with the params that stand beside `lock` now; none without a lock.
+
+    Raises:
+        UserError: a file of params is missing or not YAML.
+    """
+    if not lock.exists():
+        return set()
+    stages = read(lock.read_text(encoding="utf-8"))
+    named = {file for stage in stages.values() for file in stage.get("params", {})}
+    return stale_outputs(stages, {file: yaml_file.read(lock.parent / file) for file in named})
 
 
 def _has_params(stage: Mapping[str, Any], params: Mapping[str, Any]) -> bool:

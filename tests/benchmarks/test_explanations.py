@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks import demo_truth, explanations
 from demo.text import compose
 from sentifuse.config.backbone import Modality
-from sentifuse.deploy.pairs import Pair, PairPredictor
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import Pair, PairReader
 from sentifuse.encoders import registry
 from sentifuse.features.contents import Source
 from sentifuse.metrics import shapley
@@ -27,7 +28,7 @@ class OfTexts(PairPredictor):
 
     def __init__(self, texts: Sequence[str], labels: Sequence[str]) -> None:
         self._encoder: Any = registry.load("minilm-l6", "text")
-        super().__init__(LABELS, {"text"}, [self._encoder.spec], 10**6, False)
+        super().__init__(LABELS, PairReader({"text"}, [self._encoder.spec], 10**6, False))
         self._head = LogisticRegression(C=10, max_iter=300).fit(self._encode(texts), labels)
 
     def _encode(self, texts: Sequence[str]) -> np.ndarray:

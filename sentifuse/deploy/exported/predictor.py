@@ -30,7 +30,8 @@ from sentifuse.deploy.exported.files import (
     read_manifest,
 )
 from sentifuse.deploy.exported.graphs import Array, Runs, Session, Tokenizer, padded, read_emoji
-from sentifuse.deploy.pairs import PairPredictor
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import PairReader
 from sentifuse.encoders import ocr
 from sentifuse.encoders.ocr import Reader
 from sentifuse.errors import UserError
@@ -69,14 +70,16 @@ class ExportedPredictor(PairPredictor):
         specs = [each.spec for each in manifest.encoders]
         super().__init__(
             manifest.labels,
-            manifest.reads,
-            [spec for spec in specs if isinstance(spec, TextSpec)],
-            max_pixels,
-            reads_images=reader is not None,
+            PairReader(
+                manifest.reads,
+                [spec for spec in specs if isinstance(spec, TextSpec)],
+                max_pixels,
+                reads_images=reader is not None,
+            ),
         )
         self._manifest, self._tokenizers = manifest, tokenizers
         self.sessions = sessions
-        self._reader = reader
+        self._ocr = reader
 
     @staticmethod
     def load(
@@ -195,10 +198,10 @@ class ExportedPredictor(PairPredictor):
         self, encoder: ExportedEncoder, samples: "Sequence[Mapping[Modality, Source]]"
     ) -> dict[str, Array]:
         """As `_texts` of the texts in images; one without text is zeros."""
-        assert self._reader is not None
+        assert self._ocr is not None
         found = _absent(encoder, len(samples))
         read = {
-            place: self._reader.read(_picture(sample["image"]))
+            place: self._ocr.read(_picture(sample["image"]))
             for place, sample in enumerate(samples)
             if "image" in sample
         }

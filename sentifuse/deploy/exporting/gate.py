@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from sentifuse.config.recipe import IntervalOptions
+from sentifuse.deploy.answers import Prediction
 from sentifuse.deploy.exporting.samples import Samples
-from sentifuse.deploy.pairs import Pair, PairPredictor, Prediction
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import Pair
 from sentifuse.errors import UserError
 from sentifuse.metrics import bootstrap
 from sentifuse.metrics.scores import ClassIndices

@@ -12,7 +12,9 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from sentifuse.deploy.pairs import Explanation, Pair, PairPredictor, Prediction
+from sentifuse.deploy.answers import Explanation, Prediction
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import Pair
 from sentifuse.deploy.serving.batching import Batches
 from sentifuse.deploy.serving.forms import FormRoute, read_text
 from sentifuse.deploy.serving.guards import ANYBODY, Access, Guard, StrictHeaders

@@ -14,7 +14,9 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from sentifuse.deploy.pairs import Explanation, Pair, PairPredictor, Prediction
+from sentifuse.deploy.answers import Explanation, Prediction
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import Pair
 from sentifuse.deploy.serving.limits import CLIENT_LEFT, Limits
 from sentifuse.deploy.serving.metrics import Metrics
 

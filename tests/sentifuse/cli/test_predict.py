@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sentifuse.cli import predict
-from sentifuse.deploy.pairs import Prediction
+from sentifuse.deploy.answers import Prediction
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.errors import UserError
 from tests.bundles import IMAGE, TEXT, make_bundle

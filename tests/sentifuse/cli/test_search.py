@@ -83,6 +83,25 @@ def test_without_features_or_splits_it_says_what_to_run(
         call(monkeypatch, "search", "space.yaml")
 
 
+def test_features_of_other_params_are_not_searched(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sentifuse.experiments.search import trials
+
+    def stop(*arguments: Any) -> None:
+        raise UserError("searched")
+
+    monkeypatch.setattr(trials, "run", stop)
+    lock = "stages: {preprocess: {params: {params.yaml: {seed: 7}}, outs: [{path: data/features}]}}"
+    (project / "dvc.lock").write_text(lock, encoding="utf-8")
+    toy_search.make_project(project, seed=7)
+    with pytest.raises(UserError, match=r"^searched$"):
+        call(monkeypatch, "search", "space.yaml")
+    toy_search.make_project(project, seed=8)
+    with pytest.raises(UserError, match=r"^data/features: made with other params: run `dvc repro "):
+        call(monkeypatch, "search", "space.yaml")
+
+
 @pytest.mark.parametrize(("published", "test_size"), [(True, 0.0), (False, 0.2)])
 def test_a_published_test_part_chooses_nothing(
     project: Path, monkeypatch: pytest.MonkeyPatch, published: bool, test_size: float

@@ -13,7 +13,8 @@ from sentifuse.data import images
 from sentifuse.data.text import TextSpec
 from sentifuse.deploy import explaining, occlusion
 from sentifuse.deploy.occlusion import Hidden
-from sentifuse.deploy.pairs import Pair, PairPredictor
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import Pair, PairReader
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.errors import UserError
 from sentifuse.features.contents import Source
@@ -29,7 +30,7 @@ class Toy(PairPredictor):
     """Adds up the words of `MOOD`, and how bright the upper right cell of the picture is."""
 
     def __init__(self) -> None:
-        super().__init__(("bad", "good"), {"image", "text"}, [TextSpec()], 10**6, False)
+        super().__init__(("bad", "good"), PairReader({"image", "text"}, [TextSpec()], 10**6, False))
         self.batches: list[int] = []
 
     def _answer(

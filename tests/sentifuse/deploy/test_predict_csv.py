@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sentifuse.deploy import predict_csv
-from sentifuse.deploy.pairs import Pair, Prediction
+from sentifuse.deploy.answers import Prediction
+from sentifuse.deploy.pairs import Pair
 from sentifuse.errors import UserError
 
 

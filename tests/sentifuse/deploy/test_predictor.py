@@ -178,7 +178,7 @@ def test_many_are_as_one_by_one_in_their_order(
     pairs += pairs[:3]
     expected = [loaded.predict(pair.image, pair.text) for pair in pairs]
     for size in (1, 2, 5, 100):
-        monkeypatch.setattr("sentifuse.deploy.pairs.PAIRS_A_BATCH", size)
+        monkeypatch.setattr("sentifuse.deploy.pair_predictor.PAIRS_A_BATCH", size)
         found = list(loaded.predict_many(pairs))
         for one, other in zip(found, expected, strict=True):
             assert one.used == other.used
@@ -190,7 +190,7 @@ def test_many_are_as_one_by_one_in_their_order(
 def test_pairs_are_taken_a_batch_at_a_time(
     loaded: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sentifuse.deploy.pairs.PAIRS_A_BATCH", 2)
+    monkeypatch.setattr("sentifuse.deploy.pair_predictor.PAIRS_A_BATCH", 2)
     taken = 0
 
     def pairs() -> Iterator[Pair]:

@@ -35,7 +35,8 @@ from sentifuse.deploy.exporting.gate import Accuracy, Measured
 from sentifuse.deploy.exporting.graphs import OPSET
 from sentifuse.deploy.exporting.samples import Samples
 from sentifuse.deploy.opening import open_model
-from sentifuse.deploy.pairs import Pair, PairPredictor
+from sentifuse.deploy.pair_predictor import PairPredictor
+from sentifuse.deploy.pairs import Pair, PairReader
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.errors import UserError
 from sentifuse.metrics import shapley
@@ -244,7 +245,7 @@ class Says(PairPredictor):
     """Says of each text the class that it is the name of."""
 
     def __init__(self, swapped: Collection[str] = ()) -> None:
-        super().__init__(["a", "b"], ["text"], [TextSpec()], 100, reads_images=False)
+        super().__init__(["a", "b"], PairReader(["text"], [TextSpec()], 100, reads_images=False))
         self._swapped = swapped
 
     def _answer(self, samples: Any, used: Any) -> Attribution:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
-from sentifuse.deploy.pairs import Explanation, Pair, Prediction, Word
+from sentifuse.deploy.answers import Explanation, Prediction, Word
+from sentifuse.deploy.pairs import Pair
 from sentifuse.deploy.serving.app import FOLDER, PAGE, create_app
 from sentifuse.deploy.serving.guards import ANYBODY, Access
 from sentifuse.deploy.serving.limits import Limits

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from sentifuse.deploy.pairs import Pair, Prediction
+from sentifuse.deploy.answers import Prediction
+from sentifuse.deploy.pairs import Pair
 from sentifuse.deploy.serving.batching import Batches
 from sentifuse.deploy.serving.limits import Limits
 from sentifuse.deploy.serving.metrics import Metrics

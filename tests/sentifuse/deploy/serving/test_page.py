@@ -16,7 +16,7 @@ import uvicorn
 from PIL import Image
 
 from sentifuse.deploy import predict_csv
-from sentifuse.deploy.pairs import Prediction
+from sentifuse.deploy.answers import Prediction
 from sentifuse.deploy.predictor import Predictor
 from sentifuse.deploy.serving.app import create_app
 from sentifuse.deploy.serving.guards import ANYBODY, Access
