@@ -23,6 +23,9 @@ class Slow:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
+    def use_threads(self, count: int) -> None:
+        """It needs none."""
+
     def try_many(self, pairs: Sequence[Pair]) -> Iterator[Prediction]:
         time.sleep(self.seconds)
         for _ in pairs:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sentifuse.errors import UserError
 from sentifuse.runtime import files, numerics
+from sentifuse.runtime.threads import cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -105,7 +106,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="one core of this machine, or a Ray cluster (default: local)",
+        help="this machine, or a Ray cluster (default: local)",
     )
     many.add_argument(
         "--ray-address",
@@ -165,7 +166,9 @@ def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
     if arguments.engine == "local":
         from sentifuse.deploy.opening import open_model
 
-        yield open_model(arguments.model, places(arguments.backbone))
+        predictor = open_model(arguments.model, places(arguments.backbone))
+        predictor.use_threads(cores())
+        yield predictor
         return
     from sentifuse.deploy.exported.files import is_export
 
@@ -182,6 +185,7 @@ def _predict_pair(arguments: argparse.Namespace) -> None:
     from sentifuse.deploy.opening import open_model
 
     predictor = open_model(arguments.model, places(arguments.backbone))
+    predictor.use_threads(cores())
     image, text, out = arguments.image, arguments.text or None, arguments.explain
     if out:
         from sentifuse.deploy import explaining

@@ -37,6 +37,12 @@ class PairPredictor(ABC):
     ) -> Attribution:
         """What the model says of samples that all have the modalities `used`."""
 
+    def use_threads(self, count: int) -> None:  # noqa: B027 (most have nothing to do)
+        """Lets what the calling thread predicts from now on be computed by `count` threads.
+
+        An export's graphs keep those that they were opened with.
+        """
+
     def predict(self, image: ImageLike | None = None, text: str | None = None) -> Prediction:
         """Predicts one pair; one of the two may be missing.
 

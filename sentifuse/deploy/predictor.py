@@ -75,6 +75,10 @@ class Predictor(PairPredictor):
         reader = loading.load_reader(folder, loaded.encoding)
         return Predictor(loaded, found, max_pixels, reader)
 
+    def use_threads(self, count: int) -> None:
+        """As of `PairPredictor`: torch keeps the number for each thread that calls it."""
+        torch.set_num_threads(count)
+
     def _answer(
         self, samples: Sequence[Mapping[Modality, Source]], used: tuple[Modality, ...]
     ) -> Attribution:

@@ -19,6 +19,7 @@ from sentifuse.deploy.pair_predictor import PairPredictor
 from sentifuse.deploy.pairs import Pair
 from sentifuse.deploy.serving.limits import CLIENT_LEFT, Limits
 from sentifuse.deploy.serving.metrics import Metrics
+from sentifuse.runtime.threads import cores
 
 
 @dataclass(eq=False)
@@ -137,7 +138,9 @@ class Batches:
         self._free -= 1
         pairs = [each.pair for each in batch]
         call = self._explanation if batch[0].explained else self._answers
-        work = loop.run_in_executor(self._pool, call, pairs)
+        # Whoever works alone has all cores. A batch that starts beside others does not take theirs.
+        threads = max(1, cores() // (self._limits.workers - self._free))
+        work = loop.run_in_executor(self._pool, self._with_threads, threads, call, pairs)
 
         def end(done: "asyncio.Future[Sequence[Any]]") -> None:
             self._free += 1
@@ -151,6 +154,12 @@ class Batches:
             self._fill()
 
         work.add_done_callback(end)
+
+    def _with_threads(
+        self, threads: int, call: Callable[[Sequence[Pair]], Sequence[Any]], pairs: Sequence[Pair]
+    ) -> Sequence[Any]:
+        self._predictor.use_threads(threads)
+        return call(pairs)
 
     def _explanation(self, pairs: Sequence[Pair]) -> Sequence[Explanation | Exception]:
         [pair] = pairs

@@ -45,7 +45,8 @@ def test_bars_and_labels_are_what_the_terminal_can_show(
     made: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Prediction("开心", {"开心": 0.75, "坏": 0.25}, 0.75, 0.5, 0.0, 0.25, ("text",))
-    monkeypatch.setattr(Predictor, "load", lambda *_: SimpleNamespace(predict=lambda *_: found))
+    fake = SimpleNamespace(predict=lambda *_: found, use_threads=lambda _: None)
+    monkeypatch.setattr(Predictor, "load", lambda *_: fake)
     out = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, encoding, errors="backslashreplace"))
     run("--model", made, "--text", "x")

@@ -41,6 +41,9 @@ class FakePredictor:
         self.go, self.busy = threading.Event(), threading.Event()
         self.go.set()
 
+    def use_threads(self, count: int) -> None:
+        """It needs none."""
+
     def try_many(self, pairs: Sequence[Pair]) -> Iterator[Prediction | UserError]:
         self.asked += [(pair.image, pair.text) for pair in pairs]
         self.busy.set()

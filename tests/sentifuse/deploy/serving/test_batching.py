@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from sentifuse.deploy.answers import Prediction
 from sentifuse.deploy.pairs import Pair
+from sentifuse.deploy.serving import batching
 from sentifuse.deploy.serving.batching import Batches
 from sentifuse.deploy.serving.limits import Limits
 from sentifuse.deploy.serving.metrics import Metrics
@@ -21,7 +22,11 @@ class FakePredictor:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
+        self.threads: list[int] = []
         self.go = threading.Event()
+
+    def use_threads(self, count: int) -> None:
+        self.threads.append(count)
 
     def try_many(self, pairs: Sequence[Pair]) -> Iterator[Any]:
         texts = [pair.text or "" for pair in pairs]
@@ -84,6 +89,21 @@ def status(task: "asyncio.Task[Any]") -> int:
     error = task.exception()
     assert isinstance(error, HTTPException)
     return error.status_code
+
+
+def test_a_batch_that_is_alone_has_all_cores_and_others_share_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "cores", lambda: 4)
+
+    async def check() -> None:
+        asked = Asked(workers=5)
+        tasks = await asked.ask("a", "b", "c", "d", "e")
+        asked.predictor.go.set()
+        await asyncio.gather(*tasks)
+        assert asked.predictor.threads == [4, 2, 1, 1, 1]
+
+    run(check)
 
 
 def test_what_waits_for_a_worker_is_predicted_together_up_to_a_batch() -> None:
