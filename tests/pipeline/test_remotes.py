@@ -76,7 +76,7 @@ def applied(project: Project, experiment: str) -> Iterator[None]:
     project.discard_changes()
 
 
-@kinds(servers.folder, servers.ssh)
+@kinds(servers.ssh)
 def test_a_fresh_clone_pulls_results_and_an_experiment(
     remote: servers.Remote, sender: Project, receiver: Project
 ) -> None:

@@ -41,24 +41,32 @@ _PAGE = Path("pages/page.html")
 _FETCHED = Path("data/fetched")
 
 
-@pytest.fixture(params=[".", "sub folder"])
-def project(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """The folder of `dvc.yaml` in DVC's root or below it, with the experiment `gated`."""
-    folder = tmp_path / request.param
+@pytest.fixture(scope="module", params=[".", "sub folder"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `dvc.yaml` in DVC's root or below it, with the experiment `gated`; to be copied."""
+    top = tmp_path_factory.mktemp("reports")
+    folder = top / request.param
     folder.mkdir(exist_ok=True)
     for name, text in _FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
-    search.call(tmp_path, "git", "init", "--quiet", "--initial-branch=main")
-    search.call(tmp_path, "git", "config", "user.email", "test@example.org")
-    search.call(tmp_path, "git", "config", "user.name", "Test")
-    search.call(tmp_path, "dvc", "init", "--quiet")
+    search.call(top, "git", "init", "--quiet", "--initial-branch=main")
+    search.call(top, "git", "config", "user.email", "test@example.org")
+    search.call(top, "git", "config", "user.name", "Test")
+    search.call(top, "dvc", "init", "--quiet")
     search.call(folder, "dvc", "repro", "--quiet")
-    search.call(tmp_path, "git", "add", "--all")
-    search.call(tmp_path, "git", "commit", "--quiet", "--message", "results")
+    search.call(top, "git", "add", "--all")
+    search.call(top, "git", "commit", "--quiet", "--message", "results")
     search.make_experiment(folder, "gated", "fusion=gated")
     search.call(folder, "dvc", "checkout", "--quiet")
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which is the working directory."""
+    below = made.name == "sub folder"
+    top = shutil.copytree(made.parent if below else made, tmp_path / "top")
+    folder = top / made.name if below else top
     monkeypatch.chdir(folder)
     return folder
 
