@@ -9,7 +9,8 @@ from torch import nn
 
 from sentifuse.encoders.families import Family
 from sentifuse.encoders.interface import named_weights
-from sentifuse.encoders.transformer import Transformer, TransformerConfig
+from sentifuse.encoders.transformer import Transformer
+from sentifuse.encoders.transformer_layer import TransformerConfig
 from sentifuse.errors import UserError
 
 # The largest DINOv2 has a gated MLP.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sentifuse.encoders.transformer import pool
+from sentifuse.encoders.pooling import pool
 from sentifuse.runtime import linear
 from sentifuse.runtime.dropout import Dropout
 
@@ -26,7 +26,7 @@ class Deberta(nn.Module):
         Args:
             layers: how many.
             model: what `config.json` says of the model.
-            pool: one of `transformer.POOLS` but `attention`.
+            pool: as of `pooling`, but not `attention`.
             dropout: on both residual branches and the positions, while training, 0..1.
         """
         from transformers import DebertaV2Config

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from sentifuse.data.images import ImageSpec
 from sentifuse.encoders.families import FINETUNED
 from sentifuse.encoders.interface import Encoded, TailSpec, fingerprint, widths
+from sentifuse.encoders.pooling import pool
 from sentifuse.encoders.tokenizing import Tokenizer
-from sentifuse.encoders.transformer import pool
 from sentifuse.errors import UserError
 
 # A model and a batch -> its embedding (B, D) and its states (B, T or P, H).
@@ -73,7 +73,7 @@ class FrozenTextEncoder(FrozenEncoder):
         Args:
             model: the model.
             tokenizer: its tokenizer.
-            how: one of `transformer.POOLS`.
+            how: as of `pooling`.
             described: what its config says.
             device: where it encodes.
         """

@@ -14,8 +14,8 @@ from sentifuse.encoders import (
     convnext,
     deberta,
     image_processor,
-    pooling,
     pretrained,
+    sentence_pooling,
     tails,
     tokenizing,
 )
@@ -24,8 +24,8 @@ from sentifuse.encoders.families import FAMILIES, Family
 from sentifuse.encoders.frozen import FrozenImageEncoder, FrozenTextEncoder
 from sentifuse.encoders.image_processor import PREPROCESSOR, PROCESSOR
 from sentifuse.encoders.interface import ImageEncoder, TextEncoder
-from sentifuse.encoders.pooling import Pooling
 from sentifuse.encoders.pretrained import Place
+from sentifuse.encoders.sentence_pooling import Pooling
 from sentifuse.encoders.split_encoder import SplitImageEncoder, SplitTextEncoder
 from sentifuse.errors import UserError
 
@@ -76,7 +76,7 @@ def load_text(
     if not hasattr(text, "vocab_size"):
         raise _reads_no(place, config, "text")
     family, described = FAMILIES["text"].get(config.model_type), f"text {_said(text)}"
-    said = Pooling() if family is not None and family.pads else pooling.read(place)
+    said = Pooling() if family is not None and family.pads else sentence_pooling.read(place)
     tokenizer = tokenizing.load(place, text, family, max_tokens or said.max_tokens, spec)
     if family is not None:
         parts = _transformer(place, family, said)

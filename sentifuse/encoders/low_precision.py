@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sentifuse.encoders.transformer import ACTIVATIONS, TransformerLayer
+from sentifuse.encoders.transformer_layer import ACTIVATIONS, TransformerLayer
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sentifuse.encoders import loading
-from sentifuse.encoders.transformer import Transformer, TransformerConfig
+from sentifuse.encoders.transformer import Transformer
+from sentifuse.encoders.transformer_layer import TransformerConfig
 
 
 def build(config: Mapping[str, Any], dropout: float = 0.0) -> nn.Module:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sentifuse.encoders import tails
-from sentifuse.encoders.transformer import ACTIVATIONS
+from sentifuse.encoders.transformer_layer import ACTIVATIONS
 from sentifuse.errors import UserError
 
 HEADS = {"causal": (True, "last"), "class token": (False, "first"), "mean": (False, "mean")}
