@@ -23,7 +23,12 @@ CODE, LIBRARIES, END = "# code: make deps", "# libraries: make deps", "# end"
 # Of the requirements, those that no byte of a result comes from: they read params and draw progress.
 _WITHOUT_EFFECT = {"dvc", "pydantic", "pyyaml", "ruamel.yaml.clib", "tqdm", "vl-convert-python"}
 # A library -> what it leaves the work to.
-_THROUGH = {"transformers": ["tokenizers"], "scikit-learn": ["scipy"], "imagehash": ["scipy"]}
+_THROUGH = {
+    "transformers": ["tokenizers"],
+    "scikit-learn": ["scipy"],
+    "imagehash": ["scipy"],
+    "rapidocr": ["opencv-python-headless"],
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,8 +100,8 @@ def libraries(code: Sequence[str], versions: dict[str, str], root: Path) -> list
 
 
 def _versions(root: Path) -> dict[str, str]:
-    """Library -> version: the requirements that results come from, and what these leave the work to."""
-    wanted = _pins(root / "requirements.txt")
+    """Library -> version: what results come from, the reader of pictures included, and what does its work."""
+    wanted = _pins(root / "requirements.txt") | _pins(root / "requirements-ocr.txt")
     all_pins = _pins(root / "constraints.txt") | wanted
     names = set(wanted) - _WITHOUT_EFFECT
     names |= {other for name in names for other in _THROUGH.get(name, [])}

@@ -12,7 +12,9 @@ from sentifuse.config import yaml_file
 
 FILE = Path("pins.yaml")
 # Distribution -> its top-level module, where the two have different names.
-_MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+_MODULES = {
+    "opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn",
+}  # fmt: skip
 
 
 def module(distribution: str) -> str:

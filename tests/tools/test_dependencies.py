@@ -35,6 +35,7 @@ def project(tmp_path: Path) -> Path:
         "lib/plain.py": "def f():\n    from PIL import Image\n    import sklearn.linear_model\n",
         "lib/other.py": "import torch\n",
         "requirements.txt": "# what it runs on\ntorch==2.0\npillow==9.0  \nscikit-learn==1.5\ntqdm==4.0\n",
+        "requirements-ocr.txt": "rapidocr==3.0\nopencv-python-headless==5.0\n",
         "constraints.txt": "scipy==1.9\nclick==8.0\n",
     }
     for name, text in files.items():
@@ -68,7 +69,8 @@ def test_long_lists_go_on_in_the_next_line(project: Path) -> None:
 
 def test_pins_are_those_that_results_come_from(project: Path) -> None:
     assert dependencies.pinned(project).splitlines()[1:] == [
-        'pillow: "9.0"', 'scikit-learn: "1.5"', 'scipy: "1.9"', 'torch: "2.0"',
+        'opencv-python-headless: "5.0"', 'pillow: "9.0"', 'rapidocr: "3.0"', 'scikit-learn: "1.5"',
+        'scipy: "1.9"', 'torch: "2.0"',
     ]  # fmt: skip
 
 
