@@ -49,8 +49,9 @@ models/bundle/config.json:
 .dvc/plots/offline.html: $(VENV)/installed $(wildcard sentifuse/experiments/offline_plots.*)
 	-python -m sentifuse offline-plots && touch $@
 
-# pip would compile all 23,000 modules, which takes a minute; Python compiles those that it imports.
-INSTALL := pip install --quiet --no-compile
+# pip would compile all 23,000 modules, which takes a minute; Python compiles those that it imports, unless it is told
+# to write none: it would compile them in each process then, which takes three seconds.
+INSTALL := pip install --quiet $(if $(PYTHONDONTWRITEBYTECODE),,--no-compile)
 
 # With what an export and its page need: these are quick to install.
 RUNTIME := requirements.txt requirements-export.txt requirements-serve.txt
