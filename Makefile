@@ -21,7 +21,7 @@ test: $(VENV)/installed-dev
 	mypy
 	pytest
 
-# The tests of functions and classes only, which take five minutes.
+# The tests of functions and classes only, which take three minutes.
 unit: $(VENV)/installed-dev
 	pytest -m unit
 
