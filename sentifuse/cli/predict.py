@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sentifuse.deploy.answers import Prediction
+    from sentifuse.deploy.pair_predictor import PairPredictor
     from sentifuse.deploy.predict_csv import Predicts
 
 
@@ -164,11 +165,7 @@ def _predict_csv(arguments: argparse.Namespace) -> None:
 @contextmanager
 def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
     if arguments.engine == "local":
-        from sentifuse.deploy.opening import open_model
-
-        predictor = open_model(arguments.model, places(arguments.backbone))
-        predictor.use_threads(cores())
-        yield predictor
+        yield _open(arguments)
         return
     from sentifuse.deploy.exported.files import is_export
 
@@ -181,11 +178,17 @@ def _predictor(arguments: argparse.Namespace) -> "Iterator[Predicts]":
         yield RayPredictor(cluster, arguments.model, places(arguments.backbone))
 
 
-def _predict_pair(arguments: argparse.Namespace) -> None:
+def _open(arguments: argparse.Namespace) -> "PairPredictor":
+    """The model, which computes on all cores."""
     from sentifuse.deploy.opening import open_model
 
     predictor = open_model(arguments.model, places(arguments.backbone))
     predictor.use_threads(cores())
+    return predictor
+
+
+def _predict_pair(arguments: argparse.Namespace) -> None:
+    predictor = _open(arguments)
     image, text, out = arguments.image, arguments.text or None, arguments.explain
     if out:
         from sentifuse.deploy import explaining

@@ -42,7 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
     if not _SPLITS.exists():
         raise UserError(f"{_SPLITS}: no such file: run `dvc repro preprocess`")
     if {str(_FEATURES), str(_SPLITS)} & lockfile.stale_here():
-        raise UserError(f"{_FEATURES}: made with other params: run `dvc repro preprocess`")
+        raise UserError(
+            f"{_FEATURES}: made with other params or pins.yaml: run `dvc repro preprocess`"
+        )
     numerics.hold(p.numerics)
     try:
         import optuna

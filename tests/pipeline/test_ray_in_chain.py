@@ -50,7 +50,6 @@ def test_the_engine_changes_no_byte_of_the_features_and_says_nothing_else(
     ]
 
 
-@pytest.mark.long
 def test_a_stage_that_is_killed_takes_its_cluster_with_it(project: Project) -> None:
     stage = subprocess.Popen(
         STAGE,

@@ -14,10 +14,7 @@ multimodal,2,2,80,10,0.7,0.35
 """
 
 
-@pytest.fixture(
-    scope="module",
-    params=["dvc init --subdir", pytest.param("dvc init at the top", marks=pytest.mark.long)],
-)
+@pytest.fixture(scope="module", params=["dvc init --subdir", "dvc init at the top"])
 def deep(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project, with an experiment `gated`: not to be changed but in what Git can restore."""
     top = tmp_path_factory.mktemp("deep") / "dépôt mono"

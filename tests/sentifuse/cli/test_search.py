@@ -98,7 +98,8 @@ def test_features_of_other_params_are_not_searched(
     with pytest.raises(UserError, match=r"^searched$"):
         call(monkeypatch, "search", "space.yaml")
     toy_search.make_project(project, seed=8)
-    with pytest.raises(UserError, match=r"^data/features: made with other params: run `dvc repro "):
+    told = r"^data/features: made with other params or pins\.yaml: run `dvc repro preprocess`$"
+    with pytest.raises(UserError, match=told):
         call(monkeypatch, "search", "space.yaml")
 
 

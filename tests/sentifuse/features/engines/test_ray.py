@@ -289,7 +289,6 @@ def test_a_node_without_the_project_folder_is_named(
         dict(cluster.run(Toy, {"marker": tmp_path}, [""]))
 
 
-@pytest.mark.long
 def test_a_node_that_is_lost_in_the_middle_loses_no_task(
     nodes: Nodes, cluster: Cluster, tmp_path: Path
 ) -> None:
